@@ -1,0 +1,77 @@
+//! What an event backend implements.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use async_trait::async_trait;
+
+use super::{Envelope, Subscription};
+use crate::error::{Error, Result};
+use crate::key::Name;
+
+/// What to subscribe to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SubscribeOptions {
+    /// The domains: the part of an event type before the dot. One domain is one channel and one order.
+    pub domains: BTreeSet<Name>,
+    /// How many events are kept for a subscriber that is slow; beyond that the oldest are dropped and
+    /// counted in [`Received::Lagged`](super::Received::Lagged).
+    pub buffer: usize,
+}
+
+impl SubscribeOptions {
+    /// The default buffer.
+    pub const BUFFER: usize = 1_024;
+    /// The largest buffer.
+    pub const MAX_BUFFER: usize = 1 << 20;
+
+    /// One domain.
+    pub fn new(domain: Name) -> Self {
+        Self { domains: BTreeSet::from([domain]), buffer: Self::BUFFER }
+    }
+
+    /// With another domain too.
+    #[must_use]
+    pub fn and(mut self, domain: Name) -> Self {
+        self.domains.insert(domain);
+        self
+    }
+
+    /// With a buffer of this many events.
+    ///
+    /// # Errors
+    /// `InvalidInput` for zero or more than [`Self::MAX_BUFFER`].
+    pub fn buffer(mut self, events: usize) -> Result<Self> {
+        if events == 0 || events > Self::MAX_BUFFER {
+            return Err(Error::invalid(format!("an event buffer takes 1 to {} events", Self::MAX_BUFFER)));
+        }
+        self.buffer = events;
+        Ok(self)
+    }
+}
+
+/// Publish and subscribe. Services use [`Topic`](super::Topic) instead.
+///
+/// # Contract
+/// - Once `subscribe` has returned, every event published in its domains through any handle is delivered to
+///   it, unless it is closed, lags, or the connection is lost; the last two are said in the stream.
+/// - Events that one handle published in one domain, each after the other's answer, arrive in that order,
+///   none twice.
+/// - A slow or stuck subscriber holds up nobody else.
+/// - Closing or dropping a subscription ends it at the server.
+///
+/// # Cancel safety
+/// Dropping `publish` leaves the event either not sent or sent. Dropping `subscribe` leaves no subscription.
+#[async_trait]
+pub trait EventBus: fmt::Debug + Send + Sync + 'static {
+    /// The largest event, in bytes of its JSON form.
+    fn max_event_bytes(&self) -> usize;
+
+    /// Sends an event to the subscribers of its domain. `Ok` says that the backend has taken it, not that
+    /// anybody was there.
+    async fn publish(&self, event: &Envelope) -> Result<()>;
+
+    /// Subscribes; returns once the server has confirmed it.
+    async fn subscribe(&self, options: SubscribeOptions) -> Result<Box<dyn Subscription>>;
+}

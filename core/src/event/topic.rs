@@ -1,0 +1,190 @@
+//! Typed events.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Envelope, EventBus, EventId, EventType, Received, SubscribeOptions, Subscription};
+use crate::error::{Error, ErrorKind, Result};
+use crate::stores::{Environment, Stores};
+
+/// A payload with the name of what happened.
+pub trait Event: Serialize + DeserializeOwned + Send + 'static {
+    /// The event type, `domain.name`: `user.updated`.
+    const TYPE: &'static str;
+
+    /// What the event is about: a user id, say.
+    fn subject(&self) -> Option<String> {
+        None
+    }
+}
+
+/// The topic of one type of event.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> stanchion::Result<()> {
+/// use stanchion::event::standard::UserUpdated;
+/// use stanchion::prelude::*;
+/// use stanchion_memory::MemoryBackend;
+///
+/// let topic = MemoryBackend::new().stores().service("user-service")?.topic::<UserUpdated>();
+/// let mut events = topic.subscribe().await?;
+/// topic.publish(&UserUpdated { user_id: "u1".into(), changed: vec!["name".into()] }).await?;
+/// match events.next().await {
+///     Some(Delivery::Event { data, .. }) => assert_eq!(data.user_id, "u1"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok(()) }
+/// ```
+pub struct Topic<E> {
+    bus: Result<Arc<dyn EventBus>>,
+    environment: Environment,
+    source: String,
+    event: PhantomData<fn() -> E>,
+}
+
+impl<E> Clone for Topic<E> {
+    fn clone(&self) -> Self {
+        Self {
+            bus: self.bus.clone(),
+            environment: self.environment.clone(),
+            source: self.source.clone(),
+            event: PhantomData,
+        }
+    }
+}
+
+impl<E: Event> fmt::Debug for Topic<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Topic({} from {})", E::TYPE, self.source)
+    }
+}
+
+impl<E: Event> Topic<E> {
+    /// A topic on any bus, without a bundle. `source` names the publishing service.
+    pub fn new(bus: Arc<dyn EventBus>, environment: Environment, source: impl Into<String>) -> Self {
+        Self { bus: Ok(bus), environment, source: source.into(), event: PhantomData }
+    }
+
+    pub(crate) fn from_stores(stores: &Stores) -> Self {
+        Self {
+            bus: stores.event_bus(),
+            environment: stores.environment().clone(),
+            source: stores.service_name().to_string(),
+            event: PhantomData,
+        }
+    }
+
+    /// Publishes an event; answers its id.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the event either published or not.
+    pub async fn publish(&self, event: &E) -> Result<EventId> {
+        self.publish_traced(event, None, None).await
+    }
+
+    /// Publishes an event with the W3C trace context of the current span.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the event either published or not.
+    pub async fn publish_traced(
+        &self,
+        event: &E,
+        traceparent: Option<String>,
+        tracestate: Option<String>,
+    ) -> Result<EventId> {
+        let data = serde_json::to_value(event).map_err(|_| {
+            Error::new(ErrorKind::Codec, "the event can't be written as JSON").with_operation("event.publish")
+        })?;
+        let clock = &*self.environment.clock;
+        let id = EventId::generate(clock, &*self.environment.random)?;
+        let envelope =
+            Envelope::new(id.clone(), self.source.as_str(), EventType::new(E::TYPE)?, clock.wall(), data)
+                .subject(event.subject())
+                .trace(traceparent, tracestate);
+        self.bus.clone()?.publish(&envelope).await?;
+        Ok(id)
+    }
+
+    /// Subscribes; once this returns, nothing that is published is missed without being told.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves no subscription.
+    pub async fn subscribe(&self) -> Result<Events<E>> {
+        self.subscribe_with(SubscribeOptions::BUFFER).await
+    }
+
+    /// Subscribes with another buffer, in events of the whole domain.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves no subscription.
+    pub async fn subscribe_with(&self, buffer: usize) -> Result<Events<E>> {
+        let event_type = EventType::new(E::TYPE)?;
+        let options = SubscribeOptions::new(event_type.domain().clone()).buffer(buffer)?;
+        Ok(Events { subscription: self.bus.clone()?.subscribe(options).await?, event: PhantomData })
+    }
+}
+
+/// What a typed subscription delivers.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Delivery<E> {
+    /// An event.
+    Event {
+        /// Its payload.
+        data: E,
+        /// Everything else about it; the payload's JSON is taken out.
+        envelope: Box<Envelope>,
+    },
+    /// The subscriber was too slow: this many events of the domain were dropped here.
+    Lagged(u64),
+    /// The connection was lost and is back: events in between were missed.
+    Reconnected,
+    /// An event of this type whose payload can't be read, or something on the channel that is no event. The
+    /// stream goes on.
+    Malformed(Error),
+}
+
+/// A live subscription to one type of event; ends at the server when it is dropped.
+pub struct Events<E> {
+    subscription: Box<dyn Subscription>,
+    event: PhantomData<fn() -> E>,
+}
+
+impl<E: Event> Events<E> {
+    /// The next thing, or `None` once the subscription or its backend is closed and all is delivered.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost if the future is dropped.
+    pub async fn next(&mut self) -> Option<Delivery<E>> {
+        loop {
+            return Some(match self.subscription.next().await? {
+                Received::Event(envelope) if envelope.event_type.as_str() != E::TYPE => continue,
+                Received::Event(mut envelope) => match serde_json::from_value(envelope.data.take()) {
+                    Ok(data) => Delivery::Event { data, envelope },
+                    Err(_) => Delivery::Malformed(Error::new(
+                        ErrorKind::Codec,
+                        format!("the payload of the {} event {} can't be read", E::TYPE, envelope.id),
+                    )),
+                },
+                Received::Lagged(n) => Delivery::Lagged(n),
+                Received::Reconnected => Delivery::Reconnected,
+                Received::Malformed(error) => Delivery::Malformed(error),
+            });
+        }
+    }
+
+    /// Ends it. What is buffered can still be read.
+    pub fn close(&mut self) {
+        self.subscription.close();
+    }
+}
+
+impl<E: Event> fmt::Debug for Events<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Events({})", E::TYPE)
+    }
+}

@@ -1,0 +1,296 @@
+//! Names of everything that is stored: `{service}:{type}:{identifier}:{subkey}`.
+//!
+//! A [`Key`] is the only way to name anything. It is built from checked segments, so that no identifier can
+//! leave its namespace, hit a glob, or move to another Cluster slot: reserved characters inside an
+//! identifier are percent-escaped. Two different identifiers never give the same key. The full rules, for
+//! programs in other languages, are in `core/docs/wire-format.md`.
+
+use std::fmt;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+
+/// The longest name of a service, type or prefix, in bytes.
+pub const MAX_NAME: usize = 64;
+/// The longest identifier or subkey after escaping, in bytes.
+pub const MAX_IDENTIFIER: usize = 512;
+
+/// A validated name of a service, a type or a deployment: `[a-z0-9_-]`, 1 to [`MAX_NAME`] bytes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(Arc<str>);
+
+impl Name {
+    /// Checks a name. Nothing is escaped here: a brace or a colon in a name would move or split the key.
+    pub fn new(text: &str) -> Result<Self> {
+        if text.is_empty() || text.len() > MAX_NAME {
+            return Err(Error::invalid(format!(
+                "a name must have 1 to {MAX_NAME} bytes, got {}",
+                text.len()
+            )));
+        }
+        match text.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '_' | '-')) {
+            Some(bad) => Err(Error::invalid(format!(
+                "a name takes only a-z, 0-9, '_' and '-', got {bad:?} in {text:?}"
+            ))),
+            None => Ok(Self(text.into())),
+        }
+    }
+
+    /// A name that is known to be one; for constants of this library.
+    pub(crate) fn literal(text: &'static str) -> Self {
+        debug_assert!(Self::new(text).is_ok(), "{text:?} is no name");
+        Self(text.into())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What can stand as an identifier: text, and whole numbers.
+pub trait Identifier {
+    /// Appends the raw text; [`Key`] escapes it.
+    fn write(&self, out: &mut String);
+}
+
+impl Identifier for str {
+    fn write(&self, out: &mut String) {
+        out.push_str(self);
+    }
+}
+
+impl Identifier for String {
+    fn write(&self, out: &mut String) {
+        out.push_str(self);
+    }
+}
+
+impl<T: Identifier + ?Sized> Identifier for &T {
+    fn write(&self, out: &mut String) {
+        (**self).write(out);
+    }
+}
+
+macro_rules! integer_identifiers {
+    ($($int:ty)*) => {$(
+        impl Identifier for $int {
+            fn write(&self, out: &mut String) {
+                use fmt::Write;
+                // Writing into a String can't fail.
+                let _ = write!(out, "{self}");
+            }
+        }
+    )*};
+}
+integer_identifiers!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize);
+
+impl Identifier for uuid::Uuid {
+    fn write(&self, out: &mut String) {
+        out.push_str(self.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()));
+    }
+}
+
+/// Where keys of one kind live: the first two segments, `service:type`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Namespace {
+    service: Name,
+    kind: Name,
+}
+
+impl Namespace {
+    /// Checks both names.
+    pub fn new(service: &str, kind: &str) -> Result<Self> {
+        Ok(Self { service: Name::new(service)?, kind: Name::new(kind)? })
+    }
+
+    /// The first segment.
+    pub fn service(&self) -> &Name {
+        &self.service
+    }
+
+    /// The second segment.
+    pub fn kind(&self) -> &Name {
+        &self.kind
+    }
+
+    /// A key in this namespace.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if the identifier is empty or longer than
+    /// [`MAX_IDENTIFIER`] bytes after escaping.
+    pub fn key(&self, identifier: impl Identifier) -> Result<Key> {
+        let (service, kind) = (self.service.as_str(), self.kind.as_str());
+        let mut text = String::with_capacity(service.len() + kind.len() + 26);
+        text.push_str(service);
+        text.push(':');
+        text.push_str(kind);
+        push_segment(&mut text, identifier)?;
+        Ok(Key(text.into()))
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.service, self.kind)
+    }
+}
+
+/// A validated, escaped key: `service:type:identifier` or `service:type:identifier:subkey`, without the
+/// deployment prefix, which the backend puts before it. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(Arc<str>);
+
+impl Key {
+    /// `service:type:identifier`.
+    pub fn new(service: &str, kind: &str, identifier: impl Identifier) -> Result<Self> {
+        Namespace::new(service, kind)?.key(identifier)
+    }
+
+    /// This key with one more segment.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) as for [`Namespace::key`], and if the key has a
+    /// subkey already.
+    pub fn subkey(&self, subkey: impl Identifier) -> Result<Self> {
+        if self.0.bytes().filter(|b| *b == b':').count() > 2 {
+            return Err(Error::invalid(format!("the key {} has a subkey already", self.0)));
+        }
+        let mut text = String::with_capacity(self.0.len() + 16);
+        text.push_str(&self.0);
+        push_segment(&mut text, subkey)?;
+        Ok(Self(text.into()))
+    }
+
+    /// The escaped text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Appends `:` and the escaped identifier, checking both bounds.
+fn push_segment(text: &mut String, identifier: impl Identifier) -> Result<()> {
+    text.push(':');
+    let start = text.len();
+    identifier.write(text);
+    if text.len() == start {
+        return Err(Error::invalid("an identifier must not be empty"));
+    }
+    if text[start..].chars().any(is_reserved) {
+        let raw = text.split_off(start);
+        escape_into(text, &raw);
+    }
+    match text.len() - start {
+        length if length > MAX_IDENTIFIER => Err(Error::invalid(format!(
+            "an identifier may have {MAX_IDENTIFIER} bytes after escaping, got {length}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Escapes one identifier as it stands inside a key; backends use it for names of their own layouts.
+///
+/// # Errors
+/// [`InvalidInput`](crate::ErrorKind::InvalidInput) if it is empty or longer than [`MAX_IDENTIFIER`] bytes
+/// after escaping.
+pub fn escape(identifier: impl Identifier) -> Result<String> {
+    let mut text = String::new();
+    push_segment(&mut text, identifier)?;
+    Ok(text.split_off(1))
+}
+
+/// A stable hash of a text, 0 to 65,535: the first two bytes, big-endian, of its SHA-256. What must share a
+/// Cluster slot is grouped by it, modulo the deployment's bucket count.
+pub fn bucket_of(text: &str) -> u16 {
+    let digest = Sha256::digest(text.as_bytes());
+    u16::from_be_bytes([digest[0], digest[1]])
+}
+
+fn escape_into(out: &mut String, raw: &str) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for c in raw.chars() {
+        if is_reserved(c) {
+            for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                out.push('%');
+                out.push(char::from(HEX[usize::from(byte >> 4)]));
+                out.push(char::from(HEX[usize::from(byte & 15)]));
+            }
+        } else {
+            out.push(c);
+        }
+    }
+}
+
+/// Separators, hash-tag braces, glob characters, the escape itself, controls and blanks.
+fn is_reserved(c: char) -> bool {
+    matches!(c, ':' | '{' | '}' | '*' | '?' | '[' | ']' | '\\' | '%') || c.is_control() || c.is_whitespace()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_key_reads_as_the_layout_says() {
+        assert_eq!(Key::new("cache", "user", "u123").unwrap().as_str(), "cache:user:u123");
+        assert_eq!(Key::new("cache", "user", 42_u64).unwrap().as_str(), "cache:user:42");
+        let key = Key::new("user-service", "profile", "u1").unwrap().subkey("avatar").unwrap();
+        assert_eq!(key.as_str(), "user-service:profile:u1:avatar");
+        assert!(key.subkey("more").is_err());
+    }
+
+    #[test]
+    fn reserved_characters_are_escaped_and_others_kept() {
+        assert_eq!(
+            Key::new("cache", "user", "a:b{c}*?[d]\\%\n\0 é").unwrap().as_str(),
+            "cache:user:a%3Ab%7Bc%7D%2A%3F%5Bd%5D%5C%25%0A%00%20é"
+        );
+        // A Unicode control and a Unicode blank are escaped byte by byte.
+        assert_eq!(escape("\u{85}\u{3000}").unwrap(), "%C2%85%E3%80%80");
+    }
+
+    #[test]
+    fn empty_and_overlong_parts_are_refused() {
+        assert!(Key::new("cache", "user", "").is_err());
+        assert!(Key::new("", "user", "1").is_err());
+        assert!(Key::new("Cache", "user", "1").is_err());
+        assert!(Key::new("cache", "us{er", "1").is_err());
+        assert!(Key::new("cache", "user", "x".repeat(MAX_IDENTIFIER)).is_ok());
+        assert!(Key::new("cache", "user", "x".repeat(MAX_IDENTIFIER + 1)).is_err());
+        assert!(Key::new("cache", "user", " ".repeat(MAX_IDENTIFIER / 3 + 1)).is_err());
+        assert!(Name::new(&"n".repeat(MAX_NAME + 1)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn different_identifiers_never_share_a_key(a in "\\PC{1,40}|[:{}*%\\n a0-9]{1,12}", b in "\\PC{1,40}|[:{}*%\\n a0-9]{1,12}") {
+            prop_assume!(a != b);
+            prop_assert_ne!(Key::new("s", "t", a).unwrap(), Key::new("s", "t", b).unwrap());
+        }
+
+        #[test]
+        fn an_identifier_stays_in_its_segment(id in any::<String>()) {
+            prop_assume!(!id.is_empty());
+            if let Ok(key) = Key::new("s", "t", &id) {
+                let rest = key.as_str().strip_prefix("s:t:").unwrap();
+                prop_assert!(!rest.contains([':', '{', '}', '*', '?', '[', ']', '\\', '\n', '\r', '\0', ' ']));
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Rate limits of one kind.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Decision, RateLimiter, Standing, Tier};
+use crate::error::{Error, Result};
+use crate::key::{Identifier, Namespace};
+use crate::stores::Stores;
+use crate::time::{hours, minutes, seconds};
+
+/// The most tiers of one limit.
+pub(super) const MAX_TIERS: usize = 8;
+
+/// Builds [`Limits`].
+#[derive(Debug)]
+#[must_use = "call build()"]
+pub struct LimitsBuilder {
+    store: Result<Arc<dyn RateLimiter>>,
+    kind: String,
+    tiers: Vec<Result<Tier>>,
+}
+
+impl LimitsBuilder {
+    pub(crate) fn from_stores(stores: &Stores, kind: &str) -> Self {
+        Self { store: stores.rate_limiter(), kind: kind.into(), tiers: Vec::new() }
+    }
+
+    /// At most `n` a second, all of which may come at once.
+    pub fn per_second(self, n: u32) -> Self {
+        self.per(n, seconds(1))
+    }
+
+    /// At most `n` a minute, all of which may come at once.
+    pub fn per_minute(self, n: u32) -> Self {
+        self.per(n, minutes(1))
+    }
+
+    /// At most `n` an hour, all of which may come at once.
+    pub fn per_hour(self, n: u32) -> Self {
+        self.per(n, hours(1))
+    }
+
+    /// At most `n` in each `period`, all of which may come at once.
+    pub fn per(mut self, n: u32, period: Duration) -> Self {
+        self.tiers.push(Tier::new(n, period));
+        self
+    }
+
+    /// A tier with a burst of its own.
+    pub fn tier(mut self, tier: Tier) -> Self {
+        self.tiers.push(Ok(tier));
+        self
+    }
+
+    /// The limits.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a bad name, a bad tier, none or more than 8; `Unsupported` if the stores have no
+    /// rate limits.
+    pub fn build(self) -> Result<Limits> {
+        let tiers = self.tiers.into_iter().collect::<Result<Vec<_>>>()?;
+        check_tiers(&tiers)?;
+        Ok(Limits {
+            store: self.store?,
+            namespace: Namespace::new("rate_limit", &self.kind)?,
+            tiers: tiers.into(),
+        })
+    }
+}
+
+/// Refuses no tiers and too many; for backends.
+pub fn check_tiers(tiers: &[Tier]) -> Result<()> {
+    if tiers.is_empty() || tiers.len() > MAX_TIERS {
+        return Err(Error::invalid(format!(
+            "a rate limit takes 1 to {MAX_TIERS} tiers, got {}",
+            tiers.len()
+        )));
+    }
+    Ok(())
+}
+
+/// Rate limits of one kind, under `rate_limit:{kind}:{subject}`: a subject must stay within every tier.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> stanchion::Result<()> {
+/// use stanchion::prelude::*;
+/// use stanchion_memory::MemoryBackend;
+///
+/// let limits = MemoryBackend::new().stores().limits("login").per_minute(5).per_hour(20).build()?;
+/// match limits.check("203.0.113.7").await? {
+///     Decision::Allowed { .. } => println!("go on"),
+///     Decision::Denied { retry_after, .. } => println!("429, Retry-After: {}", retry_after.as_secs() + 1),
+///     Decision::CostExceedsCapacity { .. } => println!("413"),
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Limits {
+    store: Arc<dyn RateLimiter>,
+    namespace: Namespace,
+    tiers: Arc<[Tier]>,
+}
+
+impl Limits {
+    /// Takes one permit from every tier, or none.
+    ///
+    /// # Errors
+    /// An error means that nobody knows: the caller decides whether to let the request through.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the permit either taken or not.
+    pub async fn check(&self, subject: impl Identifier) -> Result<Decision> {
+        self.check_cost(subject, 1).await
+    }
+
+    /// Takes `cost` permits from every tier, or none.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the permits either taken or not.
+    pub async fn check_cost(&self, subject: impl Identifier, cost: u32) -> Result<Decision> {
+        self.store.check(&self.namespace.key(subject)?, &self.tiers, cost).await
+    }
+
+    /// Where a subject stands with each tier; takes nothing.
+    ///
+    /// # Cancel safety
+    /// Dropping the future has no effect.
+    pub async fn peek(&self, subject: impl Identifier) -> Result<Vec<Standing>> {
+        self.store.peek(&self.namespace.key(subject)?, &self.tiers).await
+    }
+
+    /// Gives permits back, for a request that was not served after all.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the permits either given back or not.
+    pub async fn refund(&self, subject: impl Identifier, cost: u32) -> Result<()> {
+        self.store.refund(&self.namespace.key(subject)?, &self.tiers, cost).await
+    }
+
+    /// The tiers, in the order of every answer.
+    pub fn tiers(&self) -> &[Tier] {
+        &self.tiers
+    }
+}

@@ -1,0 +1,33 @@
+//! What a rate-limit backend implements.
+
+use std::fmt;
+
+use async_trait::async_trait;
+
+use super::{Decision, Standing, Tier};
+use crate::error::Result;
+use crate::key::Key;
+
+/// GCRA over keys, by the store's own clock. Services use [`Limits`](super::Limits) instead.
+///
+/// # Contract
+/// - `check` is one atomic step over all tiers: permits are taken from every one or from none. What is denied
+///   is not charged.
+/// - Within any span `t` no tier gives more than `burst + t × limit / period` permits.
+/// - Every answer is that of [`Gcra`](super::Gcra), to the microsecond.
+/// - 1 to 8 tiers; a cost of zero takes nothing and is allowed. Anything else is `InvalidInput`.
+/// - State expires by itself once every tier is full again.
+///
+/// # Cancel safety
+/// Dropping a future of any method leaves the operation either not done or wholly done.
+#[async_trait]
+pub trait RateLimiter: fmt::Debug + Send + Sync + 'static {
+    /// Takes `cost` permits from every tier, or none.
+    async fn check(&self, key: &Key, tiers: &[Tier], cost: u32) -> Result<Decision>;
+
+    /// The standing with each tier; takes nothing.
+    async fn peek(&self, key: &Key, tiers: &[Tier]) -> Result<Vec<Standing>>;
+
+    /// Gives permits back, to at most the burst.
+    async fn refund(&self, key: &Key, tiers: &[Tier], cost: u32) -> Result<()>;
+}

@@ -1,0 +1,353 @@
+//! JSON Web Tokens (RFC 7519): issued with what revocation needs, and verified against it.
+
+use std::fmt;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Epoch, Mark, Reason, Scope, TokenFacts, Tokens, Verdict};
+use crate::error::{Error, ErrorKind, Result};
+use crate::session::SessionId;
+use crate::time::Timestamp;
+
+/// A key that signs and verifies. `Debug` shows its id and algorithm only.
+#[derive(Clone)]
+pub struct JwtKey {
+    id: String,
+    algorithm: Algorithm,
+    signing: Option<EncodingKey>,
+    verifying: DecodingKey,
+}
+
+impl JwtKey {
+    /// HMAC with SHA-256: one secret signs and verifies.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a secret shorter than 32 bytes (RFC 7518, section 3.2) or an empty id.
+    pub fn hs256(id: impl Into<String>, secret: &[u8]) -> Result<Self> {
+        if secret.len() < 32 {
+            return Err(Error::invalid("an HS256 secret needs at least 32 bytes"));
+        }
+        Self::checked(
+            id,
+            Algorithm::HS256,
+            Some(EncodingKey::from_secret(secret)),
+            DecodingKey::from_secret(secret),
+        )
+    }
+
+    /// Ed25519, for a service that signs: PKCS#8 private key and SPKI public key, both in PEM.
+    ///
+    /// # Errors
+    /// `InvalidInput` if one of them is no such key, or for an empty id.
+    pub fn ed25519(id: impl Into<String>, private_pem: &[u8], public_pem: &[u8]) -> Result<Self> {
+        let signing = EncodingKey::from_ed_pem(private_pem)
+            .map_err(|_| Error::invalid("not an Ed25519 private key in PEM"))?;
+        Self::checked(id, Algorithm::EdDSA, Some(signing), ed25519_public(public_pem)?)
+    }
+
+    /// Ed25519, for a service that only verifies: SPKI public key in PEM.
+    ///
+    /// # Errors
+    /// `InvalidInput` if it is no such key, or for an empty id.
+    pub fn ed25519_verifying(id: impl Into<String>, public_pem: &[u8]) -> Result<Self> {
+        Self::checked(id, Algorithm::EdDSA, None, ed25519_public(public_pem)?)
+    }
+
+    fn checked(
+        id: impl Into<String>,
+        algorithm: Algorithm,
+        signing: Option<EncodingKey>,
+        verifying: DecodingKey,
+    ) -> Result<Self> {
+        let id = id.into();
+        if id.is_empty() {
+            return Err(Error::invalid("a JWT key needs an id, for the kid header"));
+        }
+        Ok(Self { id, algorithm, signing, verifying })
+    }
+}
+
+fn ed25519_public(pem: &[u8]) -> Result<DecodingKey> {
+    DecodingKey::from_ed_pem(pem).map_err(|_| Error::invalid("not an Ed25519 public key in PEM"))
+}
+
+impl fmt::Debug for JwtKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JwtKey({}, {:?})", self.id, self.algorithm)
+    }
+}
+
+/// The issuer's name and keys.
+#[derive(Debug)]
+pub(super) struct Signer {
+    issuer: String,
+    keys: Vec<JwtKey>,
+}
+
+impl Signer {
+    pub(super) fn new(issuer: String, keys: Vec<JwtKey>) -> Result<Self> {
+        let mut ids: Vec<_> = keys.iter().map(|key| &key.id).collect();
+        ids.sort_unstable();
+        if ids.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(Error::invalid("two JWT keys have the same id"));
+        }
+        Ok(Self { issuer, keys })
+    }
+}
+
+/// What a token is issued with.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct IssueOptions {
+    /// The session it belongs to: ending the session revokes it.
+    pub session: Option<SessionId>,
+    /// The client application it is for.
+    pub client: Option<String>,
+    /// How long it lives; the longest life if not set, and never more than that.
+    pub life: Option<Duration>,
+    /// Further claims.
+    pub extra: Map<String, Value>,
+}
+
+impl IssueOptions {
+    /// A token of the longest life without session, client or further claims.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Within this session.
+    #[must_use]
+    pub fn session(mut self, session: &SessionId) -> Self {
+        self.session = Some(session.clone());
+        self
+    }
+
+    /// For this client application.
+    #[must_use]
+    pub fn client(mut self, client: impl Into<String>) -> Self {
+        self.client = Some(client.into());
+        self
+    }
+
+    /// With this life.
+    #[must_use]
+    pub fn life(mut self, life: Duration) -> Self {
+        self.life = Some(life);
+        self
+    }
+
+    /// With a further claim. The names of [`Claims`] are taken.
+    #[must_use]
+    pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.extra.insert(name.into(), value.into());
+        self
+    }
+}
+
+/// What a token says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Claims {
+    /// Who issued it.
+    pub iss: String,
+    /// The user.
+    pub sub: String,
+    /// The token's own id.
+    pub jti: String,
+    /// When it was issued, in seconds since 1970, by the issuer's clock.
+    pub iat: u64,
+    /// When it expires, in seconds since 1970, by the issuer's clock.
+    pub exp: u64,
+    /// The session it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sid: Option<String>,
+    /// The client application it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// The epochs of its scopes when it was issued: service, user, session, client. Absent in a token that
+    /// something else issued; then `iat` is what counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<[Epoch; 4]>,
+    /// Further claims.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+impl Claims {
+    const RESERVED: [&str; 9] = ["iss", "sub", "jti", "iat", "exp", "nbf", "sid", "client_id", "epochs"];
+
+    /// When it expires, for [`Tokens::revoke`].
+    pub fn expires_at(&self) -> Timestamp {
+        Timestamp::from_secs(self.exp)
+    }
+
+    /// The scopes it belongs to, in the order of `epochs`; a scope it has no part in is `None`.
+    fn scopes(&self) -> [Option<Scope>; 4] {
+        [
+            Some(Scope::Service),
+            Some(Scope::User(self.sub.clone())),
+            self.sid.clone().map(Scope::Session),
+            self.client_id.clone().map(Scope::Client),
+        ]
+    }
+
+    fn facts(&self) -> TokenFacts {
+        let issued = Mark::IssuedAt(Timestamp::from_secs(self.iat));
+        let marks = self.scopes().into_iter().enumerate().filter_map(|(index, scope)| {
+            let mark = self.epochs.map_or(issued, |epochs| Mark::Epoch(epochs[index]));
+            Some((scope?, mark))
+        });
+        TokenFacts::new(self.jti.as_str(), marks.collect())
+    }
+}
+
+/// A token that was just issued. `Debug` hides the token itself.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct IssuedToken {
+    /// The signed token, for the client.
+    pub token: String,
+    /// What it says.
+    pub claims: Claims,
+}
+
+impl fmt::Debug for IssuedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IssuedToken").field("claims", &self.claims).finish_non_exhaustive()
+    }
+}
+
+/// Why a token is not accepted.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// It is no JWT, lacks a claim, was signed by another key or algorithm, or was issued by somebody else.
+    #[error("the token is not valid: {0}")]
+    Invalid(&'static str),
+    /// Its life is over.
+    #[error("the token has expired")]
+    Expired,
+    /// It, or something it belongs to, was revoked.
+    #[error("the token was revoked")]
+    Revoked(Reason),
+    /// Nobody knows, since the store did not answer: refuse it, or decide otherwise.
+    #[error("the token could not be checked: {0}")]
+    Unchecked(#[from] Error),
+}
+
+impl Tokens {
+    /// Issues a token for a user, signed with the first key.
+    ///
+    /// The epochs of its scopes are read first, in one round trip, so that whatever is revoked from then on
+    /// revokes it too.
+    ///
+    /// # Errors
+    /// `Config` without a signing key, `InvalidInput` for a life over the longest or a claim whose name is
+    /// taken.
+    ///
+    /// # Cancel safety
+    /// Dropping the future has no effect.
+    pub async fn issue(&self, user: &str, options: IssueOptions) -> Result<IssuedToken> {
+        let inner = &*self.0;
+        let life = options.life.unwrap_or(inner.max_life.as_duration());
+        if life > inner.max_life.as_duration() || life < Duration::from_secs(1) {
+            return Err(Error::invalid(
+                "a token lives between one second and the longest life of its service",
+            ));
+        }
+        if let Some(name) = Claims::RESERVED.iter().find(|name| options.extra.contains_key(**name)) {
+            return Err(Error::invalid(format!("the claim {name} is set by the library")));
+        }
+        let Some((key, signing)) =
+            inner.signer.keys.first().and_then(|key| Some((key, key.signing.as_ref()?)))
+        else {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "there is no key to sign with: give TokensBuilder::key one first",
+            ));
+        };
+        let mut jti = [0; 16];
+        inner.environment.random.fill(&mut jti)?;
+        let now = inner.environment.clock.wall().as_secs();
+        let mut claims = Claims {
+            iss: inner.signer.issuer.clone(),
+            sub: user.to_owned(),
+            jti: URL_SAFE_NO_PAD.encode(jti),
+            iat: now,
+            exp: now + life.as_secs(),
+            sid: options.session.map(|id| id.to_string()),
+            client_id: options.client,
+            epochs: None,
+            extra: options.extra,
+        };
+        claims.epochs = Some(self.epochs_of(&claims.scopes()).await?);
+        let mut header = Header::new(key.algorithm);
+        header.kid = Some(key.id.clone());
+        let token = jsonwebtoken::encode(&header, &claims, signing).map_err(|_| {
+            Error::new(ErrorKind::Internal, "the token could not be signed").with_operation("token.issue")
+        })?;
+        Ok(IssuedToken { token, claims })
+    }
+
+    async fn epochs_of(&self, scopes: &[Option<Scope>; 4]) -> Result<[Epoch; 4]> {
+        let asked: Vec<_> = scopes.iter().flatten().cloned().collect();
+        let mut answers = self.0.store.epochs(&self.0.service, &asked).await?.into_iter();
+        let mut epochs = [Epoch::NEVER; 4];
+        for (epoch, _) in epochs.iter_mut().zip(scopes).filter(|(_, scope)| scope.is_some()) {
+            *epoch = answers.next().ok_or_else(|| {
+                Error::new(ErrorKind::Internal, "the store answered too few epochs")
+                    .with_operation("token.epochs")
+            })?;
+        }
+        Ok(epochs)
+    }
+
+    /// Whether a token is genuine, alive and not revoked: its signature by the key that its `kid` names (or
+    /// the only key), with that key's algorithm and no other; its issuer; its expiry, plus
+    /// [`SKEW`](Self::SKEW); then its revocation, in one round trip.
+    ///
+    /// # Cancel safety
+    /// Dropping the future has no effect.
+    pub async fn verify(&self, token: &str) -> Result<Claims, VerifyError> {
+        let inner = &*self.0;
+        let header = jsonwebtoken::decode_header(token).map_err(|_| VerifyError::Invalid("not a JWT"))?;
+        let key = match (&header.kid, inner.signer.keys.as_slice()) {
+            (Some(kid), keys) => keys.iter().find(|key| key.id == *kid),
+            (None, [only]) => Some(only),
+            (None, _) => None,
+        }
+        .ok_or(VerifyError::Invalid("signed by an unknown key"))?;
+        let mut validation = Validation::new(key.algorithm);
+        // Times are checked below, by the injected clock; audiences are the service's own affair.
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        validation.set_required_spec_claims(&["exp", "iss", "sub"]);
+        validation.set_issuer(&[&inner.signer.issuer]);
+        let claims = jsonwebtoken::decode::<Claims>(token, &key.verifying, &validation)
+            .map_err(|error| {
+                use jsonwebtoken::errors::ErrorKind as Jwt;
+                VerifyError::Invalid(match error.kind() {
+                    Jwt::InvalidSignature => "its signature is wrong",
+                    Jwt::InvalidIssuer => "issued by somebody else",
+                    Jwt::InvalidAlgorithm => "signed with another algorithm",
+                    _ => "malformed, or a claim is missing",
+                })
+            })?
+            .claims;
+        if claims.jti.is_empty() || claims.sub.is_empty() {
+            return Err(VerifyError::Invalid("malformed, or a claim is missing"));
+        }
+        if claims.expires_at().saturating_add(Self::SKEW) <= inner.environment.clock.wall() {
+            return Err(VerifyError::Expired);
+        }
+        match self.check(&claims.facts()).await? {
+            Verdict::Active => Ok(claims),
+            Verdict::Revoked(reason) => Err(VerifyError::Revoked(reason)),
+        }
+    }
+}
