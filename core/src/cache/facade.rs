@@ -342,9 +342,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             }
         });
         if value.is_some() {
-            self.counts.hits.one()
+            self.counts.hits.one();
         } else {
-            self.counts.misses.one()
+            self.counts.misses.one();
         }
         value
     }

@@ -247,7 +247,6 @@ impl Owner {
             Fence::new(0),
             self.request.lease,
         );
-        // The request may still be on its way, and be carried out after a first release.
         let until = self.now().max(asked_at).saturating_add(self.request.lease.as_duration());
         self.release_until(&lease, until).await;
     }
@@ -260,10 +259,11 @@ impl Owner {
                 () = self.environment.tasks.closing() => return,
                 () = self.environment.sleep(pause) => {}
             }
-            if self.now() >= until || self.locker.release(lease).await.is_ok() {
+            // `WasLost` is no proof: the request may still be on its way, and be carried out later.
+            if self.now() >= until || matches!(self.locker.release(lease).await, Ok(ReleaseOutcome::Released)) {
                 return;
             }
-            pause = (pause * 2).min(Self::LONGEST_PAUSE);
+            pause *= 2;
         }
     }
 }
