@@ -1,2 +1,67 @@
-//! benchmarks
-fn main() {}
+//! Side-by-side measurements of stanchion against its peers, in one run, with the peer doing the same work.
+//!
+//! `cargo run --release -p stanchion-benchmarks -- NAME [--json]` runs one comparison and prints it;
+//! `-- all` runs every one and writes `benchmarks/results/NAME.md`. Only ratios within one run mean anything:
+//! the machines are shared, and client and server share their cores.
+
+mod machine;
+mod memory_hit;
+mod redis_ops;
+mod report;
+mod rounds;
+
+use std::process::ExitCode;
+
+use crate::report::Report;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Every comparison by its name.
+const NAMES: [&str; 3] = ["memory-hit", "redis-get", "redis-set"];
+
+async fn run(name: &str) -> Result<Report, Failure> {
+    match name {
+        "memory-hit" => memory_hit::run().await,
+        "redis-get" => redis_ops::run(redis_ops::Operation::Get).await,
+        "redis-set" => redis_ops::run(redis_ops::Operation::Set).await,
+        other => Err(format!("there is no comparison {other:?}; there are {NAMES:?} and all").into()),
+    }
+}
+
+fn main() -> ExitCode {
+    let (flags, names): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|arg| arg.starts_with("--"));
+    let json = flags.iter().any(|flag| flag == "--json");
+    let [name] = names.as_slice() else {
+        eprintln!("usage: stanchion-benchmarks NAME [--json], NAME one of {NAMES:?} or all");
+        return ExitCode::from(2);
+    };
+    // The runtime that the reference figures were taken on.
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let all = name == "all";
+    let chosen: Vec<&str> = if all { NAMES.to_vec() } else { vec![name.as_str()] };
+    let mut passed = true;
+    for name in chosen {
+        let done = runtime.block_on(run(name)).and_then(|report| {
+            passed &= report.pass();
+            println!("{}", report.markdown());
+            if json {
+                println!("{}", report.json()?);
+            }
+            if all {
+                report.write()?;
+            }
+            Ok(())
+        });
+        if let Err(error) = done {
+            eprintln!("{name}: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -260,7 +260,8 @@ impl Owner {
                 () = self.environment.sleep(pause) => {}
             }
             // `WasLost` is no proof: the request may still be on its way, and be carried out later.
-            if self.now() >= until || matches!(self.locker.release(lease).await, Ok(ReleaseOutcome::Released)) {
+            if self.now() >= until || matches!(self.locker.release(lease).await, Ok(ReleaseOutcome::Released))
+            {
                 return;
             }
             pause *= 2;

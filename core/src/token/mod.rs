@@ -17,4 +17,4 @@ pub use self::facade::{Tokens, TokensBuilder};
 pub use self::jwt::{Claims, IssueOptions, IssuedToken, JwtKey, VerifyError};
 pub use self::scope::{Epoch, Scope};
 pub use self::store::TokenStore;
-pub use self::verdict::{Mark, Reason, TokenFacts, Verdict};
+pub use self::verdict::{Mark, Reason, TokenFacts, Verdict, check_facts};

@@ -1,6 +1,8 @@
 //! Whether a token still holds, from what is stored.
 
 use super::{Epoch, Scope};
+use crate::error::{Error, Result};
+use crate::key::escape;
 use crate::time::Timestamp;
 
 /// What a token says of the time it was issued, for one scope.
@@ -56,6 +58,16 @@ impl TokenFacts {
             None => Verdict::Active,
         }
     }
+}
+
+/// Refuses what no backend checks: an empty or overlong `jti` or scope, more than 8 marks. For backends.
+pub fn check_facts(token: &TokenFacts) -> Result<()> {
+    const MAX_MARKS: usize = 8;
+    if token.marks.len() > MAX_MARKS {
+        return Err(Error::invalid(format!("a token may have {MAX_MARKS} marks, got {}", token.marks.len())));
+    }
+    escape(&token.jti)?;
+    token.marks.iter().try_for_each(|(scope, _)| scope.segment().map(drop))
 }
 
 /// Whether a token still holds.

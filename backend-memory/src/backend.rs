@@ -1,0 +1,157 @@
+//! The backend and its handles.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use stanchion::cache::CacheCapabilities;
+use stanchion::stores::{Backend, Environment, Health, Stores, Tasks};
+use stanchion::time::{Monotonic, Timestamp};
+use stanchion::{Error, ErrorKind, Result};
+use tokio::sync::watch;
+
+use crate::config::MemoryConfig;
+use crate::{cache, event, limit, lock, session, token};
+
+/// All stores in memory. Clones are one handle; [`handle`](Self::handle) gives another.
+#[derive(Clone)]
+pub struct MemoryBackend(Arc<Handle>);
+
+/// What all handles share.
+pub(crate) struct Place {
+    pub(crate) cache: Mutex<cache::State>,
+    pub(crate) sessions: Mutex<session::State>,
+    pub(crate) events: Mutex<event::State>,
+    pub(crate) locks: Mutex<lock::State>,
+    pub(crate) limits: Mutex<limit::State>,
+    pub(crate) tokens: Mutex<token::State>,
+    pub(crate) cache_capabilities: CacheCapabilities,
+    next_handle: AtomicU64,
+}
+
+/// One "process" on a place.
+pub(crate) struct Handle {
+    pub(crate) place: Arc<Place>,
+    pub(crate) environment: Environment,
+    pub(crate) number: u64,
+    closed: AtomicBool,
+    health: watch::Sender<Health>,
+}
+
+impl MemoryBackend {
+    /// An empty backend on the machine's clock.
+    pub fn new() -> Self {
+        Self::with(MemoryConfig::new())
+    }
+
+    /// An empty backend with these settings.
+    pub fn with(config: MemoryConfig) -> Self {
+        let place = Place {
+            cache: Mutex::new(cache::State::new(config.max_cache_bytes)),
+            sessions: Mutex::default(),
+            events: Mutex::default(),
+            locks: Mutex::default(),
+            limits: Mutex::default(),
+            tokens: Mutex::default(),
+            cache_capabilities: config.cache,
+            next_handle: AtomicU64::new(0),
+        };
+        Self::open(Arc::new(place), config.environment)
+    }
+
+    fn open(place: Arc<Place>, environment: Environment) -> Self {
+        let number = place.next_handle.fetch_add(1, Ordering::Relaxed);
+        let health = watch::Sender::new(Health::Up);
+        Self(Arc::new(Handle { place, environment, number, closed: AtomicBool::new(false), health }))
+    }
+
+    /// Another handle on the same data, which acts as another process: it has tasks of its own and is closed
+    /// by itself.
+    #[must_use]
+    pub fn handle(&self) -> Self {
+        let mut environment = self.0.environment.clone();
+        environment.tasks = Tasks::capture();
+        Self::open(Arc::clone(&self.0.place), environment)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn stores_place(&self) -> &Place {
+        &self.0.place
+    }
+
+    /// One store of each kind.
+    pub fn stores(&self) -> Stores {
+        let handle = &self.0;
+        Stores::builder(handle.environment.clone(), Arc::clone(handle) as Arc<dyn Backend>)
+            .cache(Arc::new(cache::MemoryCache(Arc::clone(handle))))
+            .sessions(Arc::new(session::MemorySessions(Arc::clone(handle))))
+            .events(Arc::new(event::MemoryEvents(Arc::clone(handle))))
+            .locks(Arc::new(lock::MemoryLocks(Arc::clone(handle))))
+            .limits(Arc::new(limit::MemoryLimits(Arc::clone(handle))))
+            .tokens(Arc::new(token::MemoryTokens(Arc::clone(handle))))
+            .build()
+    }
+}
+
+impl Default for MemoryBackend {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MemoryBackend(handle {})", self.0.number)
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "memory (handle {})", self.number)
+    }
+}
+
+impl Handle {
+    /// Runs an operation unless the handle is closed, and names it in its error.
+    pub(crate) fn operate<T>(&self, operation: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let outcome = if self.closed.load(Ordering::Acquire) {
+            Err(Error::new(ErrorKind::Closed, "this handle of the memory backend is closed"))
+        } else {
+            work()
+        };
+        outcome.map_err(|error| error.with_operation(operation).with_backend("memory"))
+    }
+
+    /// The time by which everything expires.
+    pub(crate) fn now(&self) -> Monotonic {
+        self.environment.clock.now()
+    }
+
+    /// The time that is shown, and that fences and epochs are made of.
+    pub(crate) fn wall(&self) -> Timestamp {
+        self.environment.clock.wall()
+    }
+}
+
+/// A store's state; a panic elsewhere can't have left it half-changed, since no step of a change can panic.
+pub(crate) fn locked<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[async_trait]
+impl Backend for Handle {
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
+    fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
+    async fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        locked(&self.place.events).end_all_of(self.number);
+        self.health.send_replace(Health::Down);
+    }
+}

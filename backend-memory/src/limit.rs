@@ -1,0 +1,82 @@
+//! Rate limits.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use stanchion::Result;
+use stanchion::key::Key;
+use stanchion::limit::{Decision, Gcra, RateLimiter, Standing, Tier, check_tiers};
+use stanchion::time::{Monotonic, Timestamp};
+
+use crate::backend::{Handle, locked};
+use crate::expiring::Expiring;
+
+pub(crate) type State = Expiring<Key, HashMap<Tier, Gcra>>;
+
+#[derive(Debug)]
+pub(crate) struct MemoryLimits(pub(crate) Arc<Handle>);
+
+/// The algorithm counts in microseconds of any clock; this one never goes back.
+fn instant(now: Monotonic) -> Timestamp {
+    Timestamp::from_micros(0).saturating_add(now.since_origin())
+}
+
+fn states(state: &State, key: &Key, tiers: &[Tier], now: Monotonic) -> Vec<Gcra> {
+    let stored = state.get(key, now);
+    tiers.iter().map(|tier| stored.and_then(|stored| stored.get(tier)).copied().unwrap_or_default()).collect()
+}
+
+fn store(state: &mut State, key: &Key, tiers: &[Tier], states: &[Gcra], now: Monotonic) {
+    state.purge(now);
+    let full_in = tiers.iter().zip(states).map(|(tier, gcra)| gcra.full_in(tier, instant(now))).max();
+    // Other tiers of the same key keep their own life.
+    let until = now.saturating_add(full_in.unwrap_or_default()).max(state.deadline(key, now).unwrap_or(now));
+    let changed = tiers.iter().copied().zip(states.iter().copied());
+    if let Some(stored) = state.get_mut(key, now) {
+        stored.extend(changed);
+        state.extend(key, until, now);
+    } else {
+        state.insert(key.clone(), changed.collect(), until);
+    }
+}
+
+#[async_trait]
+impl RateLimiter for MemoryLimits {
+    async fn check(&self, key: &Key, tiers: &[Tier], cost: u32) -> Result<Decision> {
+        self.0.operate("limit.check", || {
+            check_tiers(tiers)?;
+            let (mut state, now) = (locked(&self.0.place.limits), self.0.now());
+            let mut states = states(&state, key, tiers, now);
+            let decision = Gcra::check(&mut states, tiers, cost, instant(now));
+            if decision.is_allowed() && cost > 0 {
+                store(&mut state, key, tiers, &states, now);
+            }
+            Ok(decision)
+        })
+    }
+
+    async fn peek(&self, key: &Key, tiers: &[Tier]) -> Result<Vec<Standing>> {
+        self.0.operate("limit.peek", || {
+            check_tiers(tiers)?;
+            let (state, now) = (locked(&self.0.place.limits), self.0.now());
+            let states = states(&state, key, tiers, now);
+            Ok(states.iter().zip(tiers).map(|(gcra, tier)| gcra.standing(tier, instant(now))).collect())
+        })
+    }
+
+    async fn refund(&self, key: &Key, tiers: &[Tier], cost: u32) -> Result<()> {
+        self.0.operate("limit.refund", || {
+            check_tiers(tiers)?;
+            let (mut state, now) = (locked(&self.0.place.limits), self.0.now());
+            let states = states(&state, key, tiers, now);
+            let refunded: Vec<_> = states
+                .iter()
+                .zip(tiers)
+                .map(|(gcra, tier)| gcra.refunded(tier, cost, instant(now)))
+                .collect();
+            store(&mut state, key, tiers, &refunded, now);
+            Ok(())
+        })
+    }
+}

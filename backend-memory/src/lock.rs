@@ -1,0 +1,113 @@
+//! Leases.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use stanchion::Result;
+use stanchion::key::Key;
+use stanchion::lock::{
+    AcquireOutcome, Fence, Lease, LockRequest, LockToken, Locker, ReleaseOutcome, RenewOutcome,
+};
+
+use crate::backend::{Handle, locked};
+use crate::expiring::Expiring;
+
+/// How long the last fence is remembered after the last lease. Later ones are greater all the same, since they
+/// are made of the time.
+const FENCE_KEPT: Duration = Duration::from_hours(24);
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    held: Expiring<Key, Held>,
+    fences: Expiring<Key, Fence>,
+}
+
+#[derive(Debug)]
+struct Held {
+    token: LockToken,
+    fence: Fence,
+}
+
+#[derive(Debug)]
+pub(crate) struct MemoryLocks(pub(crate) Arc<Handle>);
+
+#[async_trait]
+impl Locker for MemoryLocks {
+    async fn acquire(&self, request: &LockRequest) -> Result<AcquireOutcome> {
+        self.0.operate("lock.acquire", || {
+            let (mut state, now) = (locked(&self.0.place.locks), self.0.now());
+            let state = &mut *state;
+            state.held.purge(now);
+            state.fences.purge(now);
+            let until = now.saturating_add(request.lease.as_duration());
+            if let Some(held) = state.held.get(&request.key, now) {
+                if held.token != request.token {
+                    let free_at = state.held.deadline(&request.key, now).unwrap_or(now);
+                    return Ok(AcquireOutcome::Busy { remaining: free_at.saturating_since(now) });
+                }
+                let fence = held.fence;
+                state.held.extend(&request.key, until, now);
+                return Ok(AcquireOutcome::Acquired(Lease::new(
+                    request.key.clone(),
+                    request.token.clone(),
+                    fence,
+                    request.lease,
+                )));
+            }
+            let last = state.fences.get(&request.key, now).map_or(0, |fence| fence.get());
+            let fence = Fence::new(self.0.wall().as_micros().max(last + 1));
+            state.fences.insert(request.key.clone(), fence, until.saturating_add(FENCE_KEPT));
+            state.held.insert(request.key.clone(), Held { token: request.token.clone(), fence }, until);
+            Ok(AcquireOutcome::Acquired(Lease::new(
+                request.key.clone(),
+                request.token.clone(),
+                fence,
+                request.lease,
+            )))
+        })
+    }
+
+    async fn renew(&self, leases: &[Lease]) -> Result<Vec<RenewOutcome>> {
+        self.0.operate("lock.renew", || {
+            let (mut state, now) = (locked(&self.0.place.locks), self.0.now());
+            Ok(leases
+                .iter()
+                .map(|lease| {
+                    let until = now.saturating_add(lease.lease.as_duration());
+                    let mine = state.held.get(&lease.key, now).is_some_and(|held| held.token == lease.token);
+                    if mine && state.held.extend(&lease.key, until, now) {
+                        state.fences.extend(&lease.key, until.saturating_add(FENCE_KEPT), now);
+                        RenewOutcome::Held
+                    } else {
+                        RenewOutcome::Lost
+                    }
+                })
+                .collect())
+        })
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<ReleaseOutcome> {
+        self.0.operate("lock.release", || {
+            let (mut state, now) = (locked(&self.0.place.locks), self.0.now());
+            if state.held.get(&lease.key, now).is_some_and(|held| held.token == lease.token) {
+                state.held.remove(&lease.key, now);
+                Ok(ReleaseOutcome::Released)
+            } else {
+                Ok(ReleaseOutcome::WasLost)
+            }
+        })
+    }
+
+    async fn inspect(&self, key: &Key) -> Result<Option<(Fence, Duration)>> {
+        self.0.operate("lock.inspect", || {
+            let (state, now) = (locked(&self.0.place.locks), self.0.now());
+            let until = state.held.deadline(key, now);
+            Ok(state
+                .held
+                .get(key, now)
+                .zip(until)
+                .map(|(held, until)| (held.fence, until.saturating_since(now))))
+        })
+    }
+}

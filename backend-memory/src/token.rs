@@ -1,0 +1,77 @@
+//! Revoked tokens and epochs.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use stanchion::Result;
+use stanchion::key::{Name, escape};
+use stanchion::time::{Monotonic, Ttl};
+use stanchion::token::{Epoch, Scope, TokenFacts, TokenStore, Verdict, check_facts};
+
+use crate::backend::{Handle, locked};
+use crate::expiring::Expiring;
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    revoked: Expiring<(Name, String), ()>,
+    epochs: Expiring<(Name, Scope), Epoch>,
+}
+
+impl State {
+    fn epoch(&self, service: &Name, scope: &Scope, now: Monotonic) -> Epoch {
+        self.epochs.get(&(service.clone(), scope.clone()), now).copied().unwrap_or(Epoch::NEVER)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct MemoryTokens(pub(crate) Arc<Handle>);
+
+#[async_trait]
+impl TokenStore for MemoryTokens {
+    async fn revoke(&self, service: &Name, jti: &str, ttl: Ttl) -> Result<()> {
+        self.0.operate("token.revoke", || {
+            escape(jti)?;
+            let (mut state, now) = (locked(&self.0.place.tokens), self.0.now());
+            state.revoked.purge(now);
+            let key = (service.clone(), jti.to_owned());
+            let until =
+                now.saturating_add(ttl.as_duration()).max(state.revoked.deadline(&key, now).unwrap_or(now));
+            state.revoked.insert(key, (), until);
+            Ok(())
+        })
+    }
+
+    async fn revoke_all(&self, service: &Name, scope: &Scope, ttl: Ttl) -> Result<Epoch> {
+        self.0.operate("token.revoke_all", || {
+            scope.segment()?;
+            let (mut state, now) = (locked(&self.0.place.tokens), self.0.now());
+            state.epochs.purge(now);
+            let last = state.epoch(service, scope, now);
+            let epoch = Epoch::new(self.0.wall().as_micros().max(last.get() + 1));
+            let key = (service.clone(), scope.clone());
+            let until =
+                now.saturating_add(ttl.as_duration()).max(state.epochs.deadline(&key, now).unwrap_or(now));
+            state.epochs.insert(key, epoch, until);
+            Ok(epoch)
+        })
+    }
+
+    async fn epochs(&self, service: &Name, scopes: &[Scope]) -> Result<Vec<Epoch>> {
+        self.0.operate("token.epochs", || {
+            scopes.iter().try_for_each(|scope| scope.segment().map(drop))?;
+            let (state, now) = (locked(&self.0.place.tokens), self.0.now());
+            Ok(scopes.iter().map(|scope| state.epoch(service, scope, now)).collect())
+        })
+    }
+
+    async fn check(&self, service: &Name, token: &TokenFacts) -> Result<Verdict> {
+        self.0.operate("token.check", || {
+            check_facts(token)?;
+            let (state, now) = (locked(&self.0.place.tokens), self.0.now());
+            let revoked = state.revoked.get(&(service.clone(), token.jti.clone()), now).is_some();
+            let epochs: Vec<_> =
+                token.marks.iter().map(|(scope, _)| state.epoch(service, scope, now)).collect();
+            Ok(token.judge(revoked, &epochs))
+        })
+    }
+}
