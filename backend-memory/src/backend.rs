@@ -75,11 +75,6 @@ impl MemoryBackend {
         Self::open(Arc::clone(&self.0.place), environment)
     }
 
-    #[cfg(test)]
-    pub(crate) fn stores_place(&self) -> &Place {
-        &self.0.place
-    }
-
     /// One store of each kind.
     pub fn stores(&self) -> Stores {
         let handle = &self.0;
@@ -113,14 +108,19 @@ impl fmt::Debug for Handle {
 }
 
 impl Handle {
+    /// Refuses what comes after the close.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Closed, "this handle of the memory backend is closed"));
+        }
+        Ok(())
+    }
+
     /// Runs an operation unless the handle is closed, and names it in its error.
     pub(crate) fn operate<T>(&self, operation: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        let outcome = if self.closed.load(Ordering::Acquire) {
-            Err(Error::new(ErrorKind::Closed, "this handle of the memory backend is closed"))
-        } else {
-            work()
-        };
-        outcome.map_err(|error| error.with_operation(operation).with_backend("memory"))
+        self.check_open()
+            .and_then(|()| work())
+            .map_err(|error| error.with_operation(operation).with_backend("memory"))
     }
 
     /// The time by which everything expires.
@@ -153,5 +153,79 @@ impl Backend for Handle {
         self.closed.store(true, Ordering::Release);
         locked(&self.place.events).end_all_of(self.number);
         self.health.send_replace(Health::Down);
+    }
+}
+
+#[cfg(test)]
+impl MemoryBackend {
+    pub(crate) fn place(&self) -> &Place {
+        &self.0.place
+    }
+
+    pub(crate) fn now(&self) -> Monotonic {
+        self.0.now()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use stanchion::cache::{SetOptions, SetOutcome};
+    use stanchion::event::SubscribeOptions;
+    use stanchion::key::{Key, Name};
+    use stanchion::limit::Tier;
+    use stanchion::lock::{LockRequest, LockToken};
+    use stanchion::time::Ttl;
+
+    use super::*;
+
+    /// What one call of each store answers: the kind of its error, if any.
+    async fn ask(stores: &Stores) -> Vec<Option<ErrorKind>> {
+        let (service, key) = (Name::new("app").unwrap(), Key::new("app", "t", "1").unwrap());
+        let tier = [Tier::new(1, Duration::from_secs(1)).unwrap()];
+        let request = LockRequest::new(key.clone(), LockToken::new([1; 16]), Ttl::MAX);
+        let kind = |error: Error| {
+            assert_eq!(error.backend(), Some("memory"));
+            assert!(error.operation().is_some());
+            error.kind()
+        };
+        vec![
+            stores.cache_store().unwrap().get(&key).await.err().map(kind),
+            stores.session_store().unwrap().list(&service, "u1").await.err().map(kind),
+            stores
+                .event_bus()
+                .unwrap()
+                .subscribe(SubscribeOptions::new(service.clone()))
+                .await
+                .err()
+                .map(kind),
+            stores.locker().unwrap().acquire(&request).await.err().map(kind),
+            stores.rate_limiter().unwrap().peek(&key, &tier).await.err().map(kind),
+            stores.token_store().unwrap().epochs(&service, &[]).await.err().map(kind),
+        ]
+    }
+
+    #[tokio::test]
+    async fn a_handle_is_closed_by_itself_and_the_data_lives_on() {
+        let backend = MemoryBackend::new();
+        let (mine, theirs) = (backend.stores(), backend.handle().stores());
+        let key = Key::new("app", "t", "1").unwrap();
+        let value = Bytes::from_static(b"kept");
+        let set = mine.cache_store().unwrap().set(&key, value.clone(), &SetOptions::new(Ttl::MAX)).await;
+        assert_eq!(set.unwrap(), SetOutcome::Stored);
+
+        mine.close(Duration::from_secs(1)).await.unwrap();
+        assert_eq!(ask(&mine).await, [Some(ErrorKind::Closed); 6]);
+        // Clones and other bundles of the same handle are the same process.
+        assert_eq!(ask(&backend.clone().stores()).await, [Some(ErrorKind::Closed); 6]);
+        assert_eq!(*mine.health().borrow(), Health::Down);
+
+        assert_eq!(ask(&theirs).await, [None; 6]);
+        assert_eq!(*theirs.health().borrow(), Health::Up);
+        assert_eq!(theirs.cache_store().unwrap().get(&key).await.unwrap(), Some(value));
+        // A handle of a closed one is open.
+        assert_eq!(ask(&backend.handle().stores()).await, [None; 6]);
     }
 }

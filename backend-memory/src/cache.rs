@@ -25,20 +25,28 @@ impl State {
         Self { entries: Expiring::default(), recency: max_bytes.map(Recency::new) }
     }
 
+    /// A hit costs one look-up and takes no memory; a miss clears away a little of what has ended.
     fn get(&mut self, key: &Key, now: Monotonic) -> Option<Bytes> {
-        let value = self.entries.get(key, now).cloned()?;
+        let Some(value) = self.entries.get(key, now).cloned() else {
+            self.purge(now);
+            return None;
+        };
         if let Some(recency) = &mut self.recency {
             recency.used(key);
         }
         Some(value)
     }
 
-    fn put(&mut self, key: &Key, value: Bytes, deadline: Monotonic, now: Monotonic) {
+    fn purge(&mut self, now: Monotonic) {
         for (ended, _) in self.entries.purge(now) {
             if let Some(recency) = &mut self.recency {
                 recency.removed(&ended);
             }
         }
+    }
+
+    fn put(&mut self, key: &Key, value: Bytes, deadline: Monotonic, now: Monotonic) {
+        self.purge(now);
         let evicted =
             self.recency.as_mut().map(|recency| recency.stored(key, value.len())).unwrap_or_default();
         self.entries.insert(key.clone(), value, deadline);
@@ -141,15 +149,15 @@ impl CacheStore for MemoryCache {
 
     async fn touch(&self, key: &Key, ttl: Ttl) -> Result<bool> {
         self.0.operate("cache.touch", || {
-            let now = self.0.now();
-            Ok(locked(&self.0.place.cache).entries.extend(key, Self::deadline(now, ttl), now))
+            let (mut state, now) = (locked(&self.0.place.cache), self.0.now());
+            Ok(state.entries.extend(key, Self::deadline(now, ttl), now))
         })
     }
 
     async fn ttl(&self, key: &Key) -> Result<Option<Ttl>> {
         self.0.operate("cache.ttl", || {
-            let now = self.0.now();
-            let deadline = locked(&self.0.place.cache).entries.deadline(key, now);
+            let (state, now) = (locked(&self.0.place.cache), self.0.now());
+            let deadline = state.entries.deadline(key, now);
             deadline.map(|deadline| Ttl::new(deadline.saturating_since(now))).transpose()
         })
     }
@@ -197,5 +205,9 @@ mod tests {
         // Replacing a value counts its new size only.
         put(&stores, "d", 50).await;
         assert!(has(&stores, "a").await && has(&stores, "c").await && has(&stores, "d").await);
+        // What alone is over the bound is not kept, and pushes nothing else out.
+        put(&stores, "e", 400).await;
+        assert!(has(&stores, "a").await && has(&stores, "c").await && has(&stores, "d").await);
+        assert!(!has(&stores, "e").await);
     }
 }

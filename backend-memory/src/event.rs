@@ -44,7 +44,9 @@ impl State {
     pub(crate) fn end_all_of(&mut self, handle: u64) {
         let numbers: Vec<_> =
             self.subscribers.iter().filter(|(_, s)| s.handle == handle).map(|(number, _)| *number).collect();
-        numbers.into_iter().for_each(|number| self.end(number));
+        for number in numbers {
+            self.end(number);
+        }
     }
 }
 
@@ -78,7 +80,11 @@ impl EventBus for MemoryEvents {
 
     async fn subscribe(&self, options: SubscribeOptions) -> Result<Box<dyn Subscription>> {
         self.0.operate("event.subscribe", || {
+            let buffer = options.buffer;
+            let options = options.buffer(buffer)?;
             let mut state = locked(&self.0.place.events);
+            // Again, under the lock under which a close ends the subscriptions: none is left behind.
+            self.0.check_open()?;
             state.next += 1;
             let number = state.next;
             let place = Arc::downgrade(&self.0.place);
@@ -120,8 +126,8 @@ mod tests {
             other.stores().event_bus().unwrap().subscribe(SubscribeOptions::new(domain)).await.unwrap();
         backend.stores().close(std::time::Duration::from_secs(1)).await.unwrap();
         assert!(mine.next().await.is_none());
-        assert_eq!(locked(&other.stores_place().events).subscribers.len(), 1);
+        assert_eq!(locked(&other.place().events).subscribers.len(), 1);
         drop(theirs);
-        assert!(locked(&other.stores_place().events).by_domain.is_empty());
+        assert!(locked(&other.place().events).by_domain.is_empty());
     }
 }

@@ -55,14 +55,14 @@ impl<K: Clone + Eq + Hash, V> Expiring<K, V> {
         self.entries.get(key).map(|entry| entry.deadline).filter(|deadline| *deadline > now)
     }
 
-    /// Puts a value in, whatever is there.
-    pub(crate) fn insert(&mut self, key: K, value: V, deadline: Monotonic) {
+    /// Puts a value in; answers the one it replaces, also if that had ended and was not cleared away yet.
+    pub(crate) fn insert(&mut self, key: K, value: V, deadline: Monotonic) -> Option<V> {
         self.next += 1;
         let number = self.next;
         self.by_deadline.insert((deadline, number), key.clone());
-        if let Some(old) = self.entries.insert(key, Entry { value, deadline, number }) {
-            self.by_deadline.remove(&(old.deadline, old.number));
-        }
+        let old = self.entries.insert(key, Entry { value, deadline, number })?;
+        self.by_deadline.remove(&(old.deadline, old.number));
+        Some(old.value)
     }
 
     /// Moves the deadline of a live entry; `false` if there is none.
@@ -95,7 +95,8 @@ impl<K: Clone + Eq + Hash, V> Expiring<K, V> {
         (entry.deadline > now).then_some(entry.value)
     }
 
-    /// Clears away a few entries that have ended, and hands them over; call it with every change.
+    /// Clears away a few entries that have ended, and hands them over. Called with every operation that may
+    /// add one, so that there are never many more than were live at once.
     pub(crate) fn purge(&mut self, now: Monotonic) -> Vec<(K, V)> {
         let mut ended = Vec::new();
         while ended.len() < PURGED_AT_ONCE
@@ -135,8 +136,10 @@ mod tests {
         assert!(!map.extend("a", at(20), at(10)));
         assert_eq!(map.remove("a", at(10)), None);
         map.insert("a", 2, at(10));
+        assert_eq!(map.insert("a", 3, at(10)), Some(2));
         assert!(map.extend("a", at(20), at(9)));
-        assert_eq!(map.remove("a", at(19)), Some(2));
+        assert_eq!(map.remove("a", at(19)), Some(3));
+        assert!(map.by_deadline.is_empty());
     }
 
     #[test]

@@ -1,23 +1,34 @@
 //! Every store of [`stanchion`] in memory: for unit tests, and for a service that runs alone.
 //!
 //! The same contract as on a server, not an approximation: the conformance suite runs on both. Time is the
-//! injected clock, so that an hour's expiry takes a test no time.
+//! injected clock, so that an hour's expiry takes a test no time. (`ManualClock` is behind stanchion's feature
+//! `test-util`.)
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> stanchion::Result<()> {
+//! use std::sync::Arc;
+//!
+//! use stanchion::clock::ManualClock;
 //! use stanchion::prelude::*;
-//! use stanchion_memory::MemoryBackend;
+//! use stanchion::stores::Environment;
+//! use stanchion_memory::{MemoryBackend, MemoryConfig};
 //!
-//! let backend = MemoryBackend::new();
-//! let stores = backend.stores();
+//! let clock = ManualClock::new();
+//! let environment = Environment::system().clock(Arc::new(clock.clone()));
+//! let backend = MemoryBackend::with(MemoryConfig::new().environment(environment));
 //! // A second handle acts as a second process on the same data.
-//! let other = backend.handle().stores();
+//! let (here, there) = (backend.stores(), backend.handle().stores());
 //!
-//! stores.cache::<String>("name").build()?.set("u1", &"Ada".to_owned()).await?;
-//! let name = other.cache::<String>("name").build()?.get("u1").await?;
-//! assert_eq!(name.as_deref().map(String::as_str), Some("Ada"));
+//! here.cache::<String>("name").ttl(hours(1)).build()?.set("u1", &"Ada".to_owned()).await?;
+//! let names = there.cache::<String>("name").build()?;
+//! assert_eq!(names.get("u1").await?.as_deref().map(String::as_str), Some("Ada"));
+//! clock.advance(hours(1));
+//! assert!(names.get("u1").await?.is_none());
 //! # Ok(()) }
 //! ```
+//!
+//! What has ended is cleared away a little with each operation, so memory follows what is live. Nothing is
+//! written to disk: the data ends with the last handle and the last store made from one.
 
 mod backend;
 mod cache;

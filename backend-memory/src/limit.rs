@@ -35,8 +35,10 @@ fn store(state: &mut State, key: &Key, tiers: &[Tier], states: &[Gcra], now: Mon
     let changed = tiers.iter().copied().zip(states.iter().copied());
     if let Some(stored) = state.get_mut(key, now) {
         stored.extend(changed);
+        // A full tier is as good as none, so that a key holds no more tiers than are in use.
+        stored.retain(|tier, gcra| !gcra.full_in(tier, instant(now)).is_zero());
         state.extend(key, until, now);
-    } else {
+    } else if until > now {
         state.insert(key.clone(), changed.collect(), until);
     }
 }
@@ -78,5 +80,39 @@ impl RateLimiter for MemoryLimits {
             store(&mut state, key, tiers, &refunded, now);
             Ok(())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use stanchion::clock::ManualClock;
+    use stanchion::stores::Environment;
+
+    use super::*;
+    use crate::{MemoryBackend, MemoryConfig};
+
+    #[tokio::test]
+    async fn full_tiers_and_keys_are_forgotten() {
+        let clock = ManualClock::new();
+        let environment = Environment::system().clock(Arc::new(clock.clone()));
+        let backend = MemoryBackend::with(MemoryConfig::new().environment(environment));
+        let limiter = backend.stores().rate_limiter().unwrap();
+        let key = Key::new("rate_limit", "t", "u1").unwrap();
+        let hour = Tier::new(1, Duration::from_hours(1)).unwrap();
+        assert!(limiter.check(&key, &[hour], 1).await.unwrap().is_allowed());
+        // The hour keeps the key alive, while other limits come and go.
+        for burst in 1..=100 {
+            let tier = Tier::with_burst(1, Duration::from_secs(1), burst).unwrap();
+            assert!(limiter.check(&key, &[tier], 1).await.unwrap().is_allowed());
+            clock.advance(Duration::from_secs(1));
+            let tiers = locked(&backend.place().limits).get(&key, backend.now()).map(HashMap::len);
+            assert_eq!(tiers, Some(2));
+        }
+        clock.advance(Duration::from_hours(1));
+        // Giving back to somebody who has taken nothing keeps nothing, and clears away what has ended.
+        limiter.refund(&Key::new("rate_limit", "t", "u2").unwrap(), &[hour], 1).await.unwrap();
+        assert_eq!(locked(&backend.place().limits).len(), 0);
     }
 }

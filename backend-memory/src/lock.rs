@@ -13,8 +13,8 @@ use stanchion::lock::{
 use crate::backend::{Handle, locked};
 use crate::expiring::Expiring;
 
-/// How long the last fence is remembered after the last lease. Later ones are greater all the same, since they
-/// are made of the time.
+/// How long the last fence is remembered after its lease. Later ones are greater all the same, since they are
+/// made of the time; only a wall clock set back by more than this would show.
 const FENCE_KEPT: Duration = Duration::from_hours(24);
 
 #[derive(Debug, Default)]
@@ -48,6 +48,7 @@ impl Locker for MemoryLocks {
                 }
                 let fence = held.fence;
                 state.held.extend(&request.key, until, now);
+                state.fences.extend(&request.key, until.saturating_add(FENCE_KEPT), now);
                 return Ok(AcquireOutcome::Acquired(Lease::new(
                     request.key.clone(),
                     request.token.clone(),
@@ -56,7 +57,7 @@ impl Locker for MemoryLocks {
                 )));
             }
             let last = state.fences.get(&request.key, now).map_or(0, |fence| fence.get());
-            let fence = Fence::new(self.0.wall().as_micros().max(last + 1));
+            let fence = Fence::new(self.0.wall().as_micros().max(last.saturating_add(1)));
             state.fences.insert(request.key.clone(), fence, until.saturating_add(FENCE_KEPT));
             state.held.insert(request.key.clone(), Held { token: request.token.clone(), fence }, until);
             Ok(AcquireOutcome::Acquired(Lease::new(
@@ -109,5 +110,48 @@ impl Locker for MemoryLocks {
                 .zip(until)
                 .map(|(held, until)| (held.fence, until.saturating_since(now))))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stanchion::clock::{Clock, ManualClock};
+    use stanchion::stores::Environment;
+    use stanchion::time::Ttl;
+
+    use super::*;
+    use crate::{MemoryBackend, MemoryConfig};
+
+    async fn fence_of(locker: &dyn Locker, name: &str) -> Fence {
+        let request =
+            LockRequest::new(Key::new("locks", "t", name).unwrap(), LockToken::new([1; 16]), Ttl::MIN);
+        match locker.acquire(&request).await.unwrap() {
+            AcquireOutcome::Acquired(lease) => {
+                assert_eq!(locker.release(&lease).await.unwrap(), ReleaseOutcome::Released);
+                lease.fence
+            }
+            busy @ AcquireOutcome::Busy { .. } => panic!("{busy:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn fences_grow_while_the_wall_clock_goes_back_and_are_forgotten_after_a_day() {
+        let clock = ManualClock::new();
+        let environment = Environment::system().clock(Arc::new(clock.clone()));
+        let backend = MemoryBackend::with(MemoryConfig::new().environment(environment));
+        let locker = backend.stores().locker().unwrap();
+        let first = fence_of(&*locker, "a").await;
+        assert_eq!(first.get(), clock.wall().as_micros());
+        clock.set_wall(stanchion::time::Timestamp::from_secs(1));
+        assert_eq!(fence_of(&*locker, "a").await.get(), first.get() + 1);
+        for n in 0..100 {
+            fence_of(&*locker, &n.to_string()).await;
+        }
+        clock.advance(FENCE_KEPT + Duration::from_millis(1));
+        for _ in 0..100 {
+            fence_of(&*locker, "b").await;
+        }
+        assert_eq!(locked(&backend.place().locks).fences.len(), 1);
+        assert_eq!(locked(&backend.place().locks).held.len(), 0);
     }
 }

@@ -32,8 +32,11 @@ impl Recency {
     /// The entry holds this many bytes now; answers the keys that have to go.
     pub(crate) fn stored(&mut self, key: &Key, value_bytes: usize) -> Vec<Key> {
         self.removed(key);
-        self.next += 1;
         let weight = key.as_str().len() + value_bytes;
+        if weight > self.max_bytes {
+            return vec![key.clone()];
+        }
+        self.next += 1;
         self.entries.insert(key.clone(), (self.next, weight));
         self.by_use.insert(self.next, key.clone());
         self.bytes += weight;

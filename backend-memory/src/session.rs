@@ -1,17 +1,17 @@
 //! Sessions.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use stanchion::Result;
 use stanchion::key::Name;
 use stanchion::session::{
     CreateOutcome, NewSession, Patch, PatchOutcome, SessionCapabilities, SessionId, SessionLimit,
     SessionRecord, SessionStore, TouchOutcome,
 };
 use stanchion::time::{Monotonic, Timestamp, Ttl};
+use stanchion::{Error, Result};
 
 use crate::backend::{Handle, locked};
 use crate::expiring::Expiring;
@@ -100,6 +100,16 @@ impl State {
 #[derive(Debug)]
 pub(crate) struct MemorySessions(pub(crate) Arc<Handle>);
 
+impl MemorySessions {
+    /// The state at one instant, with a little of what has ended cleared away.
+    fn state(&self) -> (MutexGuard<'_, State>, Monotonic) {
+        let mut state = locked(&self.0.place.sessions);
+        let now = self.0.now();
+        state.purge(now);
+        (state, now)
+    }
+}
+
 #[async_trait]
 impl SessionStore for MemorySessions {
     fn capabilities(&self) -> SessionCapabilities {
@@ -109,9 +119,8 @@ impl SessionStore for MemorySessions {
     async fn create(&self, service: &Name, session: NewSession) -> Result<CreateOutcome> {
         self.0.operate("session.create", || {
             self.capabilities().check_new(&session)?;
-            let (mut state, now, wall) = (locked(&self.0.place.sessions), self.0.now(), self.0.wall());
+            let ((mut state, now), wall) = (self.state(), self.0.wall());
             let state = &mut *state;
-            state.purge(now);
             let id = (service.clone(), session.id.clone());
             if state.sessions.get(&id, now).is_some() {
                 return Ok(CreateOutcome::IdTaken);
@@ -124,7 +133,8 @@ impl SessionStore for MemorySessions {
                 SessionLimit::EvictLeastRecent(_) => {
                     live.sort_by_key(|id| state.sessions.get(id, now).map(|session| session.used));
                 }
-                _ => {}
+                SessionLimit::Reject(_) | SessionLimit::EvictOldest(_) => {}
+                other => return Err(Error::unsupported(format!("the session limit {other:?} is not known"))),
             }
             let evicted: Vec<SessionId> = live
                 .into_iter()
@@ -151,21 +161,24 @@ impl SessionStore for MemorySessions {
             let record = stored.record(&id.1, deadline.saturating_since(now));
             let listed = state.by_user.entry((service.clone(), stored.user.clone())).or_default();
             listed.insert(stored.created, id.1.clone());
-            state.sessions.insert(id, stored, deadline);
+            if let Some(ended) = state.sessions.insert(id, stored, deadline) {
+                state.unlist(service, &ended);
+            }
             Ok(CreateOutcome::Created { record, evicted })
         })
     }
 
     async fn load(&self, service: &Name, id: &SessionId) -> Result<Option<SessionRecord>> {
         self.0.operate("session.load", || {
-            Ok(locked(&self.0.place.sessions).record(&(service.clone(), id.clone()), self.0.now()))
+            let (state, now) = self.state();
+            Ok(state.record(&(service.clone(), id.clone()), now))
         })
     }
 
     async fn patch(&self, service: &Name, id: &SessionId, patch: &Patch) -> Result<PatchOutcome> {
         self.0.operate("session.patch", || {
             self.capabilities().check_bytes(patch.bytes())?;
-            let (mut state, now, wall) = (locked(&self.0.place.sessions), self.0.now(), self.0.wall());
+            let ((mut state, now), wall) = (self.state(), self.0.wall());
             let state = &mut *state;
             let id = (service.clone(), id.clone());
             state.next += 1;
@@ -190,7 +203,7 @@ impl SessionStore for MemorySessions {
 
     async fn touch(&self, service: &Name, id: &SessionId) -> Result<TouchOutcome> {
         self.0.operate("session.touch", || {
-            let (mut state, now, wall) = (locked(&self.0.place.sessions), self.0.now(), self.0.wall());
+            let ((mut state, now), wall) = (self.state(), self.0.wall());
             let state = &mut *state;
             let id = (service.clone(), id.clone());
             state.next += 1;
@@ -207,14 +220,15 @@ impl SessionStore for MemorySessions {
 
     async fn destroy(&self, service: &Name, id: &SessionId) -> Result<Option<SessionRecord>> {
         self.0.operate("session.destroy", || {
-            Ok(locked(&self.0.place.sessions).end(&(service.clone(), id.clone()), self.0.now()))
+            let (mut state, now) = self.state();
+            Ok(state.end(&(service.clone(), id.clone()), now))
         })
     }
 
     async fn list(&self, service: &Name, user: &str) -> Result<Vec<SessionRecord>> {
         self.0.operate("session.list", || {
             SessionCapabilities::check_user(user)?;
-            let (state, now) = (locked(&self.0.place.sessions), self.0.now());
+            let (state, now) = self.state();
             let newest_first = state.live(service, user, now).into_iter().rev();
             Ok(newest_first.filter_map(|id| state.record(&id, now)).collect())
         })
@@ -228,7 +242,7 @@ impl SessionStore for MemorySessions {
     ) -> Result<Vec<SessionId>> {
         self.0.operate("session.destroy_all", || {
             SessionCapabilities::check_user(user)?;
-            let (mut state, now) = (locked(&self.0.place.sessions), self.0.now());
+            let (mut state, now) = self.state();
             let ended: Vec<_> =
                 state.live(service, user, now).into_iter().filter(|id| Some(&id.1) != except).collect();
             for id in &ended {
@@ -236,5 +250,58 @@ impl SessionStore for MemorySessions {
             }
             Ok(ended.into_iter().map(|id| id.1).collect())
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use stanchion::clock::ManualClock;
+    use stanchion::session::SessionToken;
+    use stanchion::stores::Environment;
+
+    use super::*;
+    use crate::{MemoryBackend, MemoryConfig};
+
+    const IDLE: Duration = Duration::from_secs(10);
+
+    fn session(environment: &Environment) -> NewSession {
+        let token = SessionToken::generate("u1", &*environment.random).unwrap();
+        let (idle, absolute) = (Ttl::new(IDLE).unwrap(), Ttl::MAX);
+        NewSession::new(
+            environment.hashing_key.session_id(&token),
+            "u1",
+            idle,
+            absolute,
+            SessionLimit::Reject(1_000),
+        )
+    }
+
+    #[tokio::test]
+    async fn ended_sessions_leave_no_trace_in_the_index_even_if_their_id_comes_again() {
+        let clock = ManualClock::new();
+        let environment = Environment::system().clock(Arc::new(clock.clone()));
+        let backend = MemoryBackend::with(MemoryConfig::new().environment(environment.clone()));
+        let (store, service) = (backend.stores().session_store().unwrap(), Name::new("app").unwrap());
+        let mut sessions: Vec<_> = (0..100).map(|_| session(&environment)).collect();
+        for new in &sessions {
+            let created = store.create(&service, new.clone()).await.unwrap();
+            assert!(matches!(created, CreateOutcome::Created { .. }));
+        }
+        clock.advance(IDLE);
+        // The last to be cleared away comes again before its turn.
+        let again = sessions.pop().unwrap();
+        let created = store.create(&service, again.clone()).await.unwrap();
+        assert!(matches!(created, CreateOutcome::Created { record, .. } if record.version == 1));
+        let listed = store.list(&service, "u1").await.unwrap();
+        assert_eq!(listed.iter().map(|record| &record.id).collect::<Vec<_>>(), [&again.id]);
+        // Any operation clears some away.
+        for _ in 0..100 {
+            assert_eq!(store.load(&service, &sessions[0].id).await.unwrap(), None);
+        }
+        assert_eq!(locked(&backend.place().sessions).sessions.len(), 1);
+        assert!(store.destroy(&service, &again.id).await.unwrap().is_some());
+        assert!(locked(&backend.place().sessions).by_user.is_empty());
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use sha2::{Digest, Sha256};
 use stanchion::Result;
 use stanchion::key::{Name, escape};
 use stanchion::time::{Monotonic, Ttl};
@@ -11,9 +12,16 @@ use stanchion::token::{Epoch, Scope, TokenFacts, TokenStore, Verdict, check_fact
 use crate::backend::{Handle, locked};
 use crate::expiring::Expiring;
 
+/// A token's id as it is stored: hashed.
+type Jti = [u8; 32];
+
+fn hash(jti: &str) -> Jti {
+    Sha256::digest(jti.as_bytes()).into()
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    revoked: Expiring<(Name, String), ()>,
+    revoked: Expiring<(Name, Jti), ()>,
     epochs: Expiring<(Name, Scope), Epoch>,
 }
 
@@ -33,7 +41,7 @@ impl TokenStore for MemoryTokens {
             escape(jti)?;
             let (mut state, now) = (locked(&self.0.place.tokens), self.0.now());
             state.revoked.purge(now);
-            let key = (service.clone(), jti.to_owned());
+            let key = (service.clone(), hash(jti));
             let until =
                 now.saturating_add(ttl.as_duration()).max(state.revoked.deadline(&key, now).unwrap_or(now));
             state.revoked.insert(key, (), until);
@@ -47,7 +55,7 @@ impl TokenStore for MemoryTokens {
             let (mut state, now) = (locked(&self.0.place.tokens), self.0.now());
             state.epochs.purge(now);
             let last = state.epoch(service, scope, now);
-            let epoch = Epoch::new(self.0.wall().as_micros().max(last.get() + 1));
+            let epoch = Epoch::new(self.0.wall().as_micros().max(last.get().saturating_add(1)));
             let key = (service.clone(), scope.clone());
             let until =
                 now.saturating_add(ttl.as_duration()).max(state.epochs.deadline(&key, now).unwrap_or(now));
@@ -68,7 +76,7 @@ impl TokenStore for MemoryTokens {
         self.0.operate("token.check", || {
             check_facts(token)?;
             let (state, now) = (locked(&self.0.place.tokens), self.0.now());
-            let revoked = state.revoked.get(&(service.clone(), token.jti.clone()), now).is_some();
+            let revoked = state.revoked.get(&(service.clone(), hash(&token.jti)), now).is_some();
             let epochs: Vec<_> =
                 token.marks.iter().map(|(scope, _)| state.epoch(service, scope, now)).collect();
             Ok(token.judge(revoked, &epochs))
