@@ -1,1 +1,36 @@
-//! backend-redis
+//! Every store of [`stanchion`] on Redis or Valkey, standalone or Cluster.
+//!
+//! ```no_run
+//! # async fn example() -> stanchion::Result<()> {
+//! use stanchion::prelude::*;
+//! use stanchion_redis::{RedisBackend, RedisConfig};
+//!
+//! let stores = RedisBackend::connect("redis://localhost").await?.stores();
+//! // Or with settings, on a Cluster:
+//! let config = RedisConfig::cluster(["redis://10.0.0.1", "redis://10.0.0.2"])?.prefix("staging")?;
+//! let stores = RedisBackend::connect(config).await?.stores();
+//! # Ok(()) }
+//! ```
+//!
+//! # Connections
+//! One multiplexed connection per master carries all commands, one more carries subscriptions; no pool. Both
+//! reconnect for ever with jittered back-off. While a connection is away, calls fail at once with
+//! [`Unavailable`](stanchion::ErrorKind::Unavailable). Nothing is ever sent twice, unless the server said
+//! that it did nothing (`MOVED`, `ASK`, `TRYAGAIN`, `NOSCRIPT`).
+//!
+//! # Servers
+//! Redis 6.2 and later, in RESP3. What is stored is specified in `core/docs/wire-format.md`.
+
+mod backend;
+mod cache;
+mod config;
+mod connect;
+mod error;
+mod event;
+mod keys;
+mod meta;
+mod reply;
+mod scripts;
+
+pub use self::backend::RedisBackend;
+pub use self::config::{IntoRedisConfig, RedisConfig};

@@ -1,0 +1,92 @@
+//! The backend: connections, and the stores on them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use stanchion::Result;
+use stanchion::cache::CacheCapabilities;
+use stanchion::stores::{Backend, Environment, Health, Stores};
+use tokio::sync::watch;
+
+use crate::config::IntoRedisConfig;
+use crate::connect::{Board, Link};
+use crate::event::Hub;
+use crate::keys::Layout;
+use crate::{cache, event, meta};
+
+/// All stores on one Redis or Valkey deployment. Cheap to clone; clones share the connections.
+#[derive(Clone)]
+pub struct RedisBackend(Arc<Shared>);
+
+/// What all stores share.
+pub(crate) struct Shared {
+    pub(crate) link: Link,
+    pub(crate) layout: Layout,
+    pub(crate) cache_capabilities: CacheCapabilities,
+    pub(crate) hub: Arc<Hub>,
+    environment: Environment,
+    board: Arc<Board>,
+}
+
+impl RedisBackend {
+    /// Connects, and checks that the deployment has this layout.
+    ///
+    /// The first connection is tried [several times](crate::RedisConfig::connect_attempts); from then on it is
+    /// restored for ever, in the background.
+    ///
+    /// # Errors
+    /// - [`Unavailable`](stanchion::ErrorKind::Unavailable) or `Timeout`, naming hosts, attempts and the last cause;
+    /// - `Denied` for wrong credentials or missing rights, at the first attempt;
+    /// - `Config` for a URL that is none, and for a deployment of another layout, naming both values.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves no connection.
+    pub async fn connect(config: impl IntoRedisConfig) -> Result<Self> {
+        let config = config.into_redis_config()?;
+        let environment = config.environment.clone().unwrap_or_default();
+        let board = Arc::new(Board::new());
+        let link = Link::connect(&config, &environment, &board).await?;
+        let layout = Layout::new(config.prefix.as_ref(), config.buckets);
+        meta::check(&link, &layout, &environment.hashing_key).await?;
+        let hub = Hub::new(link.any_target(), config.deadline, &environment, &board);
+        Ok(Self(Arc::new(Shared { link, layout, cache_capabilities: config.cache, hub, environment, board })))
+    }
+
+    /// One store of each kind.
+    pub fn stores(&self) -> Stores {
+        let shared = &self.0;
+        Stores::builder(shared.environment.clone(), Arc::clone(shared) as Arc<dyn Backend>)
+            .cache(Arc::new(cache::RedisCache(Arc::clone(shared))))
+            .events(Arc::new(event::RedisEvents(Arc::clone(shared))))
+            .build()
+    }
+}
+
+impl fmt::Debug for RedisBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RedisBackend({:?})", self.0.link)
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("redis")
+    }
+}
+
+#[async_trait]
+impl Backend for Shared {
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+
+    fn health(&self) -> watch::Receiver<Health> {
+        self.board.watch()
+    }
+
+    async fn close(&self) {
+        self.hub.close();
+        self.link.close();
+    }
+}

@@ -1,0 +1,350 @@
+//! A Cluster: a supervised connection to each master, and the map of slots to masters.
+//!
+//! The client crate's own cluster connection is not used: it repeats commands by itself, and sends a batch
+//! as one command per key. Here a redirected command is repeated because the server said that it had done
+//! nothing, and for no other reason.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use redis::{Client, ConnectionAddr, ConnectionInfo, Pipeline, Value};
+use stanchion::random::jittered;
+use stanchion::stores::Environment;
+use stanchion::{Error, ErrorKind, Result};
+use tokio::sync::watch;
+
+use super::{Board, Node, Routed, Target};
+use crate::config::RedisConfig;
+use crate::error::{self, Access, Repeat};
+use crate::reply;
+
+const SLOTS: usize = 16_384;
+/// How often one command follows redirections. A slot moves once at a time; more means that the map is wrong
+/// somewhere.
+const REDIRECTIONS: usize = 8;
+const REFRESH_EVERY: Duration = Duration::from_secs(30);
+
+type Address = (String, u16);
+
+/// Who serves which slot.
+#[derive(Default)]
+struct Map {
+    nodes: HashMap<Address, Arc<Node>>,
+    owners: Vec<Option<Arc<Node>>>,
+}
+
+pub(super) struct Cluster {
+    map: RwLock<Map>,
+    seeds: Vec<ConnectionInfo>,
+    deadline: Duration,
+    environment: Environment,
+    board: Arc<Board>,
+    // Bumped when the map may be out of date; dropped with the Cluster, which ends its refresher.
+    stale: watch::Sender<u64>,
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.read().nodes.keys()).finish()
+    }
+}
+
+impl Cluster {
+    pub(super) async fn open(
+        config: &RedisConfig,
+        environment: &Environment,
+        board: &Arc<Board>,
+    ) -> Result<Arc<Self>> {
+        let (stale, watched) = watch::channel(0);
+        let cluster = Arc::new(Self {
+            map: RwLock::default(),
+            seeds: config.addresses.clone(),
+            deadline: config.deadline,
+            environment: environment.clone(),
+            board: Arc::clone(board),
+            stale,
+        });
+        cluster.refresh().await?;
+        environment.tasks.spawn(refresher(Arc::downgrade(&cluster), watched, environment.clone()))?;
+        Ok(cluster)
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Map> {
+        self.map.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn nodes(&self) -> Vec<Arc<Node>> {
+        self.read().nodes.values().cloned().collect()
+    }
+
+    pub(super) fn close(&self) {
+        self.nodes().iter().for_each(|node| node.close());
+    }
+
+    /// A command had no answer within its deadline; a ping of each node tells which links are dead.
+    pub(super) fn suspect(&self) {
+        self.nodes().iter().for_each(|node| node.suspect());
+        self.map_is_stale();
+    }
+
+    fn map_is_stale(&self) {
+        self.stale.send_modify(|times| *times += 1);
+    }
+
+    fn info(&self, (host, port): &Address) -> ConnectionInfo {
+        let first = &self.seeds[0];
+        let address = match first.addr() {
+            ConnectionAddr::TcpTls { insecure, tls_params, .. } => ConnectionAddr::TcpTls {
+                host: host.clone(),
+                port: *port,
+                insecure: *insecure,
+                tls_params: tls_params.clone(),
+            },
+            _ => ConnectionAddr::Tcp(host.clone(), *port),
+        };
+        first.clone().set_addr(address)
+    }
+
+    /// A target that tries the known masters and the seeds in turn.
+    pub(super) fn any_target(self: &Arc<Self>) -> Target {
+        let weak = Arc::downgrade(self);
+        let seeds = self.seeds.clone();
+        Target::any("any node of the Cluster", move |attempt| {
+            let mut infos = seeds.clone();
+            if let Some(cluster) = weak.upgrade() {
+                let mut known: Vec<_> = cluster.read().nodes.keys().cloned().collect();
+                known.sort_unstable();
+                infos.extend(known.iter().map(|address| cluster.info(address)));
+            }
+            Client::open(infos[attempt as usize % infos.len()].clone())
+        })
+    }
+
+    /// Asks nodes for the map until one answers, and connects to masters that are new.
+    async fn refresh(self: &Arc<Self>) -> Result<()> {
+        let mut last = Error::new(ErrorKind::Unavailable, "no node of the Cluster answered");
+        let mut asked: Vec<Address> =
+            self.read().nodes.iter().filter(|(_, n)| n.is_live()).map(|(a, _)| a.clone()).collect();
+        asked.sort_unstable();
+        asked.extend(self.seeds.iter().filter_map(|info| address_of(info.addr())));
+        for address in asked {
+            match self.ask_for_map(&address).await {
+                Ok(ranges) => match self.adopt(ranges).await {
+                    Ok(()) => return Ok(()),
+                    Err(error) => last = error,
+                },
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn ask_for_map(&self, address: &Address) -> Result<Vec<(u16, u16, Address)>> {
+        let mut command = redis::cmd("CLUSTER");
+        command.arg("SLOTS");
+        let node = self.read().nodes.get(address).cloned();
+        let value = match node {
+            Some(node) => tokio::time::timeout(self.deadline, node.command(&command, Access::Read))
+                .await
+                .map_err(|_| error::timed_out(self.deadline, Access::Read))??,
+            None => {
+                let asking = async {
+                    let client = Client::open(self.info(address))?;
+                    let config = redis::AsyncConnectionConfig::new()
+                        .set_connection_timeout(Some(self.deadline))
+                        .set_response_timeout(None);
+                    let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+                    connection.send_packed_command(&command).await
+                };
+                match tokio::time::timeout(2 * self.deadline, asking).await {
+                    Ok(Ok(Value::ServerError(error))) => {
+                        return Err(error::from_server(&error, Access::Read));
+                    }
+                    Ok(answer) => answer.map_err(|error| error::from_client(&error, Access::Read))?,
+                    Err(_) => return Err(error::timed_out(2 * self.deadline, Access::Read)),
+                }
+            }
+        };
+        reply::slot_ranges(&value, &address.0).ok_or_else(|| error::unexpected_reply(Access::Read))
+    }
+
+    async fn adopt(self: &Arc<Self>, ranges: Vec<(u16, u16, Address)>) -> Result<()> {
+        if ranges.is_empty() {
+            return Err(Error::new(ErrorKind::Unavailable, "the Cluster serves no slot yet"));
+        }
+        let mut nodes = HashMap::new();
+        for (_, _, address) in &ranges {
+            if !nodes.contains_key(address) {
+                nodes.insert(address.clone(), self.node(address).await?);
+            }
+        }
+        let mut owners = vec![None; SLOTS];
+        for (first, last, address) in &ranges {
+            for owner in owners.iter_mut().take(usize::from(*last) + 1).skip(usize::from(*first)) {
+                *owner = nodes.get(address).cloned();
+            }
+        }
+        *self.map.write().unwrap_or_else(PoisonError::into_inner) = Map { nodes, owners };
+        Ok(())
+    }
+
+    /// The connection to this address, made if there is none.
+    async fn node(self: &Arc<Self>, address: &Address) -> Result<Arc<Node>> {
+        if let Some(node) = self.read().nodes.get(address) {
+            return Ok(Arc::clone(node));
+        }
+        let target = Target::one(self.info(address))?;
+        let node = Node::open(target, None, self.deadline, &self.environment, &self.board).await?;
+        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+        // Another task may have been quicker; then this connection ends here.
+        Ok(Arc::clone(map.nodes.entry(address.clone()).or_insert(node)))
+    }
+
+    fn owner(&self, slot: Option<u16>) -> Result<Arc<Node>> {
+        let map = self.read();
+        match slot {
+            Some(slot) => map.owners.get(usize::from(slot)).cloned().flatten(),
+            // Any node will do: one that is connected, the same each time so that an order is kept.
+            None => map
+                .nodes
+                .iter()
+                .filter(|(_, node)| node.is_live())
+                .min_by_key(|(a, _)| *a)
+                .map(|(_, n)| Arc::clone(n)),
+        }
+        .ok_or_else(|| {
+            self.map_is_stale();
+            Error::new(ErrorKind::Unavailable, "no master of the Cluster serves this slot now")
+        })
+    }
+
+    /// One command at the master of its slot, following redirections.
+    pub(super) async fn command(self: &Arc<Self>, routed: &Routed, access: Access) -> Result<Value> {
+        let node = self.owner(routed.slot)?;
+        let answer = node.command(&routed.command, access).await;
+        self.follow(answer, routed, access).await
+    }
+
+    /// What became of a command, after all redirections.
+    async fn follow(
+        self: &Arc<Self>,
+        mut answer: Result<Value>,
+        routed: &Routed,
+        access: Access,
+    ) -> Result<Value> {
+        for _ in 0..REDIRECTIONS {
+            let error = match answer {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            answer = match Repeat::of(&error) {
+                Some(Repeat::At(address)) => {
+                    self.map_is_stale();
+                    self.node(address).await?.command(&routed.command, access).await
+                }
+                Some(Repeat::Asking(address)) => {
+                    let mut pipeline = Pipeline::with_capacity(2);
+                    pipeline.add_command(redis::cmd("ASKING"));
+                    pipeline.add_command(routed.command.clone());
+                    let node = self.node(address).await?;
+                    let replies = node.packed(&pipeline, 2, access).await;
+                    replies.into_iter().nth(1).unwrap_or_else(|| Err(error::unexpected_reply(access)))
+                }
+                Some(Repeat::Later) => {
+                    let pause = jittered(&*self.environment.random, Duration::from_millis(20));
+                    self.environment.sleep(pause).await;
+                    let node = self.owner(routed.slot)?;
+                    node.command(&routed.command, access).await
+                }
+                Some(Repeat::WithSource) | None => {
+                    if error.kind() == ErrorKind::Unavailable {
+                        // A failover may have given the slot to another master.
+                        self.map_is_stale();
+                    }
+                    return Err(error);
+                }
+            };
+        }
+        answer
+    }
+
+    /// Many commands, one write per master, the replies in their order.
+    pub(super) async fn batch(self: &Arc<Self>, commands: &[Routed], access: Access) -> Vec<Result<Value>> {
+        let mut replies: Vec<Option<Result<Value>>> = Vec::new();
+        replies.resize_with(commands.len(), || None);
+        let mut groups: Vec<(Arc<Node>, Vec<usize>)> = Vec::new();
+        for (index, routed) in commands.iter().enumerate() {
+            match self.owner(routed.slot) {
+                Ok(node) => match groups.iter_mut().find(|(other, _)| Arc::ptr_eq(other, &node)) {
+                    Some((_, members)) => members.push(index),
+                    None => groups.push((node, vec![index])),
+                },
+                Err(error) => replies[index] = Some(Err(error)),
+            }
+        }
+        let writes = groups.iter().map(|(node, members)| async move {
+            let mut pipeline = Pipeline::with_capacity(members.len());
+            for index in members {
+                pipeline.add_command(commands[*index].command.clone());
+            }
+            node.packed(&pipeline, members.len(), access).await
+        });
+        for ((_, members), answers) in groups.iter().zip(join_all(writes).await) {
+            for (index, answer) in members.iter().zip(answers) {
+                replies[*index] = Some(answer);
+            }
+        }
+        let mut followed = Vec::with_capacity(commands.len());
+        for (routed, reply) in commands.iter().zip(replies) {
+            let reply = reply.unwrap_or_else(|| Err(error::unexpected_reply(access)));
+            // Only what has moved since the map was drawn is sent singly.
+            followed.push(match reply {
+                Err(_) => self.follow(reply, routed, access).await,
+                done => done,
+            });
+        }
+        followed
+    }
+}
+
+fn address_of(address: &ConnectionAddr) -> Option<Address> {
+    match address {
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+            Some((host.clone(), *port))
+        }
+        _ => None,
+    }
+}
+
+/// Redraws the map when it is stale, and now and then.
+async fn refresher(
+    cluster: std::sync::Weak<Cluster>,
+    mut stale: watch::Receiver<u64>,
+    environment: Environment,
+) {
+    let closing = environment.tasks.closing();
+    let refreshing = async {
+        loop {
+            let dropped = tokio::select! {
+                changed = stale.changed() => changed.is_err(),
+                () = environment.sleep(REFRESH_EVERY) => false,
+            };
+            let Some(cluster) = cluster.upgrade().filter(|_| !dropped) else {
+                return;
+            };
+            if let Err(error) = cluster.refresh().await {
+                tracing::warn!(%error, "the Cluster's slots can't be read yet");
+            }
+            drop(cluster);
+            // However many commands fail in the meantime, once in a while is enough.
+            environment.sleep(jittered(&*environment.random, Duration::from_millis(200))).await;
+        }
+    };
+    tokio::select! {
+        () = closing => {}
+        () = refreshing => {}
+    }
+}

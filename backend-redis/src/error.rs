@@ -1,0 +1,262 @@
+//! The one table from the server's and the client's errors to ours.
+
+use std::time::Duration;
+
+use redis::{RedisError, ServerError};
+use stanchion::{Effect, Error, ErrorKind};
+
+/// Whether a command only reads: then its failure has certainly changed nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Write,
+}
+
+impl Access {
+    /// The effect of a command that was sent and whose answer never came.
+    pub(crate) fn unanswered(self) -> Effect {
+        match self {
+            Self::Read => Effect::NotApplied,
+            Self::Write => Effect::Unknown,
+        }
+    }
+}
+
+/// What an error code says: kind, when to try again, and in words what to do.
+///
+/// All of them mean that the server did not carry out the command.
+const CODES: &[(&str, ErrorKind, Option<Duration>, &str)] = &[
+    ("NOAUTH", ErrorKind::Denied, None, "the server asks for a password: put user and password into the URL"),
+    ("WRONGPASS", ErrorKind::Denied, None, "the server refused user or password"),
+    (
+        "NOPERM",
+        ErrorKind::Denied,
+        None,
+        "the user lacks the right to this command, key or channel: extend its ACL",
+    ),
+    ("OOM", ErrorKind::Throttled, Some(SOON), "the server is out of memory (maxmemory)"),
+    ("LOADING", ErrorKind::Unavailable, Some(SOON), "the server is still loading its data"),
+    ("BUSY", ErrorKind::Unavailable, Some(SOON), "the server is held up by a script"),
+    ("READONLY", ErrorKind::Unavailable, Some(SOON), "the server is a replica: a failover may be under way"),
+    ("MASTERDOWN", ErrorKind::Unavailable, Some(SOON), "the replica has lost its master"),
+    ("CLUSTERDOWN", ErrorKind::Unavailable, Some(SOON), "the Cluster does not serve this slot"),
+    ("TRYAGAIN", ErrorKind::Unavailable, Some(SOON), "the slot is being moved"),
+    ("MOVED", ErrorKind::Unavailable, Some(SOON), "the slot keeps moving"),
+    ("ASK", ErrorKind::Unavailable, Some(SOON), "the slot keeps moving"),
+    (
+        "MISCONF",
+        ErrorKind::Unavailable,
+        None,
+        "the server can't persist and so refuses writes: look at its disk",
+    ),
+    ("NOREPLICAS", ErrorKind::Unavailable, Some(SOON), "the server has too few replicas to accept writes"),
+    ("WRONGTYPE", ErrorKind::Codec, None, "the key holds another type than this operation reads"),
+    ("NOTANUMBER", ErrorKind::Codec, None, "the key holds something that is no number"),
+    ("OVERFLOW", ErrorKind::InvalidInput, None, "the counter would leave the range of i64"),
+    ("NOSCRIPT", ErrorKind::Internal, None, "the server does not keep scripts"),
+    ("CROSSSLOT", ErrorKind::Internal, None, "keys of one command are in several slots"),
+    ("EXECABORT", ErrorKind::Internal, None, "the server discarded a transaction"),
+    ("NOPROTO", ErrorKind::Config, None, "the server does not speak RESP3: Redis 6.2 or later is needed"),
+];
+
+const SOON: Duration = Duration::from_secs(1);
+
+/// How to repeat a command that the server refused without doing anything. It is the source of the error.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Repeat {
+    /// At the node that serves the slot now.
+    #[error("moved to {}:{}", .0.0, .0.1)]
+    At((String, u16)),
+    /// At the node that the slot is being moved to, this time only.
+    #[error("ask at {}:{}", .0.0, .0.1)]
+    Asking((String, u16)),
+    /// Here, a little later: the slot is being moved.
+    #[error("try again")]
+    Later,
+    /// With the source of the script, whose hash the server does not know.
+    #[error("the script is not loaded")]
+    WithSource,
+}
+
+impl Repeat {
+    pub(crate) fn of(error: &Error) -> Option<&Self> {
+        std::error::Error::source(error)?.downcast_ref()
+    }
+
+    fn told(code: &str, details: &str) -> Option<Self> {
+        // "slot host:port"; an empty host would be that of the node that answered, which no one announces
+        // to a client that it was reached by.
+        let address = || {
+            let (host, port) = details.split(' ').nth(1)?.rsplit_once(':')?;
+            Some((host.to_owned(), port.parse().ok()?))
+        };
+        match code {
+            "MOVED" => address().map(Self::At),
+            "ASK" => address().map(Self::Asking),
+            "TRYAGAIN" => Some(Self::Later),
+            "NOSCRIPT" => Some(Self::WithSource),
+            _ => None,
+        }
+    }
+}
+
+/// An error that the server answered.
+pub(crate) fn from_server(error: &ServerError, access: Access) -> Error {
+    from_code(error.code(), error.details().unwrap_or_default(), access)
+}
+
+fn from_code(code: &str, details: &str, access: Access) -> Error {
+    // Before 7.0 the code of an error inside a script stands behind the place in the script.
+    let inner = details
+        .rsplit_once("@user_script:")
+        .and_then(|(_, place)| place.split_once(": "))
+        .map(|(_, rest)| rest);
+    let (code, details, in_script) = match inner.and_then(|rest| rest.split_once(' ')) {
+        Some((inner_code, rest)) if inner_code.bytes().all(|b| b.is_ascii_uppercase()) => {
+            (inner_code, rest, true)
+        }
+        _ => (code, details, details.contains("user_script") || details.contains("script: ")),
+    };
+    if let Some((_, kind, retry_after, what)) = CODES.iter().find(|entry| entry.0 == code) {
+        let error = Error::new(*kind, format!("{what} ({code})"));
+        let error = match Repeat::told(code, details) {
+            Some(repeat) => error.with_source(repeat),
+            None => error,
+        };
+        return match retry_after {
+            Some(wait) => error.with_retry_after(*wait),
+            None => error,
+        };
+    }
+    if details.starts_with("max number of clients") {
+        return Error::new(ErrorKind::Throttled, "the server has too many clients (maxclients)")
+            .with_retry_after(SOON);
+    }
+    if details.starts_with("unknown command") || details.starts_with("unknown subcommand") {
+        return Error::unsupported("the server does not know a command that this operation needs");
+    }
+    // The details may quote arguments, so only the code is repeated.
+    let error = Error::new(ErrorKind::Internal, format!("the server answered an unexpected error ({code})"));
+    // A script that was stopped keeps what it had written.
+    if in_script { error.with_effect(access.unanswered()) } else { error }
+}
+
+/// An error of the client or of the connection.
+pub(crate) fn from_client(error: &RedisError, access: Access) -> Error {
+    if let redis::ErrorKind::Server(_) | redis::ErrorKind::Extension = error.kind() {
+        return from_code(error.code().unwrap_or("ERR"), error.detail().unwrap_or_default(), access);
+    }
+    match error.kind() {
+        redis::ErrorKind::AuthenticationFailed => from_code("WRONGPASS", "", access),
+        redis::ErrorKind::RESP3NotSupported => from_code("NOPROTO", "", access),
+        redis::ErrorKind::InvalidClientConfig => {
+            Error::new(ErrorKind::Config, "the client refused its settings")
+        }
+        _ if error.is_connection_refusal() => {
+            Error::new(ErrorKind::Unavailable, "the connection was refused").with_retry_after(SOON)
+        }
+        redis::ErrorKind::Io => Error::new(ErrorKind::Unavailable, "the connection was lost")
+            .with_effect(access.unanswered())
+            .with_source(error.clone()),
+        _ => Error::new(ErrorKind::Internal, format!("the client failed: {}", error.category()))
+            .with_effect(access.unanswered()),
+    }
+}
+
+/// The deadline has passed after the command was sent.
+pub(crate) fn timed_out(deadline: Duration, access: Access) -> Error {
+    Error::new(ErrorKind::Timeout, format!("no answer within {deadline:?}")).with_effect(access.unanswered())
+}
+
+/// The reply is not of the form that the command has.
+pub(crate) fn unexpected_reply(access: Access) -> Error {
+    Error::new(ErrorKind::Internal, "the server's reply has an unexpected form")
+        .with_effect(access.unanswered())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_server_error_has_its_kind() {
+        use ErrorKind::{Codec, Config, Denied, Internal, InvalidInput, Throttled, Unavailable, Unsupported};
+        for (code, details, kind) in [
+            ("NOAUTH", "Authentication required.", Denied),
+            ("WRONGPASS", "invalid username-password pair or user is disabled.", Denied),
+            ("NOPERM", "this user has no permissions to run the 'get' command", Denied),
+            ("OOM", "command not allowed when used memory > 'maxmemory'.", Throttled),
+            ("ERR", "max number of clients reached", Throttled),
+            ("LOADING", "Redis is loading the dataset in memory", Unavailable),
+            ("BUSY", "Redis is busy running a script.", Unavailable),
+            ("READONLY", "You can't write against a read only replica.", Unavailable),
+            ("MASTERDOWN", "Link with MASTER is down", Unavailable),
+            ("CLUSTERDOWN", "Hash slot not served", Unavailable),
+            ("TRYAGAIN", "Multiple keys request during rehashing of slot", Unavailable),
+            ("MOVED", "1 127.0.0.1:1", Unavailable),
+            ("ASK", "1 127.0.0.1:1", Unavailable),
+            ("MISCONF", "Redis is configured to save RDB snapshots", Unavailable),
+            ("NOREPLICAS", "Not enough good replicas to write.", Unavailable),
+            ("WRONGTYPE", "Operation against a key holding the wrong kind of value", Codec),
+            ("NOTANUMBER", "", Codec),
+            ("OVERFLOW", "", InvalidInput),
+            ("NOSCRIPT", "No matching script.", Internal),
+            ("CROSSSLOT", "Keys in request don't hash to the same slot", Internal),
+            ("EXECABORT", "Transaction discarded because of previous errors.", Internal),
+            ("NOPROTO", "unsupported protocol version", Config),
+            ("ERR", "unknown command 'FOO', with args beginning with: 'secret'", Unsupported),
+            ("ERR", "something new about 'secret'", Internal),
+            ("NEWCODE", "secret", Internal),
+        ] {
+            let error = from_code(code, details, Access::Write);
+            assert_eq!(error.kind(), kind, "{code} {details}");
+            assert_eq!(error.effect(), Effect::NotApplied, "{code} {details}");
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_error_inside_a_script_is_told_by_its_own_code() {
+        // 7.0 and later, then 6.2.
+        for (code, details) in [
+            (
+                "WRONGTYPE",
+                "Operation against a key holding the wrong kind of value script: f1, on @user_script:3.",
+            ),
+            ("ERR", "Error running script (call to f_1): @user_script:3: WRONGTYPE Operation against a key"),
+        ] {
+            let error = from_code(code, details, Access::Write);
+            assert_eq!((error.kind(), error.effect()), (ErrorKind::Codec, Effect::NotApplied), "{details}");
+        }
+        let stopped = from_code("ERR", "Lua error script: f1, on @user_script:9.", Access::Write);
+        assert_eq!((stopped.kind(), stopped.effect()), (ErrorKind::Internal, Effect::Unknown));
+        assert_eq!(
+            from_code("ERR", "x script: f1, on @user_script:9.", Access::Read).effect(),
+            Effect::NotApplied
+        );
+    }
+
+    #[test]
+    fn a_redirection_names_where_to_repeat() {
+        let moved = from_code("MOVED", "3999 10.0.0.7:6381", Access::Write);
+        assert_eq!(Repeat::of(&moved), Some(&Repeat::At(("10.0.0.7".into(), 6381))));
+        let ask = from_code("ASK", "3999 ::1:6381", Access::Write);
+        assert_eq!(Repeat::of(&ask), Some(&Repeat::Asking(("::1".into(), 6381))));
+        assert_eq!(Repeat::of(&from_code("TRYAGAIN", "", Access::Write)), Some(&Repeat::Later));
+        assert_eq!(Repeat::of(&from_code("NOSCRIPT", "", Access::Write)), Some(&Repeat::WithSource));
+        assert_eq!(Repeat::of(&from_code("MOVED", "nonsense", Access::Write)), None);
+        assert_eq!(Repeat::of(&from_code("OOM", "", Access::Write)), None);
+    }
+
+    #[test]
+    fn a_lost_answer_is_doubtful_only_for_writes() {
+        let lost = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+        assert_eq!(from_client(&lost, Access::Write).effect(), Effect::Unknown);
+        assert_eq!(from_client(&lost, Access::Read).effect(), Effect::NotApplied);
+        assert_eq!(from_client(&lost, Access::Read).kind(), ErrorKind::Unavailable);
+        let refused = RedisError::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
+        assert_eq!(from_client(&refused, Access::Write).effect(), Effect::NotApplied);
+        assert_eq!(timed_out(SOON, Access::Write).effect(), Effect::Unknown);
+        assert_eq!(timed_out(SOON, Access::Read).kind(), ErrorKind::Timeout);
+    }
+}

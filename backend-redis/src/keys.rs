@@ -1,0 +1,118 @@
+//! How keys and channels look on the server; see `core/docs/wire-format.md`.
+
+use stanchion::Result;
+use stanchion::key::{Key, Name, bucket_of, escape};
+use stanchion::session::SessionId;
+use stanchion::token::Scope;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+/// The deployment's prefix and bucket counts.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    /// Empty, or the prefix and a colon.
+    prefix: String,
+    buckets: u16,
+}
+
+impl Layout {
+    pub(crate) fn new(prefix: Option<&Name>, buckets: u16) -> Self {
+        Self { prefix: prefix.map(|prefix| format!("{prefix}:")).unwrap_or_default(), buckets }
+    }
+
+    pub(crate) fn buckets(&self) -> u16 {
+        self.buckets
+    }
+
+    fn with_prefix(&self, rest: std::fmt::Arguments<'_>) -> String {
+        format!("{}{rest}", self.prefix)
+    }
+
+    /// A key of the general layout, for caches, counters and limits.
+    pub(crate) fn key(&self, key: &Key) -> String {
+        [&self.prefix, key.as_str()].concat()
+    }
+
+    /// The record of the layout itself.
+    pub(crate) fn meta(&self) -> String {
+        self.with_prefix(format_args!("stanchion:meta"))
+    }
+
+    /// What all keys of the sessions in one bucket begin with; the braces are the hash tag.
+    pub(crate) fn sessions(&self, service: &Name, bucket: u16) -> String {
+        self.with_prefix(format_args!("{service}:session:{{{}}}:", bucket % self.buckets))
+    }
+
+    /// One session.
+    pub(crate) fn session(&self, service: &Name, id: &SessionId) -> String {
+        format!("{}s:{}", self.sessions(service, id.bucket()), id.hash_text())
+    }
+
+    /// The index of a user's sessions, in the slot of all of them.
+    pub(crate) fn session_index(&self, service: &Name, user: &str) -> Result<String> {
+        Ok(format!("{}u:{}", self.sessions(service, bucket_of(user)), escape(user)?))
+    }
+
+    /// A revoked token.
+    pub(crate) fn jti(&self, service: &Name, jti: &str) -> String {
+        let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(jti.as_bytes()));
+        self.with_prefix(format_args!("{service}:token:jti:{hash}"))
+    }
+
+    /// The epoch of a scope.
+    pub(crate) fn scope(&self, service: &Name, scope: &Scope) -> Result<String> {
+        Ok(self.with_prefix(format_args!("{service}:token:{}", scope.segment()?)))
+    }
+
+    /// A lock and its last fence, in one slot.
+    pub(crate) fn lock(&self, key: &Key) -> (String, String) {
+        let bucket = bucket_of(key.as_str()) % self.buckets;
+        // The key's own namespace is the same for every lock.
+        let name = key.as_str().splitn(3, ':').nth(2).unwrap_or_default();
+        let at = |what: char| self.with_prefix(format_args!("locks:{{{bucket}}}:{what}:{name}"));
+        (at('l'), at('f'))
+    }
+
+    /// The channel of a domain.
+    pub(crate) fn channel(&self, domain: &Name) -> String {
+        self.with_prefix(format_args!("events:{domain}:channel"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connect::slot;
+
+    fn layout() -> Layout {
+        Layout::new(Some(&Name::new("staging").unwrap()), 1_024)
+    }
+
+    #[test]
+    fn keys_read_as_the_wire_format_says() {
+        let key = Key::new("cache", "user", "u{1}").unwrap();
+        assert_eq!(layout().key(&key), "staging:cache:user:u%7B1%7D");
+        assert_eq!(Layout::new(None, 1).key(&key), "cache:user:u%7B1%7D");
+        assert_eq!(Layout::new(None, 1).meta(), "stanchion:meta");
+        let service = Name::new("auth").unwrap();
+        assert_eq!(
+            layout().scope(&service, &Scope::User("a:b".into())).unwrap(),
+            "staging:auth:token:user:a%3Ab"
+        );
+        assert_eq!(layout().channel(&Name::new("user").unwrap()), "staging:events:user:channel");
+        let (lock, fence) = Layout::new(None, 1).lock(&Key::new("locks", "lock", "a b").unwrap());
+        assert_eq!([lock.as_str(), fence.as_str()], ["locks:{0}:l:a%20b", "locks:{0}:f:a%20b"]);
+    }
+
+    #[test]
+    fn what_one_script_touches_is_in_one_slot() {
+        let service = Name::new("auth").unwrap();
+        let index = layout().session_index(&service, "u{x}1").unwrap();
+        let session = layout().sessions(&service, bucket_of("u{x}1")) + "s:abc";
+        assert_eq!(slot(index.as_bytes()), slot(session.as_bytes()));
+        let (lock, fence) = layout().lock(&Key::new("locks", "lock", "{}").unwrap());
+        assert_eq!(slot(lock.as_bytes()), slot(fence.as_bytes()));
+    }
+}

@@ -1,0 +1,40 @@
+//! The record of a deployment's layout, checked at every connect.
+
+use stanchion::session::HashingKey;
+use stanchion::{Error, ErrorKind, Result};
+
+use crate::connect::{Call, Link};
+use crate::keys::Layout;
+use crate::{reply, scripts};
+
+/// The version of everything in `core/docs/wire-format.md`.
+const LAYOUT: &str = "1";
+
+/// Creates the record, or compares ours with the one that is there.
+pub(crate) async fn check(link: &Link, layout: &Layout, hashing_key: &HashingKey) -> Result<()> {
+    let call = Call::write("connect");
+    let buckets = layout.buckets().to_string();
+    let ours = [
+        ("layout", LAYOUT),
+        ("session_buckets", &buckets),
+        ("lock_buckets", &buckets),
+        ("channel_mode", "broadcast"),
+        ("hashing_key", hashing_key.id().as_str()),
+    ];
+    let args: Vec<&[u8]> =
+        ours.iter().flat_map(|(field, value)| [field.as_bytes(), value.as_bytes()]).collect();
+    let key = layout.meta();
+    let stored = link.script(call, &scripts::META, &[&key], &args).await?;
+    let mut stored = reply::array(stored).ok_or_else(|| call.unexpected())?.into_iter();
+    for (field, value) in ours {
+        // Field and value alternate.
+        let theirs = stored.nth(1).and_then(reply::text).ok_or_else(|| call.unexpected())?;
+        if theirs != value {
+            return Err(call.named(Error::new(
+                ErrorKind::Config,
+                format!("{key} says {field} = {theirs:?}, this service is set to {value:?}: they can't share these keys"),
+            )));
+        }
+    }
+    Ok(())
+}
