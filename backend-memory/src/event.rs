@@ -80,8 +80,7 @@ impl EventBus for MemoryEvents {
 
     async fn subscribe(&self, options: SubscribeOptions) -> Result<Box<dyn Subscription>> {
         self.0.operate("event.subscribe", || {
-            let buffer = options.buffer;
-            let options = options.buffer(buffer)?;
+            options.check()?;
             let mut state = locked(&self.0.place.events);
             // Again, under the lock under which a close ends the subscriptions: none is left behind.
             self.0.check_open()?;

@@ -317,6 +317,7 @@ impl EventBus for RedisEvents {
 
     async fn subscribe(&self, options: SubscribeOptions) -> Result<Box<dyn Subscription>> {
         let call = Call::read("event.subscribe");
+        options.check().map_err(|error| call.named(error))?;
         let channels = options.domains.iter().map(|domain| self.0.layout.channel(domain)).collect();
         self.0.hub.subscribe(channels, options.buffer).await.map_err(|error| call.named(error))
     }

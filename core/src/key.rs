@@ -289,7 +289,8 @@ mod tests {
             prop_assume!(!id.is_empty());
             if let Ok(key) = Key::new("s", "t", &id) {
                 let rest = key.as_str().strip_prefix("s:t:").unwrap();
-                prop_assert!(!rest.contains([':', '{', '}', '*', '?', '[', ']', '\\', '\n', '\r', '\0', ' ']));
+                let left_over = rest.contains([':', '{', '}', '*', '?', '[', ']', '\\', '\n', '\r', '\0', ' ']);
+                prop_assert!(!left_over, "{}", rest);
             }
         }
     }

@@ -43,11 +43,20 @@ impl SubscribeOptions {
     /// # Errors
     /// `InvalidInput` for zero or more than [`Self::MAX_BUFFER`].
     pub fn buffer(mut self, events: usize) -> Result<Self> {
-        if events == 0 || events > Self::MAX_BUFFER {
+        self.buffer = events;
+        self.check()?;
+        Ok(self)
+    }
+
+    /// Refuses a buffer out of its bounds, and a subscription to nothing; for backends.
+    pub fn check(&self) -> Result<()> {
+        if self.buffer == 0 || self.buffer > Self::MAX_BUFFER {
             return Err(Error::invalid(format!("an event buffer takes 1 to {} events", Self::MAX_BUFFER)));
         }
-        self.buffer = events;
-        Ok(self)
+        if self.domains.is_empty() {
+            return Err(Error::invalid("a subscription needs at least one domain"));
+        }
+        Ok(())
     }
 }
 

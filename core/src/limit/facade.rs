@@ -56,7 +56,7 @@ impl LimitsBuilder {
     /// The limits.
     ///
     /// # Errors
-    /// `InvalidInput` for a bad name, a bad tier, none or more than 8; `Unsupported` if the stores have no
+    /// `InvalidInput` for a bad name, a bad tier, the same twice, none or more than 8; `Unsupported` if the stores have no
     /// rate limits.
     pub fn build(self) -> Result<Limits> {
         let tiers = self.tiers.into_iter().collect::<Result<Vec<_>>>()?;
@@ -69,7 +69,7 @@ impl LimitsBuilder {
     }
 }
 
-/// Refuses no tiers and too many; for backends.
+/// Refuses no tiers, too many, and the same one twice; for backends.
 pub fn check_tiers(tiers: &[Tier]) -> Result<()> {
     if tiers.is_empty() || tiers.len() > MAX_TIERS {
         return Err(Error::invalid(format!(

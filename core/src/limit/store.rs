@@ -15,7 +15,7 @@ use crate::key::Key;
 ///   is not charged.
 /// - Within any span `t` no tier gives more than `burst + t × limit / period` permits.
 /// - Every answer is that of [`Gcra`](super::Gcra), to the microsecond.
-/// - 1 to 8 tiers; a cost of zero takes nothing and is allowed. Anything else is `InvalidInput`.
+/// - 1 to 8 different tiers, anything else is `InvalidInput`. A cost of zero takes nothing and is allowed.
 /// - State expires by itself once every tier is full again.
 ///
 /// # Cancel safety

@@ -102,7 +102,7 @@ impl FromStr for SessionId {
     }
 }
 
-/// The key under which session tokens and `jti`s are hashed before they are stored.
+/// The key under which session tokens are hashed before they are stored.
 ///
 /// Without a secret the hash is plain SHA-256, which is safe against reading the store, since a token has
 /// 256 random bits. With a secret, whoever can write to the store can't plant a session either. The key's

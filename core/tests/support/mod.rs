@@ -1,0 +1,88 @@
+//! What the façade tests share: stores on a clock that they drive, and stores that fail on demand.
+
+#![allow(dead_code, reason = "each test binary uses a part")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use stanchion::cache::{CacheCapabilities, CacheStore, SetOptions, SetOutcome};
+use stanchion::clock::ManualClock;
+use stanchion::key::Key;
+use stanchion::random::SeededRandom;
+use stanchion::stores::{Environment, Stores};
+use stanchion::time::Ttl;
+use stanchion::{Effect, Error, ErrorKind, Result};
+use stanchion_memory::{MemoryBackend, MemoryConfig};
+
+/// A memory backend on a manual clock.
+pub fn manual() -> (MemoryBackend, ManualClock) {
+    let clock = ManualClock::new();
+    let environment =
+        Environment::system().clock(Arc::new(clock.clone())).random(Arc::new(SeededRandom::new(7)));
+    (MemoryBackend::with(MemoryConfig::new().environment(environment)), clock)
+}
+
+/// Lets every task that can run do so.
+pub async fn settle() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+}
+
+pub fn down(effect: Effect) -> Error {
+    Error::new(ErrorKind::Unavailable, "down").with_effect(effect)
+}
+
+/// A cache store that counts its calls, and fails while it is told to.
+#[derive(Debug)]
+pub struct Flaky {
+    pub inner: Arc<dyn CacheStore>,
+    pub down: AtomicBool,
+    pub calls: AtomicUsize,
+}
+
+impl Flaky {
+    pub fn over(stores: &Stores) -> Arc<Self> {
+        let inner = stores.cache_store().unwrap();
+        Arc::new(Self { inner, down: AtomicBool::new(false), calls: AtomicUsize::new(0) })
+    }
+
+    fn pass(&self) -> Result<&dyn CacheStore> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        if self.down.load(Ordering::SeqCst) { Err(down(Effect::Unknown)) } else { Ok(&*self.inner) }
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl CacheStore for Flaky {
+    fn capabilities(&self) -> CacheCapabilities {
+        self.inner.capabilities()
+    }
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
+        self.pass()?.get(key).await
+    }
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
+        self.pass()?.get_many(keys).await
+    }
+    async fn set(&self, key: &Key, value: Bytes, options: &SetOptions) -> Result<SetOutcome> {
+        self.pass()?.set(key, value, options).await
+    }
+    async fn set_many(&self, entries: &[(Key, Bytes)], ttl: Ttl) -> Result<()> {
+        self.pass()?.set_many(entries, ttl).await
+    }
+    async fn remove_many(&self, keys: &[Key]) -> Result<u64> {
+        self.pass()?.remove_many(keys).await
+    }
+    async fn add(&self, key: &Key, delta: i64, ttl: Ttl) -> Result<i64> {
+        self.pass()?.add(key, delta, ttl).await
+    }
+    async fn touch(&self, key: &Key, ttl: Ttl) -> Result<bool> {
+        self.pass()?.touch(key, ttl).await
+    }
+    async fn ttl(&self, key: &Key) -> Result<Option<Ttl>> {
+        self.pass()?.ttl(key).await
+    }
+}
