@@ -45,3 +45,12 @@ pub mod time;
 pub mod token;
 
 pub use self::error::{Effect, Error, ErrorKind, Result};
+
+/// The guide's and the README's examples are compiled and run as doc tests.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/guide/getting-started.md")]
+    struct GettingStarted;
+}
