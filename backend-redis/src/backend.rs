@@ -13,7 +13,7 @@ use crate::config::IntoRedisConfig;
 use crate::connect::{Board, Link};
 use crate::event::Hub;
 use crate::keys::Layout;
-use crate::{cache, event, meta};
+use crate::{cache, event, limit, lock, meta, session, token};
 
 /// All stores on one Redis or Valkey deployment. Cheap to clone; clones share the connections.
 #[derive(Clone)]
@@ -58,7 +58,11 @@ impl RedisBackend {
         let shared = &self.0;
         Stores::builder(shared.environment.clone(), Arc::clone(shared) as Arc<dyn Backend>)
             .cache(Arc::new(cache::RedisCache(Arc::clone(shared))))
+            .sessions(Arc::new(session::RedisSessions(Arc::clone(shared))))
             .events(Arc::new(event::RedisEvents(Arc::clone(shared))))
+            .locks(Arc::new(lock::RedisLocks(Arc::clone(shared))))
+            .limits(Arc::new(limit::RedisLimits(Arc::clone(shared))))
+            .tokens(Arc::new(token::RedisTokens(Arc::clone(shared))))
             .build()
     }
 }

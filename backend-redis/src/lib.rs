@@ -28,9 +28,13 @@ mod connect;
 mod error;
 mod event;
 mod keys;
+mod limit;
+mod lock;
 mod meta;
 mod reply;
 mod scripts;
+mod session;
+mod token;
 
 pub use self::backend::RedisBackend;
 pub use self::config::{IntoRedisConfig, RedisConfig};

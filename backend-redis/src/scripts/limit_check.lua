@@ -1,10 +1,10 @@
 -- Takes permits from every tier of a rate limit, or from none.
 --
--- KEYS   1  the subject: a hash, one field a tier, its value the theoretical arrival time "micros:rest"
--- ARGV   1  how many permits; 0 takes nothing
---        2… for each tier: its field, numerator and denominator of the time for one permit in µs, and its burst
--- Reply  {time in µs, 1 if allowed or 0, retry after, index of the tier to wait for or -1,
---         and for each tier: remaining, next in, full in}, in µs rounded up
+-- KEYS     1  the subject: a hash, one field a tier, its value the theoretical arrival time "micros:rest"
+-- ARGV     1  how many permits; 0 takes nothing
+--          2… for each tier: its field, numerator and denominator of the time for one permit in µs, and its burst
+-- Replies  {time in µs, 1 if allowed or 0, retry after, index of the tier to wait for or -1,
+--          and for each tier: remaining, next in, full in}, in µs rounded up
 --
 -- Atomic: nothing runs between reading and taking. The arithmetic is that of stanchion::limit::Gcra, in
 -- fractions of 1/denominator µs: whole numbers below 2^53, which a tier keeps to by its making. (After the

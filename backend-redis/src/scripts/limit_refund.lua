@@ -1,9 +1,9 @@
 -- Gives permits back to every tier of a rate limit, to at most its burst.
 --
--- KEYS   1  the subject: a hash, one field a tier, its value the theoretical arrival time "micros:rest"
--- ARGV   1  how many permits
---        2… for each tier: its field, numerator and denominator of the time for one permit in µs
--- Reply  the time in µs
+-- KEYS     1  the subject: a hash, one field a tier, its value the theoretical arrival time "micros:rest"
+-- ARGV     1  how many permits
+--          2… for each tier: its field, numerator and denominator of the time for one permit in µs
+-- Replies  the time in µs
 --
 -- Atomic: nothing runs between reading and giving back. The arithmetic is that of stanchion::limit::Gcra. The
 -- key keeps its expiry, since no tier is full later than before; a tier that is full needs no field.

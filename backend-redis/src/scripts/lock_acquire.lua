@@ -1,11 +1,11 @@
 -- Takes a lock if it is free, or again if the same token holds it.
 --
--- KEYS   1  the lock: "token:fence"
---        2  the last fence
--- ARGV   1  the token
---        2  the lease, ms
---        3  how long the fence is kept, ms
--- Reply  {1, fence}, or {0, what is left of the holder's lease in ms}
+-- KEYS     1  the lock: "token:fence"
+--          2  the last fence
+-- ARGV     1  the token
+--          2  the lease, ms
+--          3  how long the fence is kept, ms
+-- Replies  {1, fence}, or {0, what is left of the holder's lease in ms}
 --
 -- Atomic: nothing runs between seeing the lock free and taking it. The fence is greater than every earlier one,
 -- and not less than the time in µs: a fence key that expired, was evicted or flushed sets none back.

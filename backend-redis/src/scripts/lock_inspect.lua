@@ -1,7 +1,8 @@
 -- Who holds a lock, by its fence, and for how long.
 --
--- KEYS   1  the lock: "token:fence"
--- Reply  false if it is free, or {fence, what is left of the lease in ms}
+-- KEYS     1  the lock: "token:fence"
+-- ARGV     none
+-- Replies  false if it is free, or {fence, what is left of the lease in ms}
 --
 -- Atomic: fence and time left are of one holder.
 local held = redis.call('GET', KEYS[1])

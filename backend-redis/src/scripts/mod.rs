@@ -55,6 +55,21 @@ scripts! {
     META = "meta.lua";
     CACHE_ADD = "cache_add.lua";
     CACHE_REPLACE = "cache_replace.lua";
+    SESSION_CREATE = "session_create.lua";
+    SESSION_LOAD = "session_load.lua";
+    SESSION_PATCH = "session_patch.lua";
+    SESSION_TOUCH = "session_touch.lua";
+    SESSION_DESTROY = "session_destroy.lua";
+    SESSION_LIST = "session_list.lua";
+    SESSION_DESTROY_ALL = "session_destroy_all.lua";
+    TOKEN_REVOKE = "token_revoke.lua";
+    TOKEN_REVOKE_ALL = "token_revoke_all.lua";
+    LIMIT_CHECK = "limit_check.lua";
+    LIMIT_REFUND = "limit_refund.lua";
+    LOCK_ACQUIRE = "lock_acquire.lua";
+    LOCK_RENEW = "lock_renew.lua";
+    LOCK_RELEASE = "lock_release.lua";
+    LOCK_INSPECT = "lock_inspect.lua";
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
 -- Creates a session, in place of others of the user where the limit says so.
 --
--- KEYS   1  the session
---        2  the user's index: a sorted set of session hashes, scored by time of creation
--- ARGV   1  the hash of the session, with which KEYS[1] ends
---        2  the user
---        3  idle time, ms
---        4  absolute time, ms
---        5  how many sessions the user may have
---        6  what makes room: none, oldest or least_recent
---        7… data fields as they are stored, each followed by its value
--- Reply  {"taken"}, {"full"}, or {"created", created, deadline, expires in, evicted hashes…}, in µs
+-- KEYS     1  the session
+--          2  the user's index: a sorted set of session hashes, scored by time of creation
+-- ARGV     1  the hash of the session, with which KEYS[1] ends
+--          2  the user
+--          3  idle time, ms
+--          4  absolute time, ms
+--          5  how many sessions the user may have
+--          6  what makes room: none, oldest or least_recent
+--          7… data fields as they are stored, each followed by its value
+-- Replies  {"taken"}, {"full"}, or {"created", created, deadline, expires in, evicted hashes…}, in µs
 --
 -- Atomic: nothing runs between counting, evicting and inserting. The other sessions' keys are KEYS[1] with
 -- another hash behind the same tag, so they are in the slot that the server has checked. Every create leaves

@@ -1,7 +1,8 @@
 -- Ends a session and answers what it was.
 --
--- KEYS   1  the session
--- Reply  false, or {time in µs, {field, value, …}}; the caller leaves out what had ended by that time
+-- KEYS     1  the session
+-- ARGV     none
+-- Replies  false, or {time in µs, {field, value, …}}; the caller leaves out what had ended by that time
 --
 -- Atomic: of several that end a session, one is answered the record. The user's index, whose key only the
 -- record names, keeps the hash until the user's next session is created: an entry without a session is

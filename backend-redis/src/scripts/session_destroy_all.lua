@@ -1,9 +1,9 @@
 -- Ends the sessions of a user, but for one.
 --
--- KEYS   1  the user's index: a sorted set of session hashes, scored by time of creation
---        2  what the keys of the bucket's sessions begin with; itself no key
--- ARGV   1  the hash of the session to be kept, or empty
--- Reply  the hashes of the sessions that were ended, the oldest first
+-- KEYS     1  the user's index: a sorted set of session hashes, scored by time of creation
+--          2  what the keys of the bucket's sessions begin with; itself no key
+-- ARGV     1  the hash of the session to be kept, or empty
+-- Replies  the hashes of the sessions that were ended, the oldest first
 --
 -- Atomic: a session that is created meanwhile comes wholly before or wholly after. The sessions' keys are
 -- KEYS[2] and a hash behind the same tag, so they are in the slot that the server has checked. The index holds

@@ -1,8 +1,9 @@
 -- Reads the sessions of a user, the newest first.
 --
--- KEYS   1  the user's index: a sorted set of session hashes, scored by time of creation
---        2  what the keys of the bucket's sessions begin with; itself no key
--- Reply  {time in µs, hash, {field, value, …}, hash, {…}, …}; the caller leaves out what has ended by that time
+-- KEYS     1  the user's index: a sorted set of session hashes, scored by time of creation
+--          2  what the keys of the bucket's sessions begin with; itself no key
+-- ARGV     none
+-- Replies  {time in µs, hash, {field, value, …}, hash, {…}, …}; the caller leaves out what has ended by that time
 --
 -- Atomic: all records are of one moment. The sessions' keys are KEYS[2] and a hash behind the same tag, so
 -- they are in the slot that the server has checked. The index holds no more than a user may have.

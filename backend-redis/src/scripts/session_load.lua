@@ -1,7 +1,8 @@
 -- Reads a session.
 --
--- KEYS   1  the session
--- Reply  false, or {time in µs, {field, value, …}}; the caller leaves out what has ended by that time
+-- KEYS     1  the session
+-- ARGV     none
+-- Replies  false, or {time in µs, {field, value, …}}; the caller leaves out what has ended by that time
 --
 -- Atomic: the record and the time by which it is judged belong together.
 local session = redis.call('HGETALL', KEYS[1])

@@ -1,10 +1,10 @@
 -- Sets and removes data fields of a session, adds one to its version, and counts as a use.
 --
--- KEYS   1  the session
--- ARGV   1  the version it must have, or empty
---        2  how many arguments stand for fields to set
---        3… fields as they are stored, each followed by its value; then fields to remove
--- Reply  {"gone"}, {"conflict", version} or {"saved", version}
+-- KEYS     1  the session
+-- ARGV     1  the version it must have, or empty
+--          2  how many arguments stand for fields to set
+--          3… fields as they are stored, each followed by its value; then fields to remove
+-- Replies  {"gone"}, {"conflict", version} or {"saved", version}
 --
 -- Atomic: nothing runs between comparing the version and writing. It writes only to a session that is there,
 -- so it never brings one back.

@@ -1,7 +1,8 @@
 -- Counts as a use of a session: moves its idle deadline.
 --
--- KEYS   1  the session
--- Reply  false if there is none, or how long it lives without another use, in µs
+-- KEYS     1  the session
+-- ARGV     none
+-- Replies  false if there is none, or how long it lives without another use, in µs
 --
 -- Atomic: it writes only to a session that is there, so it never brings one back.
 local time = redis.call('TIME')

@@ -1,8 +1,8 @@
 -- Revokes one token.
 --
--- KEYS   1  the token
--- ARGV   1  for how long, ms
--- Reply  1
+-- KEYS     1  the token
+-- ARGV     1  for how long, ms
+-- Replies  1
 --
 -- Atomic: nothing runs between reading the life of an earlier revocation and setting the longer one.
 redis.call('GET', KEYS[1]) -- refuses another type

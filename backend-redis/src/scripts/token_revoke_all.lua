@@ -1,8 +1,8 @@
 -- Revokes everything that was issued in a scope so far: raises its epoch.
 --
--- KEYS   1  the scope's epoch
--- ARGV   1  for how long, ms
--- Reply  the new epoch
+-- KEYS     1  the scope's epoch
+-- ARGV     1  for how long, ms
+-- Replies  the new epoch
 --
 -- Atomic: of several, each gets an epoch of its own, greater than all before, and not less than the time in
 -- µs: an epoch that was evicted or flushed never comes back.

@@ -1,0 +1,114 @@
+//! Locks: a key each that expires with the lease, and beside it the last fence.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redis::Value;
+use stanchion::key::Key;
+use stanchion::lock::{AcquireOutcome, Fence, Lease, LockRequest, Locker, ReleaseOutcome, RenewOutcome};
+use stanchion::time::Ttl;
+use stanchion::{Error, Result};
+
+use crate::backend::Shared;
+use crate::connect::{Call, Routed};
+use crate::error::Repeat;
+use crate::{reply, scripts};
+
+/// How long the last fence is remembered after the last lease. Later ones are greater all the same, since they
+/// are made of the time.
+const FENCE_KEPT: Duration = Duration::from_hours(24);
+
+#[derive(Debug)]
+pub(crate) struct RedisLocks(pub(crate) Arc<Shared>);
+
+/// The arguments of acquiring and renewing: token, lease, and how long the fence is kept.
+fn arguments(token: String, lease: Ttl) -> [String; 3] {
+    let kept = lease.as_duration().saturating_add(FENCE_KEPT).as_millis();
+    [token, lease.as_millis().to_string(), kept.to_string()]
+}
+
+#[async_trait]
+impl Locker for RedisLocks {
+    async fn acquire(&self, request: &LockRequest) -> Result<AcquireOutcome> {
+        let call = Call::write("lock.acquire");
+        let (lock, fence) = self.0.layout.lock(&request.key);
+        let args = arguments(request.token.to_hex(), request.lease);
+        let args = args.each_ref().map(String::as_bytes);
+        let answer = self.0.link.script(call, &scripts::LOCK_ACQUIRE, &[&lock, &fence], &args).await?;
+        let (held, number) = pair(answer).ok_or_else(|| call.unexpected())?;
+        Ok(match held {
+            1 => AcquireOutcome::Acquired(Lease::new(
+                request.key.clone(),
+                request.token.clone(),
+                Fence::new(number),
+                request.lease,
+            )),
+            _ => AcquireOutcome::Busy { remaining: Duration::from_millis(number) },
+        })
+    }
+
+    async fn renew(&self, leases: &[Lease]) -> Result<Vec<RenewOutcome>> {
+        let call = Call::write("lock.renew");
+        let renewal = |lease: &Lease, by_hash: bool| {
+            let (lock, fence) = self.0.layout.lock(&lease.key);
+            let args = arguments(lease.token.to_hex(), lease.lease);
+            let args = args.each_ref().map(String::as_bytes);
+            let (script, keys) = (&scripts::LOCK_RENEW, [lock.as_str(), &fence]);
+            let command = if by_hash { script.by_hash(&keys, &args) } else { script.by_source(&keys, &args) };
+            Routed::new(&lock, command)
+        };
+        let commands = leases.iter().map(|lease| renewal(lease, true)).collect();
+        let mut renewed = self.0.link.batch(call, commands).await?;
+        // Where the server does not know the script, it has done nothing.
+        let refused = |reply: &Result<Value>| matches!(reply, Err(e) if is_unknown_script(e));
+        let again = leases.iter().zip(&renewed).filter(|(_, reply)| refused(reply));
+        let again = self.0.link.batch(call, again.map(|(lease, _)| renewal(lease, false)).collect()).await?;
+        for (reply, second) in renewed.iter_mut().filter(|reply| refused(reply)).zip(again) {
+            *reply = second;
+        }
+        let outcome = |reply| match reply::count(reply) {
+            Some(1) => Ok(RenewOutcome::Held),
+            Some(0) => Ok(RenewOutcome::Lost),
+            _ => Err(call.unexpected()),
+        };
+        renewed.into_iter().map(|reply| outcome(reply?)).collect()
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<ReleaseOutcome> {
+        let call = Call::write("lock.release");
+        let (lock, _) = self.0.layout.lock(&lease.key);
+        let token = lease.token.to_hex();
+        let released =
+            self.0.link.script(call, &scripts::LOCK_RELEASE, &[&lock], &[token.as_bytes()]).await?;
+        match reply::count(released) {
+            Some(1) => Ok(ReleaseOutcome::Released),
+            Some(0) => Ok(ReleaseOutcome::WasLost),
+            _ => Err(call.unexpected()),
+        }
+    }
+
+    async fn inspect(&self, key: &Key) -> Result<Option<(Fence, Duration)>> {
+        let call = Call::read("lock.inspect");
+        let (lock, _) = self.0.layout.lock(key);
+        let answer = self.0.link.script(call, &scripts::LOCK_INSPECT, &[&lock], &[]).await?;
+        if answer == Value::Nil {
+            return Ok(None);
+        }
+        let (fence, left) = pair(answer).ok_or_else(|| call.unexpected())?;
+        Ok(Some((Fence::new(fence), Duration::from_millis(left))))
+    }
+}
+
+fn is_unknown_script(error: &Error) -> bool {
+    matches!(Repeat::of(error), Some(Repeat::WithSource))
+}
+
+/// A reply of two numbers.
+fn pair(answer: Value) -> Option<(u64, u64)> {
+    let mut items = reply::array(answer)?.into_iter().map(reply::count);
+    match (items.next()?, items.next()?, items.next()) {
+        (Some(first), Some(second), None) => Some((first, second)),
+        _ => None,
+    }
+}

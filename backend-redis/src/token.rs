@@ -1,0 +1,74 @@
+//! Revoked tokens, and the epochs of scopes: plain keys with an expiry.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use stanchion::key::{Name, escape};
+use stanchion::time::Ttl;
+use stanchion::token::{Epoch, Scope, TokenFacts, TokenStore, Verdict, check_facts};
+use stanchion::{Error, ErrorKind, Result};
+
+use crate::backend::Shared;
+use crate::connect::{Call, Routed};
+use crate::{reply, scripts};
+
+#[derive(Debug)]
+pub(crate) struct RedisTokens(pub(crate) Arc<Shared>);
+
+fn get(key: &str) -> Routed {
+    let mut command = redis::cmd("GET");
+    command.arg(key);
+    Routed::new(key, command)
+}
+
+/// A stored epoch. What is no number is an error, so that a check fails closed.
+fn epoch(call: Call, stored: redis::Value) -> Result<Epoch> {
+    let Some(bytes) = reply::maybe_bytes(stored).ok_or_else(|| call.unexpected())? else {
+        return Ok(Epoch::NEVER);
+    };
+    let number = std::str::from_utf8(&bytes).ok().and_then(|text| text.parse().ok());
+    number
+        .map(Epoch::new)
+        .ok_or_else(|| call.named(Error::new(ErrorKind::Codec, "what is stored of the scope is no epoch")))
+}
+
+#[async_trait]
+impl TokenStore for RedisTokens {
+    async fn revoke(&self, service: &Name, jti: &str, ttl: Ttl) -> Result<()> {
+        let call = Call::write("token.revoke");
+        escape(jti).map_err(|error| call.named(error))?;
+        let key = self.0.layout.jti(service, jti);
+        let ttl = ttl.as_millis().to_string();
+        self.0.link.script(call, &scripts::TOKEN_REVOKE, &[&key], &[ttl.as_bytes()]).await.map(drop)
+    }
+
+    async fn revoke_all(&self, service: &Name, scope: &Scope, ttl: Ttl) -> Result<Epoch> {
+        let call = Call::write("token.revoke_all");
+        let key = self.0.layout.scope(service, scope).map_err(|error| call.named(error))?;
+        let ttl = ttl.as_millis().to_string();
+        let epoch = self.0.link.script(call, &scripts::TOKEN_REVOKE_ALL, &[&key], &[ttl.as_bytes()]).await?;
+        reply::count(epoch).map(Epoch::new).ok_or_else(|| call.unexpected())
+    }
+
+    async fn epochs(&self, service: &Name, scopes: &[Scope]) -> Result<Vec<Epoch>> {
+        let call = Call::read("token.epochs");
+        let commands = scopes.iter().map(|scope| self.0.layout.scope(service, scope).map(|key| get(&key)));
+        let commands = commands.collect::<Result<_>>().map_err(|error| call.named(error))?;
+        let stored = self.0.link.batch(call, commands).await?;
+        stored.into_iter().map(|stored| epoch(call, stored?)).collect()
+    }
+
+    async fn check(&self, service: &Name, token: &TokenFacts) -> Result<Verdict> {
+        let call = Call::read("token.check");
+        check_facts(token).map_err(|error| call.named(error))?;
+        let mut commands = vec![get(&self.0.layout.jti(service, &token.jti))];
+        for (scope, _) in &token.marks {
+            commands.push(get(&self.0.layout.scope(service, scope).map_err(|error| call.named(error))?));
+        }
+        let mut stored = self.0.link.batch(call, commands).await?.into_iter();
+        let jti = reply::maybe_bytes(stored.next().ok_or_else(|| call.unexpected())??);
+        let revoked = jti.ok_or_else(|| call.unexpected())?.is_some();
+        let epochs = stored.map(|stored| epoch(call, stored?)).collect::<Result<Vec<_>>>()?;
+        Ok(token.judge(revoked, &epochs))
+    }
+}
