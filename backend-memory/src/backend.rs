@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use stanchion::cache::CacheCapabilities;
-use stanchion::stores::{Backend, Environment, Health, Stores, Tasks};
+use stanchion::stores::{Backend, Environment, Health, Stores};
 use stanchion::time::{Monotonic, Timestamp};
 use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
@@ -61,6 +61,7 @@ impl MemoryBackend {
     }
 
     fn open(place: Arc<Place>, environment: Environment) -> Self {
+        let environment = environment.with_own_tasks();
         let number = place.next_handle.fetch_add(1, Ordering::Relaxed);
         let health = watch::Sender::new(Health::Up);
         Self(Arc::new(Handle { place, environment, number, closed: AtomicBool::new(false), health }))
@@ -70,9 +71,7 @@ impl MemoryBackend {
     /// by itself.
     #[must_use]
     pub fn handle(&self) -> Self {
-        let mut environment = self.0.environment.clone();
-        environment.tasks = Tasks::capture();
-        Self::open(Arc::clone(&self.0.place), environment)
+        Self::open(Arc::clone(&self.0.place), self.0.environment.clone())
     }
 
     /// One store of each kind.

@@ -54,6 +54,14 @@ impl Environment {
         self
     }
 
+    /// The same with tasks of its own, on the current runtime: for backends, so that closing one of two that
+    /// were given the same environment ends only its own tasks.
+    #[must_use]
+    pub fn with_own_tasks(mut self) -> Self {
+        self.tasks = Tasks::capture();
+        self
+    }
+
     /// Waits by this clock.
     ///
     /// # Cancel safety
