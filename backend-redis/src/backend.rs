@@ -2,14 +2,16 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use stanchion::Result;
 use stanchion::cache::CacheCapabilities;
+use stanchion::random::jittered;
 use stanchion::stores::{Backend, Environment, Health, Stores};
+use stanchion::{Error, Result};
 use tokio::sync::watch;
 
-use crate::config::IntoRedisConfig;
+use crate::config::{IntoRedisConfig, RedisConfig};
 use crate::connect::{Board, Link};
 use crate::event::Hub;
 use crate::keys::Layout;
@@ -44,11 +46,16 @@ impl RedisBackend {
     /// Dropping the future leaves no connection.
     pub async fn connect(config: impl IntoRedisConfig) -> Result<Self> {
         let config = config.into_redis_config()?;
-        let environment = config.environment.clone().unwrap_or_default();
+        let environment = config.environment.clone().unwrap_or_default().with_own_tasks();
         let board = Arc::new(Board::new());
-        let link = Link::connect(&config, &environment, &board).await?;
         let layout = Layout::new(config.prefix.as_ref(), config.buckets);
-        meta::check(&link, &layout, &environment.hashing_key).await?;
+        let link = first_connection(&config, &environment, async || {
+            let link = Link::open(&config, &environment, &board).await?;
+            // Here, because a server that is still loading takes connections but answers nothing.
+            meta::check(&link, &layout, &environment.hashing_key).await?;
+            Ok(link)
+        })
+        .await?;
         let hub = Hub::new(link.any_target(), config.deadline, &environment, &board);
         Ok(Self(Arc::new(Shared { link, layout, cache_capabilities: config.cache, hub, environment, board })))
     }
@@ -64,6 +71,37 @@ impl RedisBackend {
             .limits(Arc::new(limit::RedisLimits(Arc::clone(shared))))
             .tokens(Arc::new(token::RedisTokens(Arc::clone(shared))))
             .build()
+    }
+}
+
+/// Tries several times, with pauses that grow; says where, how often, and why not.
+async fn first_connection<T>(
+    config: &RedisConfig,
+    environment: &Environment,
+    connect: impl AsyncFn() -> Result<T>,
+) -> Result<T> {
+    let mut pause = Duration::from_millis(50);
+    let attempts = config.connect_attempts.max(1);
+    let mut attempt = 1;
+    loop {
+        let error = match connect().await {
+            Ok(connected) => return Ok(connected),
+            Err(error) => error,
+        };
+        // Neither credentials nor another layout get better by trying.
+        if attempt >= attempts || !error.kind().is_transient() {
+            let hosts: Vec<_> = config.addresses.iter().map(|info| info.addr().to_string()).collect();
+            let (hosts, times) = (hosts.join(", "), if attempt == 1 { "attempt" } else { "attempts" });
+            let told = format!("can't connect to {hosts} after {attempt} {times}; the last cause: {error}");
+            return Err(Error::new(error.kind(), told)
+                .with_operation("connect")
+                .with_backend("redis")
+                .with_source(error));
+        }
+        tracing::warn!(%error, attempt, "can't connect yet");
+        environment.sleep(jittered(&*environment.random, pause)).await;
+        pause = (pause * 2).min(Duration::from_secs(2));
+        attempt += 1;
     }
 }
 

@@ -63,36 +63,33 @@ impl CacheStore for RedisCache {
             Routed::new(&key, command)
         });
         let replies = self.0.link.batch(call, commands.collect()).await?;
-        replies.into_iter().map(|value| reply::maybe_bytes(value?).ok_or_else(|| call.unexpected())).collect()
+        let values = call.all(replies)?.into_iter();
+        values.map(|value| reply::maybe_bytes(value).ok_or_else(|| call.unexpected())).collect()
     }
 
     async fn set(&self, key: &Key, value: Bytes, options: &SetOptions) -> Result<SetOutcome> {
         let call = Call::write("cache.set");
         self.checked(call, |can| can.check_value(value.len()))?;
         let key = self.key(key);
-        let mut command = set(&key, &value, options.ttl);
-        let stored = match &options.when {
-            When::Always => self.0.link.command(call, &key, command).await?,
-            When::Absent => {
-                command.arg("NX");
-                self.0.link.command(call, &key, command).await?
+        let ttl = options.ttl.as_millis().to_string();
+        let (condition, expected): (&[u8], &[u8]) = match &options.when {
+            When::Always => {
+                let stored = self.0.link.command(call, &key, set(&key, &value, options.ttl)).await?;
+                return if stored == Value::Okay { Ok(SetOutcome::Stored) } else { Err(call.unexpected()) };
             }
-            When::Present => {
-                command.arg("XX");
-                self.0.link.command(call, &key, command).await?
-            }
-            When::Equals(expected) => {
-                let ttl = options.ttl.as_millis().to_string();
-                let args: [&[u8]; 3] = [expected, &value, ttl.as_bytes()];
-                self.0.link.script(call, &scripts::CACHE_REPLACE, &[&key], &args).await?
-            }
+            // Not `SET NX` and `SET XX`: those take a list at the key for a value.
+            When::Absent => (b"absent", b""),
+            When::Present => (b"present", b""),
+            When::Equals(expected) => (b"equals", expected),
             other => {
                 return Err(call.named(Error::unsupported(format!("the condition {other:?} is not known"))));
             }
         };
-        match stored {
-            Value::Okay | Value::Int(1) => Ok(SetOutcome::Stored),
-            Value::Nil | Value::Int(0) => Ok(SetOutcome::NotStored),
+        let args: [&[u8]; 4] = [condition, &value, ttl.as_bytes(), expected];
+        let stored = self.0.link.script(call, &scripts::CACHE_SET_IF, &[&key], &args).await?;
+        match reply::integer(stored) {
+            Some(1) => Ok(SetOutcome::Stored),
+            Some(0) => Ok(SetOutcome::NotStored),
             _ => Err(call.unexpected()),
         }
     }
@@ -108,7 +105,7 @@ impl CacheStore for RedisCache {
             Routed::new(&key, set(&key, value, ttl))
         });
         let replies = self.0.link.batch(call, commands.collect()).await?;
-        replies.into_iter().try_for_each(|stored| stored.map(drop))
+        call.all(replies).map(drop)
     }
 
     async fn remove_many(&self, keys: &[Key]) -> Result<u64> {
@@ -123,7 +120,8 @@ impl CacheStore for RedisCache {
             Routed::new(&key, command)
         });
         let replies = self.0.link.batch(call, commands.collect()).await?;
-        replies.into_iter().map(|removed| reply::count(removed?).ok_or_else(|| call.unexpected())).sum()
+        let removed = call.all(replies)?.into_iter();
+        removed.map(|count| reply::count(count).ok_or_else(|| call.unexpected())).sum()
     }
 
     async fn add(&self, key: &Key, delta: i64, ttl: Ttl) -> Result<i64> {
@@ -138,18 +136,15 @@ impl CacheStore for RedisCache {
     async fn touch(&self, key: &Key, ttl: Ttl) -> Result<bool> {
         let call = Call::write("cache.touch");
         let key = self.key(key);
-        let mut command = redis::cmd("PEXPIRE");
-        command.arg(&key).arg(ttl.as_millis());
-        let touched = self.0.link.command(call, &key, command).await?;
+        let ttl = ttl.as_millis().to_string();
+        let touched = self.0.link.script(call, &scripts::CACHE_TOUCH, &[&key], &[ttl.as_bytes()]).await?;
         reply::count(touched).map(|n| n > 0).ok_or_else(|| call.unexpected())
     }
 
     async fn ttl(&self, key: &Key) -> Result<Option<Ttl>> {
         let call = Call::read("cache.ttl");
         let key = self.key(key);
-        let mut command = redis::cmd("PTTL");
-        command.arg(&key);
-        let left = self.0.link.command(call, &key, command).await?;
+        let left = self.0.link.script(call, &scripts::CACHE_TTL, &[&key], &[]).await?;
         match reply::integer(left).ok_or_else(|| call.unexpected())? {
             -2 => Ok(None),
             // Somebody else's key without an expiry lives as long as anything can.

@@ -34,6 +34,7 @@ const CODES: &[(&str, ErrorKind, Option<Duration>, &str)] = &[
         None,
         "the user lacks the right to this command, key or channel: extend its ACL",
     ),
+    ("DENIED", ErrorKind::Denied, None, "the server is in protected mode: it takes no clients from outside"),
     ("OOM", ErrorKind::Throttled, Some(SOON), "the server is out of memory (maxmemory)"),
     ("LOADING", ErrorKind::Unavailable, Some(SOON), "the server is still loading its data"),
     ("BUSY", ErrorKind::Unavailable, Some(SOON), "the server is held up by a script"),
@@ -155,7 +156,8 @@ pub(crate) fn from_client(error: &RedisError, access: Access) -> Error {
         _ if error.is_connection_refusal() => {
             Error::new(ErrorKind::Unavailable, "the connection was refused").with_retry_after(SOON)
         }
-        redis::ErrorKind::Io => Error::new(ErrorKind::Unavailable, "the connection was lost")
+        // What the system says of a connection quotes nothing that was sent over it.
+        redis::ErrorKind::Io => Error::new(ErrorKind::Unavailable, format!("the connection failed: {error}"))
             .with_effect(access.unanswered())
             .with_source(error.clone()),
         _ => Error::new(ErrorKind::Internal, format!("the client failed: {}", error.category()))
@@ -184,6 +186,7 @@ mod tests {
         for (code, details, kind) in [
             ("NOAUTH", "Authentication required.", Denied),
             ("WRONGPASS", "invalid username-password pair or user is disabled.", Denied),
+            ("DENIED", "Redis is running in protected mode", Denied),
             ("NOPERM", "this user has no permissions to run the 'get' command", Denied),
             ("OOM", "command not allowed when used memory > 'maxmemory'.", Throttled),
             ("ERR", "max number of clients reached", Throttled),

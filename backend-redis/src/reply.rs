@@ -7,14 +7,16 @@ use redis::Value;
 pub(crate) fn bytes(value: Value) -> Option<Bytes> {
     match value {
         Value::BulkString(bytes) => Some(bytes.into()),
-        Value::SimpleString(text) => Some(Bytes::from(text.into_bytes())),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => {
+            Some(Bytes::from(text.into_bytes()))
+        }
         Value::Okay => Some(Bytes::from_static(b"OK")),
-        Value::VerbatimString { text, .. } => Some(Bytes::from(text.into_bytes())),
         _ => None,
     }
 }
 
 /// A bulk string or nil.
+#[expect(clippy::option_option, reason = "the outer one says whether the form is known, as everywhere here")]
 pub(crate) fn maybe_bytes(value: Value) -> Option<Option<Bytes>> {
     match value {
         Value::Nil => Some(None),
@@ -48,9 +50,11 @@ pub(crate) fn array(value: Value) -> Option<Vec<Value>> {
     }
 }
 
-/// The ranges of `CLUSTER SLOTS`: first and last slot, and the master's address. An empty host is that of the
-/// node that was asked.
-pub(crate) fn slot_ranges(value: &Value, asked_host: &str) -> Option<Vec<(u16, u16, (String, u16))>> {
+/// First and last slot, and host and port of their master.
+pub(crate) type SlotRange = (u16, u16, (String, u16));
+
+/// The ranges of `CLUSTER SLOTS`. An empty host is that of the node that was asked.
+pub(crate) fn slot_ranges(value: &Value, asked_host: &str) -> Option<Vec<SlotRange>> {
     let ranges = array(value.clone())?.into_iter().map(|range| {
         let mut parts = array(range)?.into_iter();
         let first = u16::try_from(count(parts.next()?)?).ok()?;

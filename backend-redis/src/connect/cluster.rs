@@ -4,13 +4,13 @@
 //! as one command per key. Here a redirected command is repeated because the server said that it had done
 //! nothing, and for no other reason.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use futures_util::future::join_all;
-use redis::{Client, ConnectionAddr, ConnectionInfo, Pipeline, Value};
+use futures_util::future::{join_all, try_join_all};
+use redis::{Client, Cmd, ConnectionAddr, ConnectionInfo, Pipeline, Value};
 use stanchion::random::jittered;
 use stanchion::stores::Environment;
 use stanchion::{Error, ErrorKind, Result};
@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use super::{Board, Node, Routed, Target};
 use crate::config::RedisConfig;
 use crate::error::{self, Access, Repeat};
-use crate::reply;
+use crate::reply::{self, SlotRange};
 
 const SLOTS: usize = 16_384;
 /// How often one command follows redirections. A slot moves once at a time; more means that the map is wrong
@@ -38,6 +38,7 @@ struct Map {
 
 pub(super) struct Cluster {
     map: RwLock<Map>,
+    opening: tokio::sync::Mutex<()>,
     seeds: Vec<ConnectionInfo>,
     deadline: Duration,
     environment: Environment,
@@ -61,6 +62,7 @@ impl Cluster {
         let (stale, watched) = watch::channel(0);
         let cluster = Arc::new(Self {
             map: RwLock::default(),
+            opening: tokio::sync::Mutex::default(),
             seeds: config.addresses.clone(),
             deadline: config.deadline,
             environment: environment.clone(),
@@ -74,6 +76,10 @@ impl Cluster {
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Map> {
         self.map.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known(&self, address: &Address) -> Option<Arc<Node>> {
+        self.read().nodes.get(address).cloned()
     }
 
     fn nodes(&self) -> Vec<Arc<Node>> {
@@ -108,17 +114,20 @@ impl Cluster {
         first.clone().set_addr(address)
     }
 
-    /// A target that tries the known masters and the seeds in turn.
+    /// A target that tries the masters that are connected, then the others and the seeds, in turn.
     pub(super) fn any_target(self: &Arc<Self>) -> Target {
         let weak = Arc::downgrade(self);
         let seeds = self.seeds.clone();
         Target::any("any node of the Cluster", move |attempt| {
-            let mut infos = seeds.clone();
+            let mut infos = Vec::new();
             if let Some(cluster) = weak.upgrade() {
-                let mut known: Vec<_> = cluster.read().nodes.keys().cloned().collect();
-                known.sort_unstable();
-                infos.extend(known.iter().map(|address| cluster.info(address)));
+                // The order of the map differs from process to process, and so spreads them over the nodes.
+                let mut known: Vec<_> =
+                    cluster.read().nodes.iter().map(|(a, node)| (!node.is_live(), a.clone())).collect();
+                known.sort_by_key(|(away, _)| *away);
+                infos.extend(known.iter().map(|(_, address)| cluster.info(address)));
             }
+            infos.extend(seeds.iter().cloned());
             Client::open(infos[attempt as usize % infos.len()].clone())
         })
     }
@@ -142,45 +151,38 @@ impl Cluster {
         Err(last)
     }
 
-    async fn ask_for_map(&self, address: &Address) -> Result<Vec<(u16, u16, Address)>> {
+    async fn ask_for_map(&self, address: &Address) -> Result<Vec<SlotRange>> {
         let mut command = redis::cmd("CLUSTER");
         command.arg("SLOTS");
-        let node = self.read().nodes.get(address).cloned();
-        let value = match node {
-            Some(node) => tokio::time::timeout(self.deadline, node.command(&command, Access::Read))
-                .await
-                .map_err(|_| error::timed_out(self.deadline, Access::Read))??,
-            None => {
-                let asking = async {
-                    let client = Client::open(self.info(address))?;
-                    let config = redis::AsyncConnectionConfig::new()
-                        .set_connection_timeout(Some(self.deadline))
-                        .set_response_timeout(None);
-                    let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-                    connection.send_packed_command(&command).await
-                };
-                match tokio::time::timeout(2 * self.deadline, asking).await {
-                    Ok(Ok(Value::ServerError(error))) => {
-                        return Err(error::from_server(&error, Access::Read));
-                    }
-                    Ok(answer) => answer.map_err(|error| error::from_client(&error, Access::Read))?,
-                    Err(_) => return Err(error::timed_out(2 * self.deadline, Access::Read)),
-                }
+        let asking = async {
+            if let Some(node) = self.known(address) {
+                return node.command(&command, Access::Read).await;
             }
+            // A node that is no master gets no lasting connection.
+            let target = Target::one(self.info(address))?;
+            target.ask_once(&command, self.deadline).await
         };
+        let value = tokio::time::timeout(2 * self.deadline, asking)
+            .await
+            .map_err(|_| error::timed_out(2 * self.deadline, Access::Read))??;
         reply::slot_ranges(&value, &address.0).ok_or_else(|| error::unexpected_reply(Access::Read))
     }
 
-    async fn adopt(self: &Arc<Self>, ranges: Vec<(u16, u16, Address)>) -> Result<()> {
+    async fn adopt(self: &Arc<Self>, ranges: Vec<SlotRange>) -> Result<()> {
         if ranges.is_empty() {
             return Err(Error::new(ErrorKind::Unavailable, "the Cluster serves no slot yet"));
         }
-        let mut nodes = HashMap::new();
-        for (_, _, address) in &ranges {
-            if !nodes.contains_key(address) {
-                nodes.insert(address.clone(), self.node(address).await?);
+        let masters: HashSet<&Address> = ranges.iter().map(|(_, _, address)| address).collect();
+        // A master that is away keeps nobody from the others.
+        let opened = masters.into_iter().map(|address| async move {
+            if let Some(node) = self.known(address) {
+                return Ok((address.clone(), node));
             }
-        }
+            let target = Target::one(self.info(address))?;
+            let node = Node::open_or_wait(target, self.deadline, &self.environment, &self.board).await?;
+            Ok::<_, Error>((address.clone(), node))
+        });
+        let nodes: HashMap<_, _> = try_join_all(opened).await?.into_iter().collect();
         let mut owners = vec![None; SLOTS];
         for (first, last, address) in &ranges {
             for owner in owners.iter_mut().take(usize::from(*last) + 1).skip(usize::from(*first)) {
@@ -192,14 +194,18 @@ impl Cluster {
     }
 
     /// The connection to this address, made if there is none.
-    async fn node(self: &Arc<Self>, address: &Address) -> Result<Arc<Node>> {
-        if let Some(node) = self.read().nodes.get(address) {
-            return Ok(Arc::clone(node));
+    async fn node(&self, address: &Address) -> Result<Arc<Node>> {
+        if let Some(node) = self.known(address) {
+            return Ok(node);
+        }
+        // One at a time: when a slot moves, all calls to it come here together.
+        let _opening = self.opening.lock().await;
+        if let Some(node) = self.known(address) {
+            return Ok(node);
         }
         let target = Target::one(self.info(address))?;
         let node = Node::open(target, None, self.deadline, &self.environment, &self.board).await?;
         let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
-        // Another task may have been quicker; then this connection ends here.
         Ok(Arc::clone(map.nodes.entry(address.clone()).or_insert(node)))
     }
 
@@ -222,18 +228,20 @@ impl Cluster {
     }
 
     /// One command at the master of its slot, following redirections.
-    pub(super) async fn command(self: &Arc<Self>, routed: &Routed, access: Access) -> Result<Value> {
+    pub(super) async fn command(&self, routed: &Routed, access: Access) -> Result<Value> {
         let node = self.owner(routed.slot)?;
         let answer = node.command(&routed.command, access).await;
-        self.follow(answer, routed, access).await
+        self.follow(answer, routed.slot, &routed.command, access, node).await
     }
 
-    /// What became of a command, after all redirections.
+    /// What became of a command, after all redirections. `node` is the one that answered.
     async fn follow(
-        self: &Arc<Self>,
+        &self,
         mut answer: Result<Value>,
-        routed: &Routed,
+        slot: Option<u16>,
+        command: &Cmd,
         access: Access,
+        mut node: Arc<Node>,
     ) -> Result<Value> {
         for _ in 0..REDIRECTIONS {
             let error = match answer {
@@ -243,21 +251,22 @@ impl Cluster {
             answer = match Repeat::of(&error) {
                 Some(Repeat::At(address)) => {
                     self.map_is_stale();
-                    self.node(address).await?.command(&routed.command, access).await
+                    node = self.redirected(address, &node).await?;
+                    node.command(command, access).await
                 }
                 Some(Repeat::Asking(address)) => {
                     let mut pipeline = Pipeline::with_capacity(2);
                     pipeline.add_command(redis::cmd("ASKING"));
-                    pipeline.add_command(routed.command.clone());
-                    let node = self.node(address).await?;
+                    pipeline.add_command(command.clone());
+                    node = self.redirected(address, &node).await?;
                     let replies = node.packed(&pipeline, 2, access).await;
                     replies.into_iter().nth(1).unwrap_or_else(|| Err(error::unexpected_reply(access)))
                 }
                 Some(Repeat::Later) => {
                     let pause = jittered(&*self.environment.random, Duration::from_millis(20));
                     self.environment.sleep(pause).await;
-                    let node = self.owner(routed.slot)?;
-                    node.command(&routed.command, access).await
+                    node = self.owner(slot)?;
+                    node.command(command, access).await
                 }
                 Some(Repeat::WithSource) | None => {
                     if error.kind() == ErrorKind::Unavailable {
@@ -271,43 +280,56 @@ impl Cluster {
         answer
     }
 
-    /// Many commands, one write per master, the replies in their order.
-    pub(super) async fn batch(self: &Arc<Self>, commands: &[Routed], access: Access) -> Vec<Result<Value>> {
-        let mut replies: Vec<Option<Result<Value>>> = Vec::new();
-        replies.resize_with(commands.len(), || None);
-        let mut groups: Vec<(Arc<Node>, Vec<usize>)> = Vec::new();
-        for (index, routed) in commands.iter().enumerate() {
-            match self.owner(routed.slot) {
-                Ok(node) => match groups.iter_mut().find(|(other, _)| Arc::ptr_eq(other, &node)) {
-                    Some((_, members)) => members.push(index),
-                    None => groups.push((node, vec![index])),
-                },
-                Err(error) => replies[index] = Some(Err(error)),
-            }
-        }
-        let writes = groups.iter().map(|(node, members)| async move {
-            let mut pipeline = Pipeline::with_capacity(members.len());
-            for index in members {
-                pipeline.add_command(commands[*index].command.clone());
-            }
-            node.packed(&pipeline, members.len(), access).await
-        });
-        for ((_, members), answers) in groups.iter().zip(join_all(writes).await) {
-            for (index, answer) in members.iter().zip(answers) {
-                replies[*index] = Some(answer);
-            }
-        }
-        let mut followed = Vec::with_capacity(commands.len());
-        for (routed, reply) in commands.iter().zip(replies) {
-            let reply = reply.unwrap_or_else(|| Err(error::unexpected_reply(access)));
-            // Only what has moved since the map was drawn is sent singly.
-            followed.push(match reply {
-                Err(_) => self.follow(reply, routed, access).await,
-                done => done,
-            });
-        }
-        followed
+    /// The node of a redirection; without a host it is another port of the node that answered.
+    async fn redirected(&self, (host, port): &Address, answered: &Node) -> Result<Arc<Node>> {
+        let host = if host.is_empty() { answered.target().host() } else { host };
+        self.node(&(host.to_owned(), *port)).await
     }
+
+    /// Many commands, one write per master, the replies in their order.
+    pub(super) async fn batch(&self, commands: Vec<Routed>, access: Access) -> Vec<Result<Value>> {
+        let count = commands.len();
+        let mut replies = Vec::with_capacity(count);
+        let mut groups: Vec<Group> = Vec::new();
+        for (index, Routed { slot, command }) in commands.into_iter().enumerate() {
+            match self.owner(slot) {
+                Ok(node) => {
+                    let found = groups.iter().position(|group| Arc::ptr_eq(&group.node, &node));
+                    let place = found.unwrap_or_else(|| {
+                        groups.push(Group { node, pipeline: Pipeline::new(), members: Vec::new() });
+                        groups.len() - 1
+                    });
+                    groups[place].pipeline.add_command(command);
+                    groups[place].members.push((index, slot));
+                }
+                Err(error) => replies.push((index, Err(error))),
+            }
+        }
+        let written = groups.iter().map(|group| async move {
+            let answers = group.node.packed(&group.pipeline, group.members.len(), access).await;
+            let mut replies = Vec::with_capacity(answers.len());
+            let sent = group.members.iter().zip(group.pipeline.cmd_iter());
+            for ((&(index, slot), command), answer) in sent.zip(answers) {
+                // Only what has moved since the map was drawn is sent singly, and in order.
+                let reply = match answer {
+                    Err(_) => self.follow(answer, slot, command, access, Arc::clone(&group.node)).await,
+                    done => done,
+                };
+                replies.push((index, reply));
+            }
+            replies
+        });
+        replies.extend(join_all(written).await.into_iter().flatten());
+        replies.sort_unstable_by_key(|(index, _)| *index);
+        replies.into_iter().map(|(_, reply)| reply).collect()
+    }
+}
+
+/// The commands of a batch for one master, with their places in the batch.
+struct Group {
+    node: Arc<Node>,
+    pipeline: Pipeline,
+    members: Vec<(usize, Option<u16>)>,
 }
 
 fn address_of(address: &ConnectionAddr) -> Option<Address> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use redis::{Cmd, Value};
 use stanchion::stores::Environment;
-use stanchion::{Error, ErrorKind, Result};
+use stanchion::{Effect, Error, ErrorKind, Result};
 
 use self::cluster::Cluster;
 pub(crate) use self::health::Board;
@@ -40,6 +40,15 @@ impl Call {
     /// The error with the names of operation and backend.
     pub(crate) fn named(self, error: Error) -> Error {
         error.with_operation(self.operation).with_backend("redis")
+    }
+
+    /// All replies of a batch, or its first error. What has been carried out beside a failure is not undone, so
+    /// that the failure of a batch of writes leaves in doubt what was changed.
+    pub(crate) fn all(self, replies: Vec<Result<Value>>) -> Result<Vec<Value>> {
+        let untouched = |reply: &Result<Value>| matches!(reply, Err(e) if e.effect() == Effect::NotApplied);
+        let effect =
+            if replies.iter().all(untouched) { Effect::NotApplied } else { self.access.unanswered() };
+        replies.into_iter().map(|reply| reply.map_err(|error| error.with_effect(effect))).collect()
     }
 
     /// The reply could not be understood.
@@ -79,44 +88,19 @@ struct Inner {
 }
 
 impl Link {
-    /// Connects, trying several times with growing pauses.
-    pub(crate) async fn connect(
+    /// Connects; one attempt.
+    pub(crate) async fn open(
         config: &RedisConfig,
         environment: &Environment,
         board: &Arc<Board>,
     ) -> Result<Self> {
-        let mut pause = Duration::from_millis(50);
-        let attempts = config.connect_attempts.max(1);
-        let mut attempt = 1;
-        loop {
-            let opened = if config.cluster {
-                Cluster::open(config, environment, board).await.map(Topology::Cluster)
-            } else {
-                let target = Target::one(config.addresses[0].clone())?;
-                Node::open(target, None, config.deadline, environment, board).await.map(Topology::Standalone)
-            };
-            let error = match opened {
-                Ok(topology) => {
-                    let inner = Inner { topology, deadline: config.deadline, closed: AtomicBool::new(false) };
-                    return Ok(Self(Arc::new(inner)));
-                }
-                Err(error) => error,
-            };
-            // Credentials don't get better by trying.
-            if attempt >= attempts || !error.kind().is_transient() {
-                let hosts: Vec<_> = config.addresses.iter().map(|info| info.addr().to_string()).collect();
-                let (hosts, times) = (hosts.join(", "), if attempt == 1 { "attempt" } else { "attempts" });
-                let told =
-                    format!("can't connect to {hosts} after {attempt} {times}; the last cause: {error}");
-                return Err(Error::new(error.kind(), told)
-                    .with_operation("connect")
-                    .with_backend("redis")
-                    .with_source(error));
-            }
-            environment.sleep(stanchion::random::jittered(&*environment.random, pause)).await;
-            pause = (pause * 2).min(Duration::from_secs(2));
-            attempt += 1;
-        }
+        let topology = if config.cluster {
+            Topology::Cluster(Cluster::open(config, environment, board).await?)
+        } else {
+            let target = Target::one(config.addresses[0].clone())?;
+            Topology::Standalone(Node::open(target, None, config.deadline, environment, board).await?)
+        };
+        Ok(Self(Arc::new(Inner { topology, deadline: config.deadline, closed: AtomicBool::new(false) })))
     }
 
     /// Answers `Closed` from now on.
@@ -141,16 +125,14 @@ impl Link {
         if self.0.closed.load(Ordering::Acquire) {
             return Err(call.named(Error::new(ErrorKind::Closed, "the backend is closed")));
         }
-        match tokio::time::timeout(self.0.deadline, work).await {
-            Ok(outcome) => outcome.map_err(|error| call.named(error)),
-            Err(_) => {
-                match &self.0.topology {
-                    Topology::Standalone(node) => node.suspect(),
-                    Topology::Cluster(cluster) => cluster.suspect(),
-                }
-                Err(call.named(error::timed_out(self.0.deadline, call.access)))
+        let Ok(outcome) = tokio::time::timeout(self.0.deadline, work).await else {
+            match &self.0.topology {
+                Topology::Standalone(node) => node.suspect(),
+                Topology::Cluster(cluster) => cluster.suspect(),
             }
-        }
+            return Err(call.named(error::timed_out(self.0.deadline, call.access)));
+        };
+        outcome.map_err(|error| call.named(error))
     }
 
     async fn execute(&self, call: Call, routed: &Routed) -> Result<Value> {
@@ -182,8 +164,8 @@ impl Link {
         }
         let work = async {
             Ok(match &self.0.topology {
-                Topology::Standalone(node) => node.pipeline(&commands, call.access).await,
-                Topology::Cluster(cluster) => cluster.batch(&commands, call.access).await,
+                Topology::Standalone(node) => node.pipeline(commands, call.access).await,
+                Topology::Cluster(cluster) => cluster.batch(commands, call.access).await,
             })
         };
         let replies = self.within(call, work).await?;

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -16,10 +16,14 @@ use stanchion::stores::Environment;
 use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
+use super::health::Carries;
 use super::{Board, Routed};
 use crate::error::{self, Access};
 
 const PING_EVERY: Duration = Duration::from_secs(5);
+/// The first attempt to reconnect is jittered too: all clients of a server lose it at the same moment.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Where to connect: the addresses are asked anew for each attempt.
 #[derive(Clone)]
@@ -43,6 +47,25 @@ impl Target {
     ) -> Self {
         Self { label: label.to_owned(), client: Arc::new(client) }
     }
+
+    /// Asks something on a connection that is used for nothing else.
+    pub(super) async fn ask_once(&self, command: &Cmd, deadline: Duration) -> Result<Value> {
+        let asking = async {
+            let config = AsyncConnectionConfig::new()
+                .set_connection_timeout(Some(deadline))
+                .set_response_timeout(None);
+            let mut connection =
+                (self.client)(0)?.get_multiplexed_async_connection_with_config(&config).await?;
+            connection.send_packed_command(command).await
+        };
+        let answer = asking.await.map_err(|failure| error::from_client(&failure, Access::Read))?;
+        unwrap(answer, Access::Read)
+    }
+
+    /// The host of a single server.
+    pub(super) fn host(&self) -> &str {
+        self.label.rsplit_once(':').map_or(&self.label, |(host, _)| host)
+    }
 }
 
 /// What is done with pushed messages, and with each new connection.
@@ -63,6 +86,7 @@ pub(crate) struct Node {
     // Wakes the supervisor when the connection may be dead; dropped with the node, which ends the supervisor.
     suspicions: watch::Sender<u64>,
     number: u64,
+    carries: Carries,
     board: Arc<Board>,
 }
 
@@ -86,19 +110,53 @@ impl Node {
         environment: &Environment,
         board: &Arc<Board>,
     ) -> Result<Arc<Self>> {
+        let (node, supervisor) = Self::prepare(target, pushes, deadline, environment, board);
+        supervisor.connect_once(&node, 0).await?;
+        environment.tasks.spawn(supervisor.run(Arc::downgrade(&node)))?;
+        Ok(node)
+    }
+
+    /// Like [`open`](Self::open), but a server that can't be reached yet is a node that is down: its
+    /// supervisor goes on trying.
+    pub(super) async fn open_or_wait(
+        target: Target,
+        deadline: Duration,
+        environment: &Environment,
+        board: &Arc<Board>,
+    ) -> Result<Arc<Self>> {
+        let (node, supervisor) = Self::prepare(target, None, deadline, environment, board);
+        if let Err(error) = supervisor.connect_once(&node, 0).await {
+            tracing::warn!(server = %node.target.label, %error, "not connected yet");
+            node.suspect();
+        }
+        environment.tasks.spawn(supervisor.run(Arc::downgrade(&node)))?;
+        Ok(node)
+    }
+
+    fn prepare(
+        target: Target,
+        pushes: Option<Arc<dyn PushHandler>>,
+        deadline: Duration,
+        environment: &Environment,
+        board: &Arc<Board>,
+    ) -> (Arc<Self>, Supervisor) {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let (suspicions, watched) = watch::channel(0);
+        let carries = if pushes.is_some() { Carries::Subscriptions } else { Carries::Commands };
         let node = Arc::new(Self {
             target: target.clone(),
             live: RwLock::new(None),
             suspicions,
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            carries,
             board: Arc::clone(board),
         });
-        let supervisor = Supervisor { target, pushes, deadline, environment: environment.clone(), watched };
-        supervisor.connect_once(&node, 0).await?;
-        environment.tasks.spawn(supervisor.run(Arc::downgrade(&node)))?;
-        Ok(node)
+        let environment = environment.clone();
+        (node, Supervisor { target, pushes, deadline, environment, watched, pause: FIRST_PAUSE })
+    }
+
+    fn report(&self, up: Option<bool>) {
+        self.board.report(self.number, self.carries, up);
     }
 
     pub(crate) fn target(&self) -> &Target {
@@ -129,12 +187,13 @@ impl Node {
     }
 
     /// Several commands in one write.
-    pub(crate) async fn pipeline(&self, commands: &[Routed], access: Access) -> Vec<Result<Value>> {
-        let mut pipeline = Pipeline::with_capacity(commands.len());
+    pub(crate) async fn pipeline(&self, commands: Vec<Routed>, access: Access) -> Vec<Result<Value>> {
+        let count = commands.len();
+        let mut pipeline = Pipeline::with_capacity(count);
         for routed in commands {
-            pipeline.add_command(routed.command.clone());
+            pipeline.add_command(routed.command);
         }
-        self.packed(&pipeline, commands.len(), access).await
+        self.packed(&pipeline, count, access).await
     }
 
     /// A pipeline of `count` commands, all of whose replies are wanted.
@@ -180,7 +239,7 @@ impl Node {
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
         if live.as_ref().is_some_and(|live| live.generation == generation) {
             *live = None;
-            self.board.report(self.number, Some(false));
+            self.report(Some(false));
         }
         drop(live);
         self.suspect();
@@ -189,13 +248,13 @@ impl Node {
     fn go_live(&self, connection: MultiplexedConnection, generation: u64) {
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
         *live = Some(Live { connection, generation });
-        self.board.report(self.number, Some(true));
+        self.report(Some(true));
     }
 
     /// Ends the connection for good.
     pub(crate) fn close(&self) {
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = None;
-        self.board.report(self.number, Some(false));
+        self.report(Some(false));
     }
 
     /// A handle for commands that this module knows nothing of, such as subscribing.
@@ -206,7 +265,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        self.board.report(self.number, None);
+        self.report(None);
     }
 }
 
@@ -225,6 +284,8 @@ struct Supervisor {
     deadline: Duration,
     environment: Environment,
     watched: watch::Receiver<u64>,
+    // Before the next attempt to reconnect.
+    pause: Duration,
 }
 
 impl Supervisor {
@@ -259,7 +320,7 @@ impl Supervisor {
             Ok(connected) => connected.map_err(|error| error::from_client(&error, Access::Read)),
             Err(_) => Err(error::timed_out(2 * self.deadline, Access::Read)),
         };
-        let connection = connected.inspect_err(|_| node.board.report(node.number, Some(false)))?;
+        let connection = connected.inspect_err(|_| node.report(Some(false)))?;
         node.go_live(connection, generation);
         if let Some(pushes) = &self.pushes {
             pushes.ready();
@@ -267,9 +328,10 @@ impl Supervisor {
         Ok(())
     }
 
-    async fn run(mut self, node: std::sync::Weak<Node>) {
+    async fn run(mut self, node: Weak<Node>) {
         let closing = self.environment.tasks.closing();
         let supervised = async {
+            let mut since = self.environment.clock.now();
             loop {
                 let dropped = tokio::select! {
                     changed = self.watched.changed() => changed.is_err(),
@@ -284,7 +346,11 @@ impl Supervisor {
                 if !node.is_live() {
                     let weak = Arc::downgrade(&node);
                     drop(node);
+                    if self.environment.clock.now().saturating_since(since) > LONGEST_PAUSE {
+                        self.pause = FIRST_PAUSE;
+                    }
                     self.reconnect(&weak).await;
+                    since = self.environment.clock.now();
                 }
             }
         };
@@ -305,23 +371,26 @@ impl Supervisor {
         }
     }
 
-    async fn reconnect(&self, node: &std::sync::Weak<Node>) {
-        let mut pause = Duration::from_millis(50);
+    /// Tries until it is connected. The pauses grow on from one call to the next, unless the connection had
+    /// lasted: a server that takes connections and drops them is not hammered.
+    async fn reconnect(&mut self, node: &Weak<Node>) {
         let mut attempt = 0;
-        while let Some(node) = node.upgrade() {
+        loop {
+            self.environment.sleep(jittered(&*self.environment.random, self.pause)).await;
+            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+            let Some(node) = node.upgrade() else {
+                return;
+            };
             match self.connect_once(&node, attempt).await {
                 Ok(()) => {
                     tracing::info!(server = %self.target.label, "reconnected");
                     return;
                 }
                 Err(error) => {
-                    tracing::warn!(server = %self.target.label, %error, attempt, "can't reconnect yet")
+                    tracing::warn!(server = %self.target.label, %error, attempt, "can't reconnect yet");
                 }
             }
-            drop(node);
             attempt = attempt.saturating_add(1);
-            self.environment.sleep(jittered(&*self.environment.random, pause)).await;
-            pause = (pause * 2).min(Duration::from_secs(2));
         }
     }
 }

@@ -54,7 +54,9 @@ macro_rules! scripts {
 scripts! {
     META = "meta.lua";
     CACHE_ADD = "cache_add.lua";
-    CACHE_REPLACE = "cache_replace.lua";
+    CACHE_SET_IF = "cache_set_if.lua";
+    CACHE_TOUCH = "cache_touch.lua";
+    CACHE_TTL = "cache_ttl.lua";
     SESSION_CREATE = "session_create.lua";
     SESSION_LOAD = "session_load.lua";
     SESSION_PATCH = "session_patch.lua";
