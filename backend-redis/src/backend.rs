@@ -128,7 +128,7 @@ impl Backend for Shared {
     }
 
     async fn close(&self) {
-        self.hub.close();
+        self.hub.close().await;
         self.link.close();
     }
 }

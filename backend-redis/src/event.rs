@@ -82,7 +82,7 @@ impl Hub {
     }
 
     /// Ends every subscription and the connection.
-    pub(crate) fn close(&self) {
+    pub(crate) async fn close(&self) {
         let ended = {
             let mut local = self.local();
             local.closed = true;
@@ -90,25 +90,21 @@ impl Hub {
             std::mem::take(&mut local.subscribers)
         };
         drop(ended);
-        if let Ok(mut server) = self.server.try_lock() {
-            *server = None;
-        }
+        // At most one deadline away: then nobody is subscribing any more.
+        *self.server.lock().await = None;
     }
 
     async fn subscribe(&self, channels: Vec<String>, buffer: usize) -> Result<Box<dyn Subscription>> {
-        let me = Weak::clone(&self.me);
+        // The subscription keeps the hub: it outlives the handle it was made with.
+        let hub = self.me.upgrade().ok_or_else(closed)?;
         let (receiver, number) = {
             let mut local = self.local();
             if local.closed {
-                return Err(Error::new(ErrorKind::Closed, "the backend is closed"));
+                return Err(closed());
             }
             local.next += 1;
             let number = local.next;
-            let (sender, receiver) = feed(buffer, move || {
-                if let Some(hub) = me.upgrade() {
-                    hub.leave(number);
-                }
-            });
+            let (sender, receiver) = feed(buffer, move || hub.leave(number));
             for channel in &channels {
                 local.by_channel.entry(channel.clone()).or_default().push(number);
             }
@@ -119,13 +115,17 @@ impl Hub {
         };
         // From here on dropping the receiver, and so this future, undoes everything.
         let mut server = self.server.lock().await;
+        if self.local().closed {
+            return Err(closed());
+        }
         let node = self.connected(&mut server).await?;
+        // Also where nothing is to be sent: what was confirmed on a lost connection is not live.
+        let mut connection = node.raw()?;
         let missing: Vec<_> = {
             let local = self.local();
             channels.iter().filter(|channel| !local.confirmed.contains(*channel)).cloned().collect()
         };
         if !missing.is_empty() {
-            let mut connection = node.raw()?;
             let subscribing = tokio::time::timeout(self.deadline, connection.subscribe(&missing));
             match subscribing.await {
                 Ok(Ok(())) => {}
@@ -217,17 +217,24 @@ impl Hub {
         let Ok(channel) = String::from_utf8(channel) else {
             return;
         };
+        let local = self.local();
+        let Some(numbers) = local.by_channel.get(&channel) else {
+            return;
+        };
         let received = match Envelope::from_json(&message) {
             Ok(event) => Received::Event(Box::new(event)),
             Err(error) => Received::Malformed(error.with_operation("event.receive").with_backend("redis")),
         };
-        let local = self.local();
-        for number in local.by_channel.get(&channel).into_iter().flatten() {
+        for number in numbers {
             if let Some(subscriber) = local.subscribers.get(number) {
                 subscriber.feed.send(received.clone());
             }
         }
     }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the backend is closed")
 }
 
 /// The node must not keep the hub alive, which keeps the node.
