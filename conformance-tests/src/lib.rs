@@ -1,1 +1,4 @@
 //! conformance-tests
+
+#[cfg(feature = "servers")]
+pub mod servers;

@@ -1,0 +1,204 @@
+//! A `redis-server` of the test's own.
+
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::port::Port;
+use super::watcher::Watched;
+use super::{Reply, ServerError, resp, wait};
+
+/// How long a server may take to start, on a machine that is busy.
+const START: Duration = Duration::from_secs(30);
+/// How often another port is tried.
+const ATTEMPTS: usize = 5;
+
+/// A `redis-server` on a free port of 127.0.0.1 that keeps nothing on disk and ends with this value.
+///
+/// The binary is the one that `STANCHION_REDIS_SERVER` names, else `redis-server` on the `PATH`.
+#[derive(Debug)]
+pub struct RedisProcess {
+    watched: Watched,
+    port: Port,
+    pid: std::sync::atomic::AtomicU32,
+}
+
+impl RedisProcess {
+    /// Starts a server and waits until it answers.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends what was started.
+    pub async fn start() -> Result<Self, ServerError> {
+        Self::start_with(&[]).await
+    }
+
+    /// As [`start`](Self::start), with further arguments such as `["--maxmemory", "10mb"]`.
+    ///
+    /// # Cancel safety
+    /// As [`start`](Self::start).
+    pub async fn start_with(args: &[&str]) -> Result<Self, ServerError> {
+        Self::start_binary(&binary()?, args).await
+    }
+
+    /// As [`start_with`](Self::start_with), of this binary.
+    ///
+    /// # Cancel safety
+    /// As [`start`](Self::start).
+    pub async fn start_binary(binary: &Path, args: &[&str]) -> Result<Self, ServerError> {
+        let mut failed = None;
+        for _ in 0..ATTEMPTS {
+            let port = Port::claim()?;
+            match Self::launch(binary, port, |_| args.iter().map(ToString::to_string).collect()).await {
+                // Something that takes no heed of the claim was quicker.
+                Err(error) if error.to_string().contains("Address already in use") => failed = Some(error),
+                done => return done,
+            }
+        }
+        Err(failed.unwrap_or_else(|| ServerError::new("no port was free")))
+    }
+
+    /// Starts a server on this port; `args` are made from the port.
+    pub(super) async fn launch(
+        binary: &Path,
+        port: Port,
+        args: impl FnOnce(&Port) -> Vec<String>,
+    ) -> Result<Self, ServerError> {
+        let args = args(&port);
+        let number = port.number().to_string();
+        let watched = Watched::new(|folder| {
+            let folder = folder.to_string_lossy();
+            let fixed = [
+                "--port",
+                &number,
+                "--bind",
+                "127.0.0.1",
+                "--dir",
+                &folder,
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+            ];
+            std::iter::once(binary.to_path_buf())
+                .chain(fixed.iter().map(PathBuf::from))
+                .chain(args.iter().map(PathBuf::from))
+                .collect()
+        })?;
+        let process = Self { watched, port, pid: 0.into() };
+        process.begin().await?;
+        Ok(process)
+    }
+
+    async fn begin(&self) -> Result<(), ServerError> {
+        let pid = self.watched.start()?;
+        self.pid.store(pid, std::sync::atomic::Ordering::Relaxed);
+        let what = format!("redis-server on port {}", self.port.number());
+        let ready = wait::until(&what, START, || async {
+            // Its own word first: something else may answer on this port.
+            if self.watched.has_ended() {
+                return Ok(false);
+            }
+            if !self.watched.output().contains("eady to accept connections") {
+                return Err(ServerError::new("it is not ready yet"));
+            }
+            // Any reply will do: it may want a password.
+            resp::ask(self.addr(), &["PING"]).await.map(|_| true)
+        });
+        if ready.await? {
+            return Ok(());
+        }
+        let output = self.watched.output();
+        let last: Vec<&str> = output.lines().rev().take(4).collect();
+        Err(ServerError::new(format!("{what} ended at once: {}", last.join(" / "))))
+    }
+
+    /// `redis://127.0.0.1:port`
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.addr())
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.port.addr()
+    }
+
+    /// Its process id; after [`restart`](Self::restart) another one.
+    pub fn pid(&self) -> u32 {
+        self.pid.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Ends it at once, as a crash does (SIGKILL), and waits until it is gone. It keeps its port.
+    pub fn kill(&self) -> Result<(), ServerError> {
+        self.watched.kill()
+    }
+
+    /// Kills it if it runs, and starts it again on the same port, empty.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave the server killed or starting; `restart` again.
+    pub async fn restart(&self) -> Result<(), ServerError> {
+        self.kill()?;
+        self.begin().await
+    }
+
+    /// Makes it hang (SIGSTOP): connections stay open, nothing is answered until [`resume`](Self::resume).
+    pub fn pause(&self) -> Result<(), ServerError> {
+        self.watched.signal("STOP")
+    }
+
+    /// Lets it go on; what was sent meanwhile is then done.
+    pub fn resume(&self) -> Result<(), ServerError> {
+        self.watched.signal("CONT")
+    }
+
+    /// One command on a connection of its own.
+    ///
+    /// # Cancel safety
+    /// A dropped call may or may not have reached the server.
+    pub async fn command(&self, words: &[&str]) -> Result<Reply, ServerError> {
+        resp::ask(self.addr(), words).await
+    }
+
+    /// Its version, as `7.0.15`.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    pub async fn version(&self) -> Result<String, ServerError> {
+        version(self.addr()).await
+    }
+
+    pub(super) const fn port(&self) -> &Port {
+        &self.port
+    }
+}
+
+/// What the server at this address says it is; a Valkey says so.
+pub(super) async fn version(addr: SocketAddr) -> Result<String, ServerError> {
+    if let Some(version) = resp::info(addr, "valkey_version").await? {
+        return Ok(format!("valkey {version}"));
+    }
+    let version = resp::info(addr, "redis_version").await?;
+    version.ok_or_else(|| ServerError::new(format!("{addr} does not say its version")))
+}
+
+/// The binary to start.
+pub(super) fn binary() -> Result<PathBuf, ServerError> {
+    find_binary(std::env::var_os("STANCHION_REDIS_SERVER").as_deref(), std::env::var_os("PATH").as_deref())
+}
+
+pub(super) fn find_binary(named: Option<&OsStr>, path: Option<&OsStr>) -> Result<PathBuf, ServerError> {
+    if let Some(named) = named.filter(|named| !named.is_empty()) {
+        let named = PathBuf::from(named);
+        if named.is_file() {
+            return Ok(named);
+        }
+        return Err(ServerError::new(format!(
+            "STANCHION_REDIS_SERVER names {}, which is no file",
+            named.display()
+        )));
+    }
+    let folders = path.map(std::env::split_paths).into_iter().flatten();
+    let found = folders.map(|folder| folder.join("redis-server")).find(|file| file.is_file());
+    found.ok_or_else(|| ServerError::new("there is no redis-server on the PATH"))
+}
