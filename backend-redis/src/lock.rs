@@ -72,7 +72,7 @@ impl Locker for RedisLocks {
             Some(0) => Ok(RenewOutcome::Lost),
             _ => Err(call.unexpected()),
         };
-        renewed.into_iter().map(|reply| outcome(reply?)).collect()
+        call.all(renewed)?.into_iter().map(outcome).collect()
     }
 
     async fn release(&self, lease: &Lease) -> Result<ReleaseOutcome> {

@@ -54,8 +54,8 @@ impl TokenStore for RedisTokens {
         let call = Call::read("token.epochs");
         let commands = scopes.iter().map(|scope| self.0.layout.scope(service, scope).map(|key| get(&key)));
         let commands = commands.collect::<Result<_>>().map_err(|error| call.named(error))?;
-        let stored = self.0.link.batch(call, commands).await?;
-        stored.into_iter().map(|stored| epoch(call, stored?)).collect()
+        let stored = call.all(self.0.link.batch(call, commands).await?)?;
+        stored.into_iter().map(|stored| epoch(call, stored)).collect()
     }
 
     async fn check(&self, service: &Name, token: &TokenFacts) -> Result<Verdict> {
@@ -65,10 +65,9 @@ impl TokenStore for RedisTokens {
         for (scope, _) in &token.marks {
             commands.push(get(&self.0.layout.scope(service, scope).map_err(|error| call.named(error))?));
         }
-        let mut stored = self.0.link.batch(call, commands).await?.into_iter();
-        let jti = reply::maybe_bytes(stored.next().ok_or_else(|| call.unexpected())??);
-        let revoked = jti.ok_or_else(|| call.unexpected())?.is_some();
-        let epochs = stored.map(|stored| epoch(call, stored?)).collect::<Result<Vec<_>>>()?;
-        Ok(token.judge(revoked, &epochs))
+        let mut stored = call.all(self.0.link.batch(call, commands).await?)?.into_iter();
+        let jti = stored.next().and_then(reply::maybe_bytes).ok_or_else(|| call.unexpected())?;
+        let epochs = stored.map(|stored| epoch(call, stored)).collect::<Result<Vec<_>>>()?;
+        Ok(token.judge(jti.is_some(), &epochs))
     }
 }

@@ -7,10 +7,10 @@
 -- Atomic: of several that end a session, one is answered the record. The user's index, whose key only the
 -- record names, keeps the hash until the user's next session is created: an entry without a session is
 -- passed over by all who read the index.
-local session = redis.call('HMGET', KEYS[1], 'used', 'idle', 'deadline')
-if not (session[1] or session[2] or session[3]) then return false end
-for _, field in ipairs(session) do
-  if not (field and #field <= 16 and string.match(field, '^%d+$')) then
+local session = redis.call('HMGET', KEYS[1], 'created', 'used', 'idle', 'deadline', 'version')
+if not (session[1] or session[2] or session[3] or session[4] or session[5]) then return false end
+for _, number in ipairs(session) do
+  if not (number and #number <= 16 and string.match(number, '^%d+$')) then
     return redis.error_reply('WRONGTYPE The key holds no session')
   end
 end
