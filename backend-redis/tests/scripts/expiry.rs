@@ -1,0 +1,72 @@
+//! Never a key without an expiry.
+
+use std::time::Duration;
+
+use stanchion::key::Key;
+use stanchion::limit::Tier;
+use stanchion::lock::{AcquireOutcome, LockRequest, LockToken, RenewOutcome};
+use stanchion::session::{CreateOutcome, Patch, SessionLimit};
+use stanchion::token::Scope;
+
+use crate::place::{Place, lock_key, new_session, service, session_id, ttl};
+
+pub(crate) async fn every_key_expires(mut place: Place) {
+    let (sessions, tokens) = (place.stores.session_store().unwrap(), place.stores.token_store().unwrap());
+    let (limits, locks) = (place.stores.rate_limiter().unwrap(), place.stores.locker().unwrap());
+    let ids: Vec<_> = (0..4).map(|_| session_id("u1")).collect();
+    for (id, limit) in ids.iter().zip([
+        SessionLimit::Reject(2),
+        SessionLimit::Reject(2),
+        SessionLimit::EvictOldest(2),
+        SessionLimit::EvictLeastRecent(2),
+    ]) {
+        let outcome = sessions.create(&service(), new_session(id, limit)).await.unwrap();
+        assert!(matches!(outcome, CreateOutcome::Created { .. }), "{outcome:?}");
+        place.assert_all_expire("session.create").await;
+    }
+    let patch = Patch::new().set("a", "1");
+    let _ = sessions.patch(&service(), &ids[3], &patch).await.unwrap();
+    let _ = sessions.patch(&service(), &ids[0], &patch).await.unwrap();
+    place.assert_all_expire("session.patch").await;
+    for id in &ids {
+        let _ = sessions.touch(&service(), id).await.unwrap();
+    }
+    place.assert_all_expire("session.touch").await;
+    assert!(sessions.destroy(&service(), &ids[2]).await.unwrap().is_some());
+    place.assert_all_expire("session.destroy").await;
+    sessions.destroy_all(&service(), "u1", Some(&ids[3])).await.unwrap();
+    place.assert_all_expire("session.destroy_all").await;
+
+    for secs in [60, 30, 90] {
+        tokens.revoke(&service(), "j1", ttl(secs)).await.unwrap();
+        tokens.revoke_all(&service(), &Scope::Service, ttl(secs)).await.unwrap();
+        place.assert_all_expire("token.revoke").await;
+    }
+
+    let key = Key::new("rate_limit", "login", "u1").unwrap();
+    let tiers =
+        [Tier::new(2, Duration::from_mins(1)).unwrap(), Tier::new(9, Duration::from_secs(5)).unwrap()];
+    for _ in 0..3 {
+        let _ = limits.check(&key, &tiers, 1).await.unwrap();
+        place.assert_all_expire("limit.check").await;
+    }
+    limits.peek(&key, &tiers).await.unwrap();
+    limits.refund(&key, &tiers[..1], 1).await.unwrap();
+    place.assert_all_expire("limit.refund").await;
+    limits.refund(&key, &tiers, 9).await.unwrap();
+    limits.refund(&Key::new("rate_limit", "login", "u2").unwrap(), &tiers, 1).await.unwrap();
+    place.assert_all_expire("limit.refund of all").await;
+    assert!(!place.keys().await.contains(&place.key("rate_limit:login:u1")), "a full limit needs no key");
+
+    let request = LockRequest::new(lock_key(), LockToken::new([1; 16]), ttl(30));
+    for _ in 0..2 {
+        let AcquireOutcome::Acquired(lease) = locks.acquire(&request).await.unwrap() else {
+            panic!("the lock is free");
+        };
+        place.assert_all_expire("lock.acquire").await;
+        assert_eq!(locks.renew(std::slice::from_ref(&lease)).await.unwrap(), [RenewOutcome::Held]);
+        place.assert_all_expire("lock.renew").await;
+        locks.release(&lease).await.unwrap();
+        place.assert_all_expire("lock.release").await;
+    }
+}

@@ -1,0 +1,127 @@
+//! The scripts count as `Gcra` does, to the microsecond.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use redis::aio::MultiplexedConnection;
+use redis::{Value, cmd};
+use stanchion::limit::{Decision, Gcra, Standing, Tier};
+use stanchion::time::Timestamp;
+use tokio::runtime::Runtime;
+
+use crate::place::Place;
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Check(u32),
+    Refund(u32),
+}
+
+impl Step {
+    /// Within the smallest burst, since what can never be allowed is refused before the script.
+    fn within(self, tiers: &[Tier]) -> Self {
+        let most = tiers.iter().map(Tier::burst).min().unwrap_or_default();
+        match self {
+            Self::Check(cost) => Self::Check(cost % (most + 1)),
+            Self::Refund(cost) => Self::Refund(cost),
+        }
+    }
+}
+
+/// Runs the script itself, whose reply says by which time it counted, and the same steps on `Gcra`.
+async fn count_alike(server: &mut MultiplexedConnection, key: &str, tiers: &[Tier], steps: &[Step]) {
+    let mut states = vec![Gcra::default(); tiers.len()];
+    for step in steps.iter().map(|step| step.within(tiers)) {
+        let (script, cost, with_burst) = match step {
+            Step::Check(cost) => (include_str!("../../src/scripts/limit_check.lua"), cost, true),
+            Step::Refund(cost) => (include_str!("../../src/scripts/limit_refund.lua"), cost, false),
+        };
+        let mut eval = cmd("EVAL");
+        eval.arg(script).arg(1).arg(key).arg(cost);
+        for tier in tiers {
+            let (numerator, denominator) = tier.emission();
+            eval.arg(tier.id()).arg(numerator).arg(denominator);
+            if with_burst {
+                eval.arg(tier.burst());
+            }
+        }
+        let reply: Value = eval.query_async(server).await.unwrap();
+        if !with_burst {
+            let now = Timestamp::from_micros(redis::from_redis_value(reply).unwrap());
+            states = states.iter().zip(tiers).map(|(state, tier)| state.refunded(tier, cost, now)).collect();
+            continue;
+        }
+        let reply: Vec<i64> = redis::from_redis_value(reply).unwrap();
+        let number = |index: usize| u64::try_from(reply[index]).unwrap();
+        let micros = |index: usize| Duration::from_micros(number(index));
+        let now = number(0);
+        let standings = (0..tiers.len()).map(|tier| {
+            let at = 4 + 3 * tier;
+            Standing::new(u32::try_from(number(at)).unwrap(), micros(at + 1), micros(at + 2))
+        });
+        let standings: Vec<_> = standings.collect();
+        let answered = match reply[1] {
+            1 => Decision::Allowed { tiers: standings },
+            _ => Decision::Denied {
+                retry_after: micros(2),
+                tier: usize::try_from(reply[3]).unwrap(),
+                tiers: standings,
+            },
+        };
+        assert_eq!(
+            answered,
+            Gcra::check(&mut states, tiers, cost, Timestamp::from_micros(now)),
+            "{step:?} {tiers:?}"
+        );
+    }
+    // What is stored lives at least until every tier is full again.
+    let left: i64 = cmd("PTTL").arg(key).query_async(server).await.unwrap();
+    let left = Duration::from_millis(u64::try_from(left + 1).unwrap_or_default());
+    let (seconds, micros): (u64, u64) = cmd("TIME").query_async(server).await.unwrap();
+    let now = Timestamp::from_micros(seconds * 1_000_000 + micros);
+    let full_in = states.iter().zip(tiers).map(|(state, tier)| state.full_in(tier, now)).max().unwrap();
+    assert!(left >= full_in, "the key lives {left:?} and is needed for {full_in:?}");
+}
+
+/// Tiers from a few permits a day to millions a second, at the bounds of exact arithmetic too.
+fn tier() -> impl Strategy<Value = Tier> {
+    let count = prop_oneof![1_u32..20, 1_u32..=Tier::MAX_COUNT];
+    let period = prop_oneof![1_u64..5_000, 1_u64..100_000_000, Just(86_400_000_000), Just(2_592_000_000_000)];
+    (count.clone(), period, count)
+        .prop_filter_map("too fine for exact arithmetic", |(limit, period, burst)| {
+            Tier::with_burst(limit, Duration::from_micros(period), burst).ok()
+        })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0_u32..4).prop_map(Step::Check),
+        3 => any::<u32>().prop_map(Step::Check),
+        1 => (0_u32..4).prop_map(Step::Refund),
+        1 => any::<u32>().prop_map(Step::Refund),
+    ]
+}
+
+pub(crate) fn limits_count_as_gcra_does(runtime: &Runtime, place: &Place) {
+    let key = place.key("rate_limit:gcra:u1");
+    let input = (prop::collection::vec(tier(), 1..=4), prop::collection::vec(step(), 1..40));
+    let alike = |tiers: &[Tier], steps: &[Step]| {
+        runtime.block_on(async {
+            let mut server = place.server.clone();
+            cmd("DEL").arg(&key).exec_async(&mut server).await.unwrap();
+            count_alike(&mut server, &key, tiers, steps).await;
+        });
+    };
+    // Of tiers that need the same wait it is the first.
+    let minute = Duration::from_mins(1);
+    let tied = [Tier::new(2, minute).unwrap(), Tier::with_burst(4, 2 * minute, 2).unwrap()];
+    alike(&tied, &[Step::Check(2), Step::Check(1), Step::Check(2)]);
+
+    let config = Config { failure_persistence: None, ..Config::default() };
+    let counted = TestRunner::new(config).run(&input, |(tiers, steps)| {
+        alike(&tiers, &steps);
+        Ok(())
+    });
+    counted.unwrap();
+}

@@ -1,0 +1,74 @@
+//! What the conformance suite can't see, since it knows no Redis: what the scripts leave on the server.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+mod expiry;
+mod gcra;
+mod place;
+mod spoilt;
+mod stored;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Completion, Trial};
+use stanchion_conformance::servers::{Absent, RedisServer, Topology};
+use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
+
+use crate::expiry::every_key_expires;
+use crate::gcra::limits_count_as_gcra_does;
+use crate::place::Place;
+use crate::spoilt::a_spoilt_key_is_refused_and_left_alone;
+use crate::stored::{
+    a_forgotten_script_is_sent_again, the_index_follows_its_sessions,
+    thousands_of_fields_are_written_in_pieces, what_is_stored_is_the_wire_format,
+};
+
+/// The server for all cases, looked for by the first that runs.
+type Shared = Arc<OnceCell<Result<RedisServer, Absent>>>;
+
+fn case(
+    name: &str,
+    runtime: &Arc<Runtime>,
+    server: &Shared,
+    work: impl FnOnce(&Runtime, Place) + Send + 'static,
+) -> Trial {
+    let (runtime, server) = (Arc::clone(runtime), Arc::clone(server));
+    Trial::ignorable_test(name, move || {
+        match runtime.block_on(server.get_or_init(|| RedisServer::find(Topology::Standalone))) {
+            Ok(server) => {
+                let place = runtime.block_on(Place::open(&server.url()));
+                work(&runtime, place);
+                Ok(Completion::Completed)
+            }
+            Err(absent) if absent.fatal => Err(absent.to_string().into()),
+            Err(absent) => Ok(Completion::ignored_with(absent)),
+        }
+    })
+}
+
+fn main() -> ExitCode {
+    let (runtime, server) = (Arc::new(Runtime::new().unwrap()), Shared::default());
+    let case = |name: &str, work: fn(&Runtime, Place)| case(name, &runtime, &server, work);
+    let cases = vec![
+        case("every_key_expires", |runtime, place| runtime.block_on(every_key_expires(place))),
+        case("a_spoilt_key_is_refused_and_left_alone", |runtime, place| {
+            runtime.block_on(a_spoilt_key_is_refused_and_left_alone(place));
+        }),
+        case("what_is_stored_is_the_wire_format", |runtime, place| {
+            runtime.block_on(what_is_stored_is_the_wire_format(place));
+        }),
+        case("the_index_follows_its_sessions", |runtime, place| {
+            runtime.block_on(the_index_follows_its_sessions(place));
+        }),
+        case("thousands_of_fields_are_written_in_pieces", |runtime, place| {
+            runtime.block_on(thousands_of_fields_are_written_in_pieces(place));
+        }),
+        case("a_forgotten_script_is_sent_again", |runtime, place| {
+            runtime.block_on(a_forgotten_script_is_sent_again(place));
+        }),
+        case("limits_count_as_gcra_does", |runtime, place| limits_count_as_gcra_does(runtime, &place)),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), cases).exit_code()
+}
