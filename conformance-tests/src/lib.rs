@@ -1,4 +1,55 @@
-//! conformance-tests
+//! The conformance suite: what every backend of [`stanchion`] must do.
+//!
+//! A backend author writes a harness that opens a place, and a `main`:
+//!
+//! ```no_run
+//! // tests/conformance.rs, with `harness = false` in Cargo.toml
+//! use stanchion::Result;
+//! use stanchion::stores::Stores;
+//! use stanchion_conformance::{Harness, Offers, Place, Time, Unavailable};
+//!
+//! # struct MyBackend;
+//! # impl MyBackend {
+//! #     async fn connect(_url: &str, _prefix: &str) -> Result<Self> { unimplemented!() }
+//! #     fn stores(&self) -> Stores { unimplemented!() }
+//! # }
+//! struct Mine;
+//!
+//! #[async_trait::async_trait]
+//! impl Harness for Mine {
+//!     fn name(&self) -> &str { "mine" }
+//!     fn offers(&self) -> Offers { Offers::all() }
+//!     fn time(&self) -> Time { Time::Real }
+//!     async fn prepare(&self) -> Result<(), Unavailable> { Ok(()) }
+//!     async fn open(&self, place: &Place) -> Result<Stores> {
+//!         Ok(MyBackend::connect("my://localhost", place.prefix()).await?.stores())
+//!     }
+//!     async fn advance(&self, _place: &Place, by: std::time::Duration) { tokio::time::sleep(by).await }
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     stanchion_conformance::main([Mine])
+//! }
+//! ```
+//!
+//! Each case runs in a [`Place`] of its own: no flushes, no order, any number at once. Opening the same place
+//! twice is two processes; another place must see nothing of it.
+//!
+//! The rules, with their cases, are in `RULES.md`; the wrong backends that prove the suite are in
+//! `tests/wrong/`: one for each MUST rule, which fails in the named case.
 
+mod case;
+pub mod cases;
+mod check;
+mod context;
+mod harness;
+pub mod model;
+pub mod report;
+mod runner;
 #[cfg(feature = "servers")]
 pub mod servers;
+
+pub use self::case::{Area, Case, Failure, Level, Outcome, Rule};
+pub use self::context::Context;
+pub use self::harness::{Harness, Offers, Place, Time, Unavailable};
+pub use self::runner::{main, run_case};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::port::Port;
 use super::process::{RedisProcess, binary};
-use super::{Proxy, Reply, ServerError, resp, wait};
+use super::{Proxy, Reply, ServerError, link, wait};
 
 /// A master waits two seconds of its own before it says that the Cluster is well; a busy machine takes longer.
 const START: Duration = Duration::from_mins(1);
@@ -73,17 +73,17 @@ impl Cluster {
         for (index, (node, (first, last))) in nodes.iter().zip(RANGES).enumerate() {
             // An epoch each, or they would have to settle who is who among themselves.
             let epoch = (index + 1).to_string();
-            resp::tell(node.addr(), &["CLUSTER", "SET-CONFIG-EPOCH", &epoch]).await?;
+            link::tell(node.addr(), &["CLUSTER", "SET-CONFIG-EPOCH", &epoch]).await?;
             // The range form of this command is newer than 6.2.
             let slots: Vec<String> = (first..=last).map(|slot| slot.to_string()).collect();
             let words: Vec<&str> =
                 ["CLUSTER", "ADDSLOTS"].into_iter().chain(slots.iter().map(String::as_str)).collect();
-            resp::tell(node.addr(), &words).await?;
-            ids.push(resp::tell(node.addr(), &["CLUSTER", "MYID"]).await?.text());
+            link::tell(node.addr(), &words).await?;
+            ids.push(link::tell(node.addr(), &["CLUSTER", "MYID"]).await?.text());
         }
         for other in &nodes[1..] {
             let (port, bus) = (other.port().number().to_string(), other.port().bus().to_string());
-            resp::tell(nodes[0].addr(), &["CLUSTER", "MEET", "127.0.0.1", &port, &bus]).await?;
+            link::tell(nodes[0].addr(), &["CLUSTER", "MEET", "127.0.0.1", &port, &bus]).await?;
         }
         let cluster = Self { nodes, announced, ids };
         cluster.settled().await?;
@@ -137,7 +137,7 @@ impl Cluster {
     }
 
     async fn is_settled(&self, node: &RedisProcess) -> Result<(), ServerError> {
-        let info = resp::tell(node.addr(), &["CLUSTER", "INFO"]).await?.text();
+        let info = link::tell(node.addr(), &["CLUSTER", "INFO"]).await?.text();
         for sign in ["cluster_state:ok", "cluster_slots_ok:16384", "cluster_known_nodes:3"] {
             if !info.lines().any(|line| line.trim() == sign) {
                 return Err(ServerError::new(format!("no {sign} in {}", info.replace("\r\n", " "))));
@@ -187,7 +187,7 @@ pub(super) struct Owner {
 }
 
 pub(super) async fn owners(node: &RedisProcess) -> Result<Vec<Owner>, ServerError> {
-    let reply = resp::tell(node.addr(), &["CLUSTER", "SLOTS"]).await?;
+    let reply = link::tell(node.addr(), &["CLUSTER", "SLOTS"]).await?;
     let number = |reply: Option<&Reply>| reply.and_then(Reply::int).and_then(|n| u16::try_from(n).ok());
     let read = |range: &Reply| {
         let [first, last, master, ..] = range.items() else {

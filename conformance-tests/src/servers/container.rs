@@ -11,7 +11,7 @@ use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, GenericImage, ImageExt};
 
 use super::watcher::ContainerWatch;
-use super::{resp, wait};
+use super::{link, wait};
 
 const START: Duration = Duration::from_mins(1);
 /// How long an engine may take to say that it is there.
@@ -68,7 +68,7 @@ impl RedisContainer {
         let mut why = String::new();
         for addr in addrs {
             let answer =
-                wait::until(&self.image, Duration::from_secs(15), || resp::tell(*addr, &["PING"])).await;
+                wait::until(&self.image, Duration::from_secs(15), || link::tell(*addr, &["PING"])).await;
             match answer {
                 Ok(_) => {
                     self.addr = *addr;

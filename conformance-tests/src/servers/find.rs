@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 
 use super::container::NoContainer;
 use super::process::{self, find_binary};
-use super::{Cluster, RedisContainer, RedisProcess, ServerError, resp};
+use super::{Cluster, RedisContainer, RedisProcess, ServerError, link};
 
 const IMAGE: &str = "redis:7.4-alpine";
 // Its nodes announce one address to each other and to clients; with mapped ports there would be two.
@@ -112,7 +113,7 @@ impl Search {
             }
         }
         if may(Require::Process) {
-            match find_binary(self.server.as_deref(), self.path.as_deref()) {
+            match self.binary() {
                 Ok(binary) => {
                     let started = match topology {
                         Topology::Standalone => {
@@ -127,6 +128,11 @@ impl Search {
             }
         }
         Err(self.absent(topology, require, &missing))
+    }
+
+    /// The `redis-server` to start.
+    pub fn binary(&self) -> Result<PathBuf, ServerError> {
+        find_binary(self.server.as_deref(), self.path.as_deref())
     }
 
     fn requirement(&self) -> Result<Option<Require>, Absent> {
@@ -170,7 +176,7 @@ impl Search {
         let urls: Vec<String> = named?;
         // A TLS port does not answer the harness; the suite will see.
         if let Some(addr) = urls.first().and_then(|url| plain_address(url))
-            && let Err(error) = resp::ask(addr, &["PING"]).await
+            && let Err(error) = link::ask(addr, &["PING"]).await
         {
             let message = format!("{} names a server that does not answer: {error}", url_variable(topology));
             return Some(Err(Absent { message, fatal: true }));

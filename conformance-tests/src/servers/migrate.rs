@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::cluster::{Cluster, owners};
-use super::{ServerError, resp, wait};
+use super::{ServerError, link, wait};
 
 const GOSSIP: Duration = Duration::from_secs(30);
 
@@ -27,8 +27,8 @@ impl Cluster {
     pub async fn begin_migration(&self, slot: u16, from: usize, to: usize) -> Result<(), ServerError> {
         let slot = slot.to_string();
         let (source, target) = (self.nodes()[from].addr(), self.nodes()[to].addr());
-        resp::tell(target, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", self.id(from)]).await?;
-        resp::tell(source, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", self.id(to)]).await?;
+        link::tell(target, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", self.id(from)]).await?;
+        link::tell(source, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", self.id(to)]).await?;
         Ok(())
     }
 
@@ -39,7 +39,7 @@ impl Cluster {
     pub async fn move_key(&self, key: &str, from: usize, to: usize) -> Result<(), ServerError> {
         let port = self.nodes()[to].addr().port().to_string();
         let words = ["MIGRATE", "127.0.0.1", &port, key, "0", "5000"];
-        resp::tell(self.nodes()[from].addr(), &words).await.map(drop)
+        link::tell(self.nodes()[from].addr(), &words).await.map(drop)
     }
 
     /// Moves the keys that a slot has now.
@@ -50,7 +50,7 @@ impl Cluster {
         let slot = slot.to_string();
         loop {
             let source = self.nodes()[from].addr();
-            let keys = resp::tell(source, &["CLUSTER", "GETKEYSINSLOT", &slot, "100"]).await?;
+            let keys = link::tell(source, &["CLUSTER", "GETKEYSINSLOT", &slot, "100"]).await?;
             if keys.items().is_empty() {
                 return Ok(());
             }
@@ -70,7 +70,7 @@ impl Cluster {
         // The new owner first: while it does not know, the old one still answers for the slot.
         for node in [to, from].into_iter().chain(others) {
             let words = ["CLUSTER", "SETSLOT", &name, "NODE", self.id(to)];
-            resp::tell(self.nodes()[node].addr(), &words).await?;
+            link::tell(self.nodes()[node].addr(), &words).await?;
         }
         for node in self.nodes() {
             let what = format!("slot {slot} in the map of {}", node.addr());

@@ -12,10 +12,12 @@
 mod cluster;
 mod container;
 mod find;
+mod link;
 mod migrate;
 mod port;
 mod process;
 mod proxy;
+mod relay;
 mod resp;
 mod scripted;
 mod traffic;
@@ -27,9 +29,10 @@ use std::fmt;
 pub use self::cluster::Cluster;
 pub use self::container::RedisContainer;
 pub use self::find::{Absent, RedisServer, Require, Search, Topology};
+pub use self::link::Link;
 pub use self::process::RedisProcess;
 pub use self::proxy::Proxy;
-pub use self::resp::{Link, Reply};
+pub use self::resp::Reply;
 pub use self::scripted::Scripted;
 pub use self::wait::until;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::port::Port;
 use super::watcher::Watched;
-use super::{Reply, ServerError, resp, wait};
+use super::{Reply, ServerError, link, wait};
 
 /// How long a server may take to start, on a machine that is busy.
 const START: Duration = Duration::from_secs(30);
@@ -103,7 +103,7 @@ impl RedisProcess {
                 return Err(ServerError::new("it is not ready yet"));
             }
             // Any reply will do: it may want a password.
-            resp::ask(self.addr(), &["PING"]).await.map(|_| true)
+            link::ask(self.addr(), &["PING"]).await.map(|_| true)
         });
         if ready.await? {
             return Ok(());
@@ -157,7 +157,7 @@ impl RedisProcess {
     /// # Cancel safety
     /// A dropped call may or may not have reached the server.
     pub async fn command(&self, words: &[&str]) -> Result<Reply, ServerError> {
-        resp::ask(self.addr(), words).await
+        link::ask(self.addr(), words).await
     }
 
     /// Its version, as `7.0.15`.
@@ -175,10 +175,10 @@ impl RedisProcess {
 
 /// What the server at this address says it is; a Valkey says so.
 pub(super) async fn version(addr: SocketAddr) -> Result<String, ServerError> {
-    if let Some(version) = resp::info(addr, "valkey_version").await? {
+    if let Some(version) = link::info(addr, "valkey_version").await? {
         return Ok(format!("valkey {version}"));
     }
-    let version = resp::info(addr, "redis_version").await?;
+    let version = link::info(addr, "redis_version").await?;
     version.ok_or_else(|| ServerError::new(format!("{addr} does not say its version")))
 }
 

@@ -77,6 +77,9 @@ pub fn check_tiers(tiers: &[Tier]) -> Result<()> {
             tiers.len()
         )));
     }
+    if tiers.iter().enumerate().any(|(index, tier)| tiers[..index].contains(tier)) {
+        return Err(Error::invalid("a rate limit has the same tier twice"));
+    }
     Ok(())
 }
 

@@ -1,0 +1,226 @@
+//! Events.
+
+use super::rules;
+use crate::check::{ensure, fail, name, refused, same};
+use crate::{Context, Outcome};
+
+use std::time::Duration;
+
+use stanchion::ErrorKind;
+use stanchion::event::{Envelope, EventBus, EventId, EventType, Received, SubscribeOptions, Subscription};
+use stanchion::stores::Stores;
+use stanchion::time::Timestamp;
+
+fn options(domain: &str) -> Outcome<SubscribeOptions> {
+    Ok(SubscribeOptions::new(name(domain)?))
+}
+
+fn event(stores: &Stores, event_type: &str, n: u64) -> Outcome<Envelope> {
+    let environment = stores.environment();
+    let id = EventId::generate(&*environment.clock, &*environment.random)?;
+    Ok(Envelope::new(
+        id,
+        "suite",
+        EventType::new(event_type)?,
+        Timestamp::from_micros(1_750_000_000_000_000 + n),
+        n.into(),
+    ))
+}
+
+/// The next thing within a bound: a bus that delivers nothing fails the case and does not hang it.
+async fn next(subscription: &mut Box<dyn Subscription>) -> Outcome<Option<Received>> {
+    match tokio::time::timeout(Duration::from_secs(5), subscription.next()).await {
+        Ok(received) => Ok(received),
+        Err(_) => fail("something within 5 s", "nothing"),
+    }
+}
+async fn number(subscription: &mut Box<dyn Subscription>) -> Outcome<u64> {
+    match next(subscription).await? {
+        Some(Received::Event(event)) if event.data.is_u64() => Ok(event.data.as_u64().unwrap_or_default()),
+        other => fail("an event", other),
+    }
+}
+async fn publish(bus: &dyn EventBus, stores: &Stores, event_type: &str, n: u64) -> Outcome {
+    Ok(bus.publish(&event(stores, event_type, n)?).await?)
+}
+
+async fn a_subscription_is_live_once_it_is_returned(cx: &Context) -> Outcome {
+    let (here, there) = (cx.open().await?, cx.open().await?);
+    for n in 0..20 {
+        let mut subscription = there.event_bus()?.subscribe(options("user")?).await?;
+        publish(&*here.event_bus()?, &here, "user.updated", n).await?;
+        same(number(&mut subscription).await?, n, "the event published right after subscribing")?;
+    }
+    Ok(())
+}
+
+async fn an_event_arrives_as_it_was(cx: &Context) -> Outcome {
+    let (here, there) = (cx.open().await?, cx.open().await?);
+    let mut subscription = there.event_bus()?.subscribe(options("user")?).await?;
+    let mut sent = event(&here, "user.profile.updated", 1)?.subject(Some("u:1 é\n".into()));
+    sent = sent
+        .trace(Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()), Some("v=1".into()));
+    sent.data = serde_json::json!({"text": "é\u{0}\n\"", "list": [1, 2.5, null], "big": u64::MAX});
+    here.event_bus()?.publish(&sent).await?;
+    match next(&mut subscription).await? {
+        Some(Received::Event(received)) => same(*received, sent, "the whole event"),
+        other => fail("the event", other),
+    }
+}
+
+async fn events_of_a_domain_keep_their_order(cx: &Context) -> Outcome {
+    let (here, there) = (cx.open().await?, cx.open().await?);
+    let mut subscription = there.event_bus()?.subscribe(options("user")?).await?;
+    for n in 0..200 {
+        publish(&*here.event_bus()?, &here, if n % 2 == 0 { "user.created" } else { "user.deleted" }, n)
+            .await?;
+    }
+    for n in 0..200 {
+        same(number(&mut subscription).await?, n, "events in order, none missing, none twice")?;
+    }
+    Ok(())
+}
+
+async fn only_subscribed_domains_arrive(cx: &Context) -> Outcome {
+    let stores = cx.open().await?;
+    let bus = stores.event_bus()?;
+    let mut one = bus.subscribe(options("user")?).await?;
+    let mut both = bus.subscribe(options("user")?.and(name("auth")?)).await?;
+    for (n, event_type) in (0..).zip(["other.x", "auth.x", "user.x", "users.x", "auth.y", "user.y"]) {
+        publish(&*bus, &stores, event_type, n).await?;
+    }
+    same([number(&mut one).await?, number(&mut one).await?], [2, 5], "events of one domain")?;
+    let mut got = [
+        number(&mut both).await?,
+        number(&mut both).await?,
+        number(&mut both).await?,
+        number(&mut both).await?,
+    ];
+    // Between domains there is no order.
+    got.sort_unstable();
+    same(got, [1, 2, 4, 5], "events of two domains")
+}
+
+async fn every_subscriber_gets_every_event(cx: &Context) -> Outcome {
+    let (here, there) = (cx.open().await?, cx.open().await?);
+    let mut all = Vec::new();
+    for stores in [&here, &here, &there] {
+        all.push(stores.event_bus()?.subscribe(options("user")?).await?);
+    }
+    for n in 0..3 {
+        publish(&*here.event_bus()?, &here, "user.x", n).await?;
+    }
+    for subscription in &mut all {
+        let got = [number(subscription).await?, number(subscription).await?, number(subscription).await?];
+        same(got, [0, 1, 2], "the events of each subscriber")?;
+    }
+    Ok(())
+}
+
+async fn nothing_from_before_arrives(cx: &Context) -> Outcome {
+    let stores = cx.open().await?;
+    let bus = stores.event_bus()?;
+    publish(&*bus, &stores, "user.x", 1).await?;
+    let mut subscription = bus.subscribe(options("user")?).await?;
+    publish(&*bus, &stores, "user.x", 2).await?;
+    same(number(&mut subscription).await?, 2, "the first event of a new subscription")
+}
+
+async fn a_slow_subscriber_is_told_what_it_missed(cx: &Context) -> Outcome {
+    let stores = cx.open().await?;
+    let bus = stores.event_bus()?;
+    let mut slow = bus.subscribe(options("user")?.buffer(8)?).await?;
+    let mut quick = bus.subscribe(options("user")?).await?;
+    for n in 0..50 {
+        publish(&*bus, &stores, "user.x", n).await?;
+    }
+    for n in 0..50 {
+        same(number(&mut quick).await?, n, "a quick subscriber beside a slow one")?;
+    }
+    let (mut lagged, mut last, mut seen) = (0, None, 0);
+    while last != Some(49) {
+        match next(&mut slow).await? {
+            Some(Received::Lagged(n)) => lagged += n,
+            Some(Received::Event(event)) => {
+                let n = event.data.as_u64();
+                ensure(n > last, "in order", (last, n))?;
+                (last, seen) = (n, seen + 1);
+            }
+            other => return fail("an event or what was missed", other),
+        }
+    }
+    ensure(lagged > 0, "a buffer of 8 lags behind 50 events", lagged)?;
+    same(lagged + seen, 50, "events received and events counted as missed")
+}
+
+async fn a_closed_subscription_ends(cx: &Context) -> Outcome {
+    let stores = cx.open().await?;
+    let bus = stores.event_bus()?;
+    let mut closed = bus.subscribe(options("user")?).await?;
+    let mut open = bus.subscribe(options("user")?).await?;
+    publish(&*bus, &stores, "user.x", 1).await?;
+    same(number(&mut open).await?, 1, "the subscription that stays")?;
+    same(number(&mut closed).await?, 1, "the subscription before it is closed")?;
+    closed.close();
+    publish(&*bus, &stores, "user.x", 2).await?;
+    same(number(&mut open).await?, 2, "the subscription that stays, after the other was closed")?;
+    let end = next(&mut closed).await?;
+    ensure(end.is_none(), "a closed subscription ends", end)
+}
+
+async fn a_closed_backend_ends_its_subscriptions(cx: &Context) -> Outcome {
+    let (here, there) = (cx.open().await?, cx.open().await?);
+    let mut mine = here.event_bus()?.subscribe(options("user")?).await?;
+    let mut theirs = there.event_bus()?.subscribe(options("user")?).await?;
+    here.close(Duration::from_secs(5)).await?;
+    let end = next(&mut mine).await?;
+    ensure(end.is_none(), "the closed handle's subscription ends", end)?;
+    publish(&*there.event_bus()?, &there, "user.x", 1).await?;
+    same(number(&mut theirs).await?, 1, "the other handle's subscription goes on")?;
+    refused(here.event_bus()?.subscribe(options("user")?).await, ErrorKind::Closed, "subscribing after close")
+}
+
+async fn too_large_an_event_is_refused(cx: &Context) -> Outcome {
+    let stores = cx.open().await?;
+    let bus = stores.event_bus()?;
+    let mut subscription = bus.subscribe(options("user")?).await?;
+    let mut large = event(&stores, "user.x", 1)?;
+    large.data = "x".repeat(bus.max_event_bytes()).into();
+    refused(bus.publish(&large).await, ErrorKind::InvalidInput, "an event over the bound")?;
+    publish(&*bus, &stores, "user.x", 2).await?;
+    same(number(&mut subscription).await?, 2, "the next event")
+}
+
+async fn bad_options_are_refused(cx: &Context) -> Outcome {
+    let bus = cx.open().await?.event_bus()?;
+    for buffer in [0, SubscribeOptions::MAX_BUFFER + 1] {
+        let mut options = options("user")?;
+        options.buffer = buffer;
+        refused(bus.subscribe(options).await, ErrorKind::InvalidInput, "a buffer out of bounds")?;
+    }
+    let mut nothing = options("user")?;
+    nothing.domains.clear();
+    refused(bus.subscribe(nothing).await, ErrorKind::InvalidInput, "a subscription to nothing")
+}
+
+rules! {
+    "EVENT-01" Must "Once subscribe has returned, every event published in its domains arrives." => [
+        "subscribe::live_once_returned": a_subscription_is_live_once_it_is_returned,
+        "subscribe::every_subscriber_gets_every_event": every_subscriber_gets_every_event,
+    ];
+    "EVENT-02" Must "An event arrives as it was published." => ["envelope::arrives_as_it_was": an_event_arrives_as_it_was];
+    "EVENT-03" Must "Events of one publisher in one domain arrive in order, none twice." => [
+        "order::within_a_domain": events_of_a_domain_keep_their_order,
+    ];
+    "EVENT-04" Must "Only events of the subscribed domains arrive." => ["subscribe::only_its_domains": only_subscribed_domains_arrive];
+    "EVENT-05" Must "Nothing from before the subscription arrives." => ["subscribe::nothing_from_before": nothing_from_before_arrives];
+    "EVENT-06" Must "A slow subscriber holds up nobody, and is told how many events it missed." => [
+        "lag::is_counted": a_slow_subscriber_is_told_what_it_missed,
+    ];
+    "EVENT-07" Must "A closed subscription ends, and no other." => ["close::ends_the_subscription": a_closed_subscription_ends];
+    "EVENT-08" Must "Closing a handle ends its subscriptions, and no others." => [
+        "close::of_the_handle": a_closed_backend_ends_its_subscriptions,
+    ];
+    "EVENT-09" Must "An event over the bound is refused, and disturbs nothing." => ["input::too_large": too_large_an_event_is_refused];
+    "EVENT-10" Must "A buffer out of bounds and a subscription to nothing are refused." => ["input::bad_options": bad_options_are_refused];
+}

@@ -1,0 +1,228 @@
+//! Rate limits.
+
+use super::rules;
+use crate::check::{ensure, fail, refused, same};
+use crate::{Context, Outcome};
+use futures_util::future::try_join_all;
+
+use std::time::Duration;
+
+use stanchion::ErrorKind;
+use stanchion::key::Key;
+use stanchion::limit::{Decision, Standing, Tier};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+fn key(subject: &str) -> Outcome<Key> {
+    Ok(Key::new("rate_limit", "case", subject)?)
+}
+fn hourly(n: u32) -> Outcome<Tier> {
+    Ok(Tier::new(n, HOUR)?)
+}
+fn remaining(standings: &[Standing]) -> Vec<u32> {
+    standings.iter().map(|standing| standing.remaining).collect()
+}
+fn allowed(decision: &Decision) -> Option<Vec<u32>> {
+    match decision {
+        Decision::Allowed { tiers } => Some(remaining(tiers)),
+        _ => None,
+    }
+}
+
+async fn a_burst_is_given_at_once_and_no_more(cx: &Context) -> Outcome {
+    let (here, there) = (cx.open().await?.rate_limiter()?, cx.open().await?.rate_limiter()?);
+    let tiers = [hourly(3)?];
+    same(allowed(&here.check(&key("a")?, &tiers, 1).await?), Some(vec![2]), "the first")?;
+    same(
+        allowed(&there.check(&key("a")?, &tiers, 2).await?),
+        Some(vec![0]),
+        "two more at once, from another handle",
+    )?;
+    for limiter in [&here, &there] {
+        let decision = limiter.check(&key("a")?, &tiers, 1).await?;
+        ensure(matches!(decision, Decision::Denied { tier: 0, .. }), "the fourth is denied", &decision)?;
+    }
+    Ok(())
+}
+
+async fn what_is_denied_is_not_charged(cx: &Context) -> Outcome {
+    let limiter = cx.open().await?.rate_limiter()?;
+    let tiers = [hourly(2)?];
+    let first = limiter.check(&key("a")?, &tiers, 2).await?;
+    ensure(first.is_allowed(), "the whole burst", &first)?;
+    let before = limiter.peek(&key("a")?, &tiers).await?[0].full_in;
+    for _ in 0..5 {
+        let decision = limiter.check(&key("a")?, &tiers, 2).await?;
+        ensure(!decision.is_allowed(), "over the burst", &decision)?;
+    }
+    let after = limiter.peek(&key("a")?, &tiers).await?[0].full_in;
+    ensure(after <= before, "the time to full capacity does not grow by denials", (before, after))
+}
+
+async fn all_tiers_or_none(cx: &Context) -> Outcome {
+    let limiter = cx.open().await?.rate_limiter()?;
+    let tiers = [hourly(10)?, hourly(1)?];
+    same(allowed(&limiter.check(&key("a")?, &tiers, 1).await?), Some(vec![9, 0]), "the first")?;
+    match limiter.check(&key("a")?, &tiers, 1).await? {
+        Decision::Denied { tier, tiers, .. } => {
+            same(tier, 1, "the exhausted tier")?;
+            same(remaining(&tiers), vec![9, 0], "permits left after a denial")
+        }
+        other => fail("denied by the second tier", other),
+    }
+}
+
+async fn the_longest_wait_is_told(cx: &Context) -> Outcome {
+    let limiter = cx.open().await?.rate_limiter()?;
+    let tiers = [Tier::new(1, HOUR)?, Tier::new(1, 5 * HOUR)?, Tier::new(1, 2 * HOUR)?];
+    let _first = limiter.check(&key("a")?, &tiers, 1).await?;
+    match limiter.check(&key("a")?, &tiers, 1).await? {
+        Decision::Denied { retry_after, tier, .. } => {
+            same(tier, 1, "the tier exhausted for longest")?;
+            ensure(
+                retry_after > 4 * HOUR && retry_after <= 5 * HOUR,
+                "retry_after is that tier's",
+                retry_after,
+            )
+        }
+        other => fail("denied", other),
+    }
+}
+
+async fn after_retry_after_the_same_request_is_allowed(cx: &Context) -> Outcome {
+    let limiter = cx.open().await?.rate_limiter()?;
+    let tiers = [Tier::new(4, 2 * cx.short().as_duration())?];
+    let _burst = limiter.check(&key("a")?, &tiers, 4).await?;
+    let denied = limiter.check(&key("a")?, &tiers, 2).await?;
+    let Some(wait) = denied.retry_after() else { return fail("denied with a wait", denied) };
+    ensure(wait <= cx.short().as_duration(), "half the period for half the burst, at most", wait)?;
+    cx.advance(wait).await;
+    let again = limiter.check(&key("a")?, &tiers, 2).await?;
+    ensure(again.is_allowed(), "allowed after retry_after", again)
+}
+
+async fn more_than_the_burst_can_never_be_had(cx: &Context) -> Outcome {
+    let limiter = cx.open().await?.rate_limiter()?;
+    let tiers = [hourly(10)?, hourly(3)?];
+    same(
+        limiter.check(&key("a")?, &tiers, 4).await?,
+        Decision::CostExceedsCapacity { tier: 1 },
+        "a cost over one burst",
+    )?;
+    same(remaining(&limiter.peek(&key("a")?, &tiers).await?), vec![10, 3], "nothing was taken")
+}
+
+async fn peek_takes_nothing(cx: &Context) -> Outcome {
+    let limiter = cx.open().await?.rate_limiter()?;
+    let tiers = [hourly(3)?];
+    let fresh = limiter.peek(&key("a")?, &tiers).await?;
+    same(fresh, vec![Standing::new(3, Duration::ZERO, Duration::ZERO)], "a subject never seen")?;
+    let _one = limiter.check(&key("a")?, &tiers, 1).await?;
+    for _ in 0..5 {
+        let standing = limiter.peek(&key("a")?, &tiers).await?[0];
+        same(standing.remaining, 2, "after one was taken")?;
+        ensure(
+            standing.full_in <= HOUR / 3 && standing.full_in > HOUR / 4,
+            "a third of the hour to full",
+            standing,
+        )?;
+        ensure(standing.next_in <= HOUR / 3, "the next comes with it", standing)?;
+    }
+    Ok(())
+}
+
+async fn a_cost_of_zero_takes_nothing(cx: &Context) -> Outcome {
+    let limiter = cx.open().await?.rate_limiter()?;
+    let tiers = [hourly(1)?];
+    same(allowed(&limiter.check(&key("a")?, &tiers, 0).await?), Some(vec![1]), "zero of a fresh tier")?;
+    let _one = limiter.check(&key("a")?, &tiers, 1).await?;
+    same(allowed(&limiter.check(&key("a")?, &tiers, 0).await?), Some(vec![0]), "zero of an empty tier")
+}
+
+async fn a_refund_gives_back_at_most_the_burst(cx: &Context) -> Outcome {
+    let limiter = cx.open().await?.rate_limiter()?;
+    let tiers = [hourly(5)?];
+    let _four = limiter.check(&key("a")?, &tiers, 4).await?;
+    limiter.refund(&key("a")?, &tiers, 3).await?;
+    same(remaining(&limiter.peek(&key("a")?, &tiers).await?), vec![4], "three of four given back")?;
+    limiter.refund(&key("a")?, &tiers, 100).await?;
+    limiter.refund(&key("never")?, &tiers, 1).await?;
+    same(remaining(&limiter.peek(&key("a")?, &tiers).await?), vec![5], "more than was taken given back")?;
+    same(
+        remaining(&limiter.peek(&key("never")?, &tiers).await?),
+        vec![5],
+        "given back to a subject never seen",
+    )
+}
+
+async fn a_race_gives_no_permit_twice(cx: &Context) -> Outcome {
+    let (here, there) = (cx.open().await?.rate_limiter()?, cx.open().await?.rate_limiter()?);
+    let (key, tiers) = (key("a")?, [hourly(7)?]);
+    let racing = (0..30).map(|n| if n % 2 == 0 { &here } else { &there }.check(&key, &tiers, 1));
+    let decisions = try_join_all(racing).await?;
+    same(decisions.iter().filter(|decision| decision.is_allowed()).count(), 7, "allowed of 30 at once")
+}
+
+async fn subjects_and_tiers_stay_apart(cx: &Context) -> Outcome {
+    let limiter = cx.open().await?.rate_limiter()?;
+    let tiers = [hourly(1)?];
+    let _a = limiter.check(&key("a")?, &tiers, 1).await?;
+    for other in ["b", "a:", "{a}", "a%3A", "A"] {
+        same(remaining(&limiter.peek(&key(other)?, &tiers).await?), vec![1], other)?;
+    }
+    same(remaining(&limiter.peek(&key("a")?, &[hourly(2)?]).await?), vec![2], "another limit is another tier")
+}
+
+async fn bad_tiers_are_refused(cx: &Context) -> Outcome {
+    let limiter = cx.open().await?.rate_limiter()?;
+    let nine = (1..=9).map(hourly).collect::<Result<Vec<_>, _>>()?;
+    let twice = [hourly(1)?, hourly(1)?];
+    for tiers in [&[][..], &nine, &twice] {
+        refused(limiter.check(&key("a")?, tiers, 1).await, ErrorKind::InvalidInput, "checking bad tiers")?;
+        refused(limiter.peek(&key("a")?, tiers).await, ErrorKind::InvalidInput, "peeking at bad tiers")?;
+        refused(limiter.refund(&key("a")?, tiers, 1).await, ErrorKind::InvalidInput, "refunding bad tiers")?;
+    }
+    let eight = &nine[..8];
+    same(allowed(&limiter.check(&key("a")?, eight, 1).await?), Some((0..8).collect()), "eight tiers")
+}
+
+async fn fractions_of_a_microsecond_are_kept(cx: &Context) -> Outcome {
+    let limiter = cx.open().await?.rate_limiter()?;
+    // A third of an hour and a microsecond is no whole number of microseconds.
+    let period = HOUR + Duration::from_micros(1);
+    let tiers = [Tier::new(3, period)?];
+    let _all = limiter.check(&key("a")?, &tiers, 3).await?;
+    let standing = limiter.peek(&key("a")?, &tiers).await?[0];
+    same(standing.remaining, 0, "all are taken")?;
+    ensure(standing.full_in <= period, "never more than the period to full", standing)
+}
+
+rules! {
+    "LIMIT-01" Must "The whole burst may be taken at once, and no permit more." => [
+        "burst::is_given_at_once_and_no_more": a_burst_is_given_at_once_and_no_more,
+        "burst::race_gives_no_permit_twice": a_race_gives_no_permit_twice,
+    ];
+    "LIMIT-02" Must "What is denied is not charged." => ["deny::is_not_charged": what_is_denied_is_not_charged];
+    "LIMIT-03" Must "Permits are taken from every tier or from none." => ["tiers::all_or_none": all_tiers_or_none];
+    "LIMIT-04" Must "retry_after is that of the tier that is exhausted for longest, and the same request is allowed after it." => [
+        "deny::longest_wait_is_told": the_longest_wait_is_told,
+        "deny::allowed_after_retry_after": after_retry_after_the_same_request_is_allowed,
+    ];
+    "LIMIT-05" Must "A cost over a burst is told apart from a denial, and takes nothing." => [
+        "cost::over_the_burst": more_than_the_burst_can_never_be_had,
+    ];
+    "LIMIT-06" Must "peek tells the standing and takes nothing." => ["peek::takes_nothing": peek_takes_nothing];
+    "LIMIT-07" Must "A cost of zero is allowed and takes nothing." => ["cost::zero": a_cost_of_zero_takes_nothing];
+    "LIMIT-08" Must "A refund gives back what it says, to at most the burst." => [
+        "refund::at_most_the_burst": a_refund_gives_back_at_most_the_burst,
+    ];
+    "LIMIT-09" Must "Subjects, and different limits of one subject, stay apart." => [
+        "isolation::subjects_and_tiers": subjects_and_tiers_stay_apart,
+    ];
+    "LIMIT-10" Must "No tier, more than eight, and the same one twice are refused." => [
+        "input::bad_tiers_are_refused": bad_tiers_are_refused,
+    ];
+    "LIMIT-11" Must "Fractions of a microsecond are kept, so that n permits take a period and no more." => [
+        "burst::fractions_are_kept": fractions_of_a_microsecond_are_kept,
+    ];
+}

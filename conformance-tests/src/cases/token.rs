@@ -1,0 +1,211 @@
+//! Token revocation.
+
+use super::rules;
+use crate::check::{ensure, name, refused, same};
+use crate::{Context, Outcome};
+use futures_util::future::try_join_all;
+
+use stanchion::ErrorKind;
+use stanchion::key::{MAX_IDENTIFIER, Name};
+use stanchion::time::Ttl;
+use stanchion::token::{Epoch, Mark, Reason, Scope, TokenFacts, Verdict};
+
+fn service() -> Outcome<Name> {
+    name("auth")
+}
+fn user(id: &str) -> Scope {
+    Scope::User(id.to_owned())
+}
+fn facts(jti: &str, marks: &[(Scope, Epoch)]) -> TokenFacts {
+    TokenFacts::new(jti, marks.iter().map(|(scope, epoch)| (scope.clone(), Mark::Epoch(*epoch))).collect())
+}
+const LONG: Ttl = Ttl::MAX;
+
+async fn a_revoked_token_is_refused_by_every_handle(cx: &Context) -> Outcome {
+    let (here, there) = (cx.open().await?.token_store()?, cx.open().await?.token_store()?);
+    same(there.check(&service()?, &facts("j1", &[])).await?, Verdict::Active, "a token nobody revoked")?;
+    here.revoke(&service()?, "j1", LONG).await?;
+    same(
+        there.check(&service()?, &facts("j1", &[])).await?,
+        Verdict::Revoked(Reason::Token),
+        "a revoked token",
+    )?;
+    same(there.check(&service()?, &facts("j2", &[])).await?, Verdict::Active, "another token")
+}
+
+async fn a_revocation_ends_with_its_ttl(cx: &Context) -> Outcome {
+    let store = cx.open().await?.token_store()?;
+    store.revoke(&service()?, "j1", cx.short()).await?;
+    cx.pass(cx.short()).await;
+    same(
+        store.check(&service()?, &facts("j1", &[])).await?,
+        Verdict::Active,
+        "a token after its revocation's TTL",
+    )
+}
+
+async fn a_later_revocation_never_shortens_an_earlier(cx: &Context) -> Outcome {
+    let store = cx.open().await?.token_store()?;
+    store.revoke(&service()?, "j1", LONG).await?;
+    store.revoke(&service()?, "j1", cx.short()).await?;
+    let epoch = store.revoke_all(&service()?, &user("u1"), LONG).await?;
+    let later = store.revoke_all(&service()?, &user("u1"), cx.short()).await?;
+    cx.pass(cx.short()).await;
+    same(
+        store.check(&service()?, &facts("j1", &[])).await?,
+        Verdict::Revoked(Reason::Token),
+        "a token revoked for long, then for short",
+    )?;
+    ensure(later > epoch, "the second epoch is greater", (epoch, later))?;
+    same(
+        store.epochs(&service()?, &[user("u1")]).await?,
+        vec![later],
+        "the epoch revoked for long, then for short",
+    )
+}
+
+async fn epochs_only_grow(cx: &Context) -> Outcome {
+    let (here, there) = (cx.open().await?.token_store()?, cx.open().await?.token_store()?);
+    let mut last = Epoch::NEVER;
+    for store in [&here, &there, &here] {
+        let epoch = store.revoke_all(&service()?, &user("u1"), LONG).await?;
+        ensure(epoch > last, "each revocation makes the epoch greater", (last, epoch))?;
+        last = epoch;
+    }
+    same(there.epochs(&service()?, &[user("u1")]).await?, vec![last], "the stored epoch")
+}
+
+async fn concurrent_revocations_each_make_their_own_epoch(cx: &Context) -> Outcome {
+    let store = cx.open().await?.token_store()?;
+    let (service, scope) = (service()?, user("u1"));
+    let racing = (0..20).map(|_| store.revoke_all(&service, &scope, LONG));
+    let mut epochs = try_join_all(racing).await?;
+    epochs.sort_unstable();
+    let count = epochs.len();
+    epochs.dedup();
+    same(epochs.len(), count, "distinct epochs of 20 concurrent revocations")?;
+    same(store.epochs(&service, &[scope]).await?.pop(), epochs.pop(), "the stored epoch is the greatest")
+}
+
+async fn a_token_from_before_is_refused_and_one_from_after_is_not(cx: &Context) -> Outcome {
+    let store = cx.open().await?.token_store()?;
+    let before = facts("j1", &[(user("u1"), Epoch::NEVER)]);
+    same(store.check(&service()?, &before).await?, Verdict::Active, "a token before any revocation")?;
+    let epoch = store.revoke_all(&service()?, &user("u1"), LONG).await?;
+    same(
+        store.check(&service()?, &before).await?,
+        Verdict::Revoked(Reason::Scope(user("u1"))),
+        "a token from before",
+    )?;
+    same(
+        store.check(&service()?, &facts("j2", &[(user("u1"), epoch)])).await?,
+        Verdict::Active,
+        "a token from after",
+    )
+}
+
+async fn each_scope_counts_by_itself(cx: &Context) -> Outcome {
+    let store = cx.open().await?.token_store()?;
+    let first = store.revoke_all(&service()?, &Scope::Service, LONG).await?;
+    let second = store.revoke_all(&service()?, &user("u1"), LONG).await?;
+    // Fresh for the scope that was revoked later, stale for the other.
+    let stale = facts("j", &[(user("u1"), second), (Scope::Service, Epoch::NEVER)]);
+    same(
+        store.check(&service()?, &stale).await?,
+        Verdict::Revoked(Reason::Scope(Scope::Service)),
+        "a token stale in one scope",
+    )?;
+    let fresh = facts("j", &[(user("u1"), second), (Scope::Service, first)]);
+    same(store.check(&service()?, &fresh).await?, Verdict::Active, "a token fresh in both")
+}
+
+async fn scopes_stay_apart(cx: &Context) -> Outcome {
+    let store = cx.open().await?.token_store()?;
+    let revoked = store.revoke_all(&service()?, &user("x"), LONG).await?;
+    let others = [
+        user("y"),
+        Scope::Session("x".into()),
+        Scope::Client("x".into()),
+        Scope::Service,
+        user("x:y"),
+        user("x "),
+        user("X"),
+        user("{x}"),
+    ];
+    same(
+        store.epochs(&service()?, &others).await?,
+        vec![Epoch::NEVER; others.len()],
+        "epochs of other scopes",
+    )?;
+    let asked = [user("y"), user("x"), Scope::Service];
+    same(
+        store.epochs(&service()?, &asked).await?,
+        vec![Epoch::NEVER, revoked, Epoch::NEVER],
+        "epochs in the order asked",
+    )
+}
+
+async fn services_stay_apart(cx: &Context) -> Outcome {
+    let store = cx.open().await?.token_store()?;
+    store.revoke(&service()?, "j1", LONG).await?;
+    store.revoke_all(&service()?, &user("u1"), LONG).await?;
+    let facts = facts("j1", &[(user("u1"), Epoch::NEVER)]);
+    same(store.check(&name("other")?, &facts).await?, Verdict::Active, "the same token at another service")
+}
+
+async fn bad_arguments_are_refused(cx: &Context) -> Outcome {
+    let store = cx.open().await?.token_store()?;
+    let long = "x".repeat(MAX_IDENTIFIER + 1);
+    for jti in ["", long.as_str()] {
+        refused(store.revoke(&service()?, jti, LONG).await, ErrorKind::InvalidInput, "revoking a bad jti")?;
+        refused(
+            store.check(&service()?, &facts(jti, &[])).await,
+            ErrorKind::InvalidInput,
+            "checking a bad jti",
+        )?;
+        refused(
+            store.revoke_all(&service()?, &user(jti), LONG).await,
+            ErrorKind::InvalidInput,
+            "revoking a bad scope",
+        )?;
+        refused(
+            store.epochs(&service()?, &[user(jti)]).await,
+            ErrorKind::InvalidInput,
+            "the epoch of a bad scope",
+        )?;
+    }
+    let marks: Vec<_> = (0..9).map(|n| (user(&format!("u{n}")), Epoch::NEVER)).collect();
+    refused(
+        store.check(&service()?, &facts("j", &marks)).await,
+        ErrorKind::InvalidInput,
+        "checking nine marks",
+    )?;
+    same(store.check(&service()?, &facts("j", &marks[..8])).await?, Verdict::Active, "checking eight marks")
+}
+
+rules! {
+    "TOKEN-01" Must "A revoked token is refused through every handle, from the moment the revocation is answered." => [
+        "revoke::is_seen_by_every_handle": a_revoked_token_is_refused_by_every_handle,
+    ];
+    "TOKEN-02" Must "A revocation ends with its TTL." => ["revoke::ends_with_its_ttl": a_revocation_ends_with_its_ttl];
+    "TOKEN-03" Must "A later revocation never shortens the life of an earlier one." => [
+        "revoke::never_shortens": a_later_revocation_never_shortens_an_earlier,
+    ];
+    "TOKEN-04" Must "Each revocation of a scope makes its epoch strictly greater, whatever runs beside it." => [
+        "epoch::only_grows": epochs_only_grow,
+        "epoch::race_makes_distinct_epochs": concurrent_revocations_each_make_their_own_epoch,
+    ];
+    "TOKEN-05" Must "A token with a smaller epoch than its scope's is refused, one with the same is not." => [
+        "check::before_and_after_a_revocation": a_token_from_before_is_refused_and_one_from_after_is_not,
+    ];
+    "TOKEN-06" Must "Each scope of a token counts by itself: a later epoch in one never makes up for another." => [
+        "check::each_scope_counts": each_scope_counts_by_itself,
+    ];
+    "TOKEN-07" Must "Scopes stay apart, whatever their identifiers hold; epochs are answered in the order asked." => [
+        "epoch::scopes_stay_apart": scopes_stay_apart,
+    ];
+    "TOKEN-08" Must "Services stay apart." => ["isolation::services": services_stay_apart];
+    "TOKEN-09" Must "An empty or overlong identifier and more than eight marks are refused." => [
+        "input::bad_arguments_are_refused": bad_arguments_are_refused,
+    ];
+}

@@ -1,0 +1,36 @@
+//! The vocabulary of the cases. Nothing here panics: a failure is data.
+
+use std::fmt::Debug;
+
+use stanchion::key::Name;
+use stanchion::{Effect, ErrorKind, Result};
+
+use crate::{Failure, Outcome};
+
+/// The case has failed.
+pub(crate) fn fail<T>(expected: impl Into<String>, observed: impl Debug) -> Outcome<T> {
+    Err(Failure::Failed { expected: expected.into(), observed: format!("{observed:?}") })
+}
+
+/// The condition holds.
+pub(crate) fn ensure(condition: bool, expected: &str, observed: impl Debug) -> Outcome {
+    if condition { Ok(()) } else { fail(expected, observed) }
+}
+
+/// What was observed is what was expected.
+pub(crate) fn same<T: PartialEq + Debug>(observed: T, expected: T, what: &str) -> Outcome {
+    if observed == expected { Ok(()) } else { fail(format!("{what}: {expected:?}"), observed) }
+}
+
+/// The operation was refused with this kind, and without any effect.
+pub(crate) fn refused<T: Debug>(outcome: Result<T>, kind: ErrorKind, what: &str) -> Outcome {
+    match outcome {
+        Err(error) if error.kind() == kind && error.effect() == Effect::NotApplied => Ok(()),
+        other => fail(format!("{what}: refused as {kind}, with no effect"), other),
+    }
+}
+
+/// A name that is known to be one.
+pub(crate) fn name(text: &str) -> Outcome<Name> {
+    Name::new(text).map_err(|error| Failure::Broken(error.to_string()))
+}

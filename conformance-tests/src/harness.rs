@@ -1,0 +1,104 @@
+//! What a backend author supplies.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use stanchion::Result;
+use stanchion::random::{Random, SystemRandom};
+use stanchion::stores::Stores;
+
+use crate::Area;
+
+/// Where one case happens. A backend keeps everything of a place under its prefix.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Place(String);
+
+impl Place {
+    /// A place that nobody has been to.
+    pub fn fresh() -> Self {
+        let mut bytes = [0; 8];
+        // Without random bytes every place is the same, and the cases that ask for isolation say so.
+        let _ = SystemRandom.fill(&mut bytes);
+        Self(format!("t{:016x}", u64::from_le_bytes(bytes)))
+    }
+
+    /// A valid [`Name`](stanchion::key::Name) that no other place has.
+    pub fn prefix(&self) -> &str {
+        &self.0
+    }
+}
+
+/// How time passes for a harness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Time {
+    /// It stands still until the harness advances it: cases use hours.
+    Manual,
+    /// It passes by itself: cases use fractions of a second.
+    Real,
+}
+
+/// Which areas a backend offers. For an area that it does not offer, the suite demands
+/// [`Unsupported`](stanchion::ErrorKind::Unsupported).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "one fact each")]
+#[expect(missing_docs, reason = "the areas of the library")]
+pub struct Offers {
+    pub cache: bool,
+    pub session: bool,
+    pub event: bool,
+    pub lock: bool,
+    pub limit: bool,
+    pub token: bool,
+}
+
+impl Offers {
+    /// Every area.
+    pub const fn all() -> Self {
+        Self { cache: true, session: true, event: true, lock: true, limit: true, token: true }
+    }
+
+    /// Whether this area is offered.
+    pub const fn has(&self, area: Area) -> bool {
+        match area {
+            Area::Cache => self.cache,
+            Area::Session => self.session,
+            Area::Event => self.event,
+            Area::Lock => self.lock,
+            Area::Limit => self.limit,
+            Area::Token => self.token,
+            // The life of the bundle is everybody's.
+            Area::Stores => true,
+        }
+    }
+}
+
+/// Why a harness can't run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unavailable {
+    /// What is missing, and what to do.
+    pub reason: String,
+    /// Whether that is a failure: in CI it is, on a laptop the cases are ignored with the reason.
+    pub fatal: bool,
+}
+
+/// A backend under test.
+#[async_trait]
+pub trait Harness: Send + Sync + 'static {
+    /// The first part of every case's name: `redis-cluster`.
+    fn name(&self) -> &str;
+
+    /// Which areas the backend offers.
+    fn offers(&self) -> Offers;
+
+    /// How time passes.
+    fn time(&self) -> Time;
+
+    /// Makes ready, once, before the first case that runs: starts a server, say.
+    async fn prepare(&self) -> Result<(), Unavailable>;
+
+    /// A handle on a place. The same place again is another process on the same data.
+    async fn open(&self, place: &Place) -> Result<Stores>;
+
+    /// Lets time pass in a place.
+    async fn advance(&self, place: &Place, by: Duration);
+}
