@@ -49,13 +49,7 @@ impl RedisBackend {
         let environment = config.environment.clone().unwrap_or_default().with_own_tasks();
         let board = Arc::new(Board::new());
         let layout = Layout::new(config.prefix.as_ref(), config.buckets);
-        let link = first_connection(&config, &environment, async || {
-            let link = Link::open(&config, &environment, &board).await?;
-            // Here, because a server that is still loading takes connections but answers nothing.
-            meta::check(&link, &layout, &environment.hashing_key).await?;
-            Ok(link)
-        })
-        .await?;
+        let link = first_connection(&config, &environment, &board, &layout).await?;
         let hub = Hub::new(link.any_target(), config.deadline, &environment, &board);
         Ok(Self(Arc::new(Shared { link, layout, cache_capabilities: config.cache, hub, environment, board })))
     }
@@ -74,18 +68,32 @@ impl RedisBackend {
     }
 }
 
-/// Tries several times, with pauses that grow; says where, how often, and why not.
-async fn first_connection<T>(
+/// One attempt. The layout is part of it, because a server that is still loading takes connections but answers
+/// nothing.
+async fn connect_once(
     config: &RedisConfig,
     environment: &Environment,
-    connect: impl AsyncFn() -> Result<T>,
-) -> Result<T> {
+    board: &Arc<Board>,
+    layout: &Layout,
+) -> Result<Link> {
+    let link = Link::open(config, environment, board).await?;
+    meta::check(&link, layout, &environment.hashing_key).await?;
+    Ok(link)
+}
+
+/// Tries several times, with pauses that grow; says where, how often, and why not.
+async fn first_connection(
+    config: &RedisConfig,
+    environment: &Environment,
+    board: &Arc<Board>,
+    layout: &Layout,
+) -> Result<Link> {
     let mut pause = Duration::from_millis(50);
     let attempts = config.connect_attempts.max(1);
     let mut attempt = 1;
     loop {
-        let error = match connect().await {
-            Ok(connected) => return Ok(connected),
+        let error = match connect_once(config, environment, board, layout).await {
+            Ok(link) => return Ok(link),
             Err(error) => error,
         };
         // Neither credentials nor another layout get better by trying.
@@ -130,5 +138,16 @@ impl Backend for Shared {
     async fn close(&self) {
         self.hub.close().await;
         self.link.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_connecting_future_can_be_spawned() {
+        fn spawnable<F: Future + Send + 'static>(_: F) {}
+        spawnable(RedisBackend::connect("redis://localhost"));
     }
 }

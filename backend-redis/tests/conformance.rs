@@ -1,0 +1,76 @@
+//! The conformance suite on a real Redis: standalone (an address, a container or a process) and Cluster.
+
+use std::time::Duration;
+
+use stanchion::Result;
+use stanchion::stores::Stores;
+use stanchion_conformance::servers::{RedisServer, Topology};
+use stanchion_conformance::{Harness, Offers, Place, Time, Unavailable};
+use stanchion_redis::{RedisBackend, RedisConfig};
+use tokio::sync::OnceCell;
+
+struct Redis {
+    name: &'static str,
+    topology: Topology,
+    server: OnceCell<RedisServer>,
+}
+
+impl Redis {
+    fn on(topology: Topology) -> Self {
+        // The report keeps the ways of standing apart.
+        let required = std::env::var("STANCHION_REQUIRE").unwrap_or_default();
+        let name = match (topology, required.as_str()) {
+            (Topology::Cluster, _) => "redis-cluster",
+            (_, "container") => "redis-container",
+            _ => "redis",
+        };
+        Self { name, topology, server: OnceCell::new() }
+    }
+
+    fn config(&self, place: &Place) -> Result<RedisConfig> {
+        let urls = self.server.get().map(RedisServer::urls).unwrap_or_default();
+        let urls = urls.iter().map(String::as_str);
+        match self.topology {
+            Topology::Cluster => RedisConfig::cluster(urls)?,
+            Topology::Standalone => RedisConfig::standalone(urls.last().unwrap_or_default())?,
+        }
+        .deadline(Duration::from_secs(10))
+        .prefix(place.prefix())
+    }
+}
+
+#[async_trait::async_trait]
+impl Harness for Redis {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn offers(&self) -> Offers {
+        Offers::all()
+    }
+
+    fn time(&self) -> Time {
+        Time::Real
+    }
+
+    async fn prepare(&self) -> Result<(), Unavailable> {
+        let found = self.server.get_or_try_init(|| RedisServer::find(self.topology)).await;
+        found.map(drop).map_err(|absent| Unavailable { reason: absent.message, fatal: absent.fatal })
+    }
+
+    async fn open(&self, place: &Place) -> Result<Stores> {
+        Ok(RedisBackend::connect(self.config(place)?).await?.stores())
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the server's clock can't be driven: its time really passes"
+    )]
+    async fn advance(&self, _place: &Place, by: Duration) {
+        tokio::time::sleep(by).await;
+    }
+}
+
+fn main() -> std::process::ExitCode {
+    stanchion_conformance::main([Redis::on(Topology::Standalone), Redis::on(Topology::Cluster)])
+}
