@@ -8,6 +8,18 @@ default:
 test *args:
     ./test {{args}}
 
+# The Redis suite on a container, with an engine and an image made here.
+test-container *args:
+    scripts/test-container {{args}}
+
+# The Redis suite on Redis 6.2, the oldest version that is supported.
+test-floor *args:
+    scripts/test-floor {{args}}
+
+# The suites again and again, until the time is over or one fails.
+soak minutes="30":
+    scripts/soak {{minutes}}
+
 # Formatting, clippy, the direction of dependencies.
 lint:
     scripts/lint

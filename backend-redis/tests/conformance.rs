@@ -29,10 +29,9 @@ impl Redis {
 
     fn config(&self, place: &Place) -> Result<RedisConfig> {
         let urls = self.server.get().map(RedisServer::urls).unwrap_or_default();
-        let urls = urls.iter().map(String::as_str);
         match self.topology {
-            Topology::Cluster => RedisConfig::cluster(urls)?,
-            Topology::Standalone => RedisConfig::standalone(urls.last().unwrap_or_default())?,
+            Topology::Cluster => RedisConfig::cluster(urls.iter().map(String::as_str))?,
+            Topology::Standalone => RedisConfig::standalone(urls.first().map_or("", String::as_str))?,
         }
         .deadline(Duration::from_secs(10))
         .prefix(place.prefix())

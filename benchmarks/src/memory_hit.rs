@@ -47,7 +47,8 @@ pub(crate) async fn run() -> Result<Report, Failure> {
                             if ours {
                                 tokio::spawn(read_ours(Arc::clone(&store), keys, thread))
                             } else {
-                                tokio::spawn(read_peer(peer.clone(), keys, thread))
+                                let peer = peer.clone();
+                                tokio::spawn(async move { read_peer(&peer, &keys, thread) })
                             }
                         })
                         .collect();
@@ -90,7 +91,7 @@ async fn read_ours(store: Arc<dyn CacheStore>, keys: Arc<[Key]>, thread: usize) 
     Ok(())
 }
 
-async fn read_peer(peer: moka::sync::Cache<Key, Bytes>, keys: Arc<[Key]>, thread: usize) -> Result<(), Failure> {
+fn read_peer(peer: &moka::sync::Cache<Key, Bytes>, keys: &[Key], thread: usize) -> Result<(), Failure> {
     for index in walk(thread) {
         std::hint::black_box(peer.get(&keys[index]).ok_or("a value is missing")?);
     }

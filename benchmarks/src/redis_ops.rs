@@ -50,9 +50,10 @@ pub(crate) async fn run(operation: Operation) -> Result<Report, Failure> {
             let mut rates = (0.0, 0.0);
             for ours in [ours_first, !ours_first] {
                 let elapsed = if ours {
-                    together(tasks, per_task, &cache, |cache, key| ours_once(operation, cache, key)).await?
+                    together(tasks, per_task, &cache, move |cache, key| ours_once(operation, cache, key))
+                        .await?
                 } else {
-                    together(tasks, per_task, &bare, |bare, key| bare_once(operation, bare, key)).await?
+                    together(tasks, per_task, &bare, move |bare, key| bare_once(operation, bare, key)).await?
                 };
                 *(if ours { &mut rates.0 } else { &mut rates.1 }) = rate(per_task * tasks, elapsed);
             }
@@ -75,7 +76,8 @@ pub(crate) async fn run(operation: Operation) -> Result<Report, Failure> {
         Operation::Get => "redis-get",
         Operation::Set => "redis-set",
     };
-    let versions = format!("Redis {}, {}", server.version().await?, machine::versions(&["redis", "tokio", "stanchion"]));
+    let versions =
+        format!("Redis {}, {}", server.version().await?, machine::versions(&["redis", "tokio", "stanchion"]));
     Ok(Report::new(name, versions, METHOD, rows))
 }
 
@@ -120,7 +122,11 @@ async fn ours_once(operation: Operation, cache: Cache<String>, key: usize) -> Re
     Ok(())
 }
 
-async fn bare_once(operation: Operation, mut bare: redis::aio::MultiplexedConnection, key: usize) -> Result<(), Failure> {
+async fn bare_once(
+    operation: Operation,
+    mut bare: redis::aio::MultiplexedConnection,
+    key: usize,
+) -> Result<(), Failure> {
     match operation {
         Operation::Get => {
             let bytes: Vec<u8> = bare.get(format!("bare:{key}")).await?;

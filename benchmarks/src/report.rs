@@ -82,7 +82,8 @@ impl Report {
                 row.case, row.peer, row.ours, row.theirs, row.unit, row.ratio, row.spread.0, row.spread.1
             );
         }
-        let _ = writeln!(text, "\n{}", if self.pass { "All targets met." } else { "**Not all targets met.**" });
+        let _ =
+            writeln!(text, "\n{}", if self.pass { "All targets met." } else { "**Not all targets met.**" });
         text
     }
 

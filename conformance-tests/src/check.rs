@@ -18,6 +18,7 @@ pub(crate) fn ensure(condition: bool, expected: &str, observed: impl Debug) -> O
 }
 
 /// What was observed is what was expected.
+#[expect(clippy::needless_pass_by_value, reason = "cases hand over what they have just made")]
 pub(crate) fn same<T: PartialEq + Debug>(observed: T, expected: T, what: &str) -> Outcome {
     if observed == expected { Ok(()) } else { fail(format!("{what}: {expected:?}"), observed) }
 }

@@ -15,7 +15,7 @@ use crate::report::{self, Status};
 use crate::{Area, Case, Context, Failure, Harness, Outcome, Rule, Unavailable, cases, check};
 
 /// A case that hangs is a failure, and not a stuck run.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// One case on one harness, in a fresh place.
 pub async fn run_case(harness: Arc<dyn Harness>, case: &Case) -> Outcome {

@@ -1,50 +1,34 @@
 //! The servers under test do what the cases that use them rely on.
 //!
-//! Needs `redis-server`; without one the cases say so, and fail where `CI` is set.
+//! Cases that need `redis-server` are ignored without one, and red where `CI` is set; those on containers run
+//! with `STANCHION_REQUIRE=container`.
+#![expect(clippy::unwrap_used, reason = "these are tests")]
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use stanchion_conformance::servers::{
-    Absent, Cluster, Link, Proxy, RedisProcess, RedisServer, Reply, Require, Scripted, Search, Topology,
-    until,
+    Cluster, Link, Proxy, RedisProcess, RedisServer, Reply, Require, Scripted, Search, Topology, until,
 };
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// Whether there is a binary to test with; where there must be one, there is.
-async fn can_run() -> bool {
-    let mut search = Search::from_env();
-    search.require = Some("process".to_owned());
-    match search.run(Topology::Standalone).await {
-        Ok(_) => true,
-        Err(Absent { message, .. }) => {
-            assert!(!search.ci, "{message}");
-            eprintln!("ignored: {message}");
-            false
-        }
-    }
-}
-
 fn runs(pid: u32) -> bool {
     let sent = Command::new("kill").args(["-0", &pid.to_string()]).stderr(Stdio::null()).status();
-    sent.expect("kill is a command everywhere").success()
+    sent.unwrap().success()
 }
 
 async fn set(server: &RedisProcess, key: &str, value: &str) {
-    assert_eq!(server.command(&["SET", key, value]).await.expect("a reply").text(), "OK");
+    assert_eq!(server.command(&["SET", key, value]).await.unwrap().text(), "OK");
 }
 
 async fn get(server: &RedisProcess, key: &str) -> Reply {
-    server.command(&["GET", key]).await.expect("a reply")
+    server.command(&["GET", key]).await.unwrap()
 }
 
-#[tokio::test]
 async fn a_process_starts_dies_and_comes_back_on_its_port() {
-    if !can_run().await {
-        return;
-    }
     let server = RedisProcess::start().await.unwrap();
     let addr = server.addr();
     let first = server.pid();
@@ -69,11 +53,7 @@ async fn a_process_starts_dies_and_comes_back_on_its_port() {
     assert!(!runs(second));
 }
 
-#[tokio::test]
 async fn a_paused_process_answers_later() {
-    if !can_run().await {
-        return;
-    }
     let server = RedisProcess::start_with(&["--maxmemory", "2mb"]).await.unwrap();
     let mut link = Link::connect(server.addr()).await.unwrap();
     server.pause().unwrap();
@@ -87,22 +67,14 @@ async fn a_paused_process_answers_later() {
     assert!(!runs(pid), "a paused server is ended too");
 }
 
-#[tokio::test]
 async fn a_server_that_can_not_start_says_why() {
-    if !can_run().await {
-        return;
-    }
     let error = RedisProcess::start_with(&["--no-such-setting", "1"]).await.unwrap_err().to_string();
     assert!(error.contains("no-such-setting"), "{error}");
     let error = RedisProcess::start_binary(Path::new("/no/such/binary"), &[]).await.unwrap_err().to_string();
     assert!(error.contains("/no/such/binary"), "{error}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn many_processes_start_at_once() {
-    if !can_run().await {
-        return;
-    }
     let starting: Vec<_> = (0..8).map(|_| tokio::spawn(RedisProcess::start())).collect();
     let mut ports = std::collections::BTreeSet::new();
     let mut servers = Vec::new();
@@ -117,43 +89,44 @@ async fn many_processes_start_at_once() {
     assert!(pids.into_iter().all(|pid| !runs(pid)));
 }
 
-/// Not a test of its own: what [`nothing_outlives_a_killed_owner`] starts as another process.
-#[tokio::test]
-#[ignore = "started by another test"]
-async fn owner_that_will_be_killed() {
-    let server = RedisProcess::start().await.unwrap();
-    println!("server {} {}", server.pid(), server.addr());
+/// What another process does that [`outlives_nobody`] kills.
+async fn own_until_killed() {
+    let server = Search::from_env().run(Topology::Standalone).await.unwrap();
+    println!("listens on {}", server.url());
     std::future::pending::<()>().await;
 }
 
-#[tokio::test]
-async fn nothing_outlives_a_killed_owner() {
-    if !can_run().await {
-        return;
-    }
+/// Kills a process that owns a server, found this way, and waits for the end of the server.
+async fn outlives_nobody(way: &str) {
     let mut owner = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "owner_that_will_be_killed", "--ignored", "--nocapture"])
+        .env(OWNER, "1")
+        .env("STANCHION_REQUIRE", way)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let output = std::io::BufReader::new(owner.stdout.take().unwrap());
-    let line = std::io::BufRead::lines(output)
+    let url = std::io::BufRead::lines(output)
         .map_while(Result::ok)
-        .find_map(|line| line.split_once("server ").map(|(_, rest)| rest.to_owned()))
-        .unwrap();
-    let pid: u32 = line.split(' ').next().unwrap().parse().unwrap();
-    assert!(runs(pid));
+        .find_map(|line| line.strip_prefix("listens on redis://").map(ToOwned::to_owned));
+    let addr = url.unwrap().parse().unwrap();
+    Link::connect(addr).await.unwrap().ask(&["PING"]).await.unwrap();
     owner.kill().unwrap();
     owner.wait().unwrap();
-    let gone = || async { if runs(pid) { Err("it still runs") } else { Ok(()) } };
-    until("the server of a killed owner is gone", SOON, gone).await.unwrap();
+    let gone = || async move {
+        // The port alone may be held a little longer by what mapped it.
+        match Link::connect(addr).await {
+            Ok(mut link) => link.ask(&["PING"]).await.map_or(Ok(()), |_| Err("it still answers")),
+            Err(_) => Ok(()),
+        }
+    };
+    until("the server of a killed owner is gone", 3 * SOON, gone).await.unwrap();
 }
 
-#[tokio::test]
+async fn nothing_outlives_a_killed_owner() {
+    outlives_nobody("process").await;
+}
+
 async fn a_panic_ends_what_was_started() {
-    if !can_run().await {
-        return;
-    }
     let server = RedisProcess::start().await.unwrap();
     let pid = server.pid();
     let test = tokio::spawn(async move {
@@ -163,11 +136,7 @@ async fn a_panic_ends_what_was_started() {
     assert!(!runs(pid));
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_serves_and_its_slots_move() {
-    if !can_run().await {
-        return;
-    }
     let cluster = Cluster::start().await.unwrap();
     let pids: Vec<u32> = cluster.nodes().iter().map(RedisProcess::pid).collect();
     let [first, second, _] = cluster.nodes() else { panic!("three nodes") };
@@ -209,11 +178,7 @@ async fn a_cluster_serves_and_its_slots_move() {
     assert!(pids.into_iter().all(|pid| !runs(pid)));
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_behind_proxies_announces_them() {
-    if !can_run().await {
-        return;
-    }
     let (cluster, proxies) = Cluster::start_behind_proxies().await.unwrap();
     assert_eq!(cluster.url(), proxies[0].url());
     let moved = get(&cluster.nodes()[1], "hello").await.text();
@@ -226,11 +191,7 @@ async fn a_cluster_behind_proxies_announces_them() {
     assert!(get(&cluster.nodes()[1], "hello").await.text().ends_with(&proxies[0].addr().to_string()));
 }
 
-#[tokio::test]
 async fn a_proxy_loses_the_reply_to_one_command() {
-    if !can_run().await {
-        return;
-    }
     let server = RedisProcess::start().await.unwrap();
     let proxy = Proxy::start(server.addr()).await.unwrap();
     let mut link = Link::connect(proxy.addr()).await.unwrap();
@@ -252,11 +213,7 @@ async fn a_proxy_loses_the_reply_to_one_command() {
     assert_eq!(proxy.requests("ping"), 1);
 }
 
-#[tokio::test]
 async fn a_proxy_counts_the_replies_before_the_lost_one() {
-    if !can_run().await {
-        return;
-    }
     let server = RedisProcess::start().await.unwrap();
     let proxy = Proxy::start(server.addr()).await.unwrap();
     let mut stream = tokio::net::TcpStream::connect(proxy.addr()).await.unwrap();
@@ -270,11 +227,7 @@ async fn a_proxy_counts_the_replies_before_the_lost_one() {
     assert_eq!(proxy.reads(""), 1, "three requests in one write");
 }
 
-#[tokio::test]
 async fn a_proxy_refuses_cuts_and_freezes() {
-    if !can_run().await {
-        return;
-    }
     let server = RedisProcess::start().await.unwrap();
     let proxy = Proxy::start(server.addr()).await.unwrap();
     let mut link = Link::connect(proxy.addr()).await.unwrap();
@@ -306,7 +259,6 @@ async fn a_proxy_refuses_cuts_and_freezes() {
     assert_eq!(get(&server, "n").await, Reply::Nil, "what was sent into the ice is gone");
 }
 
-#[tokio::test]
 async fn a_scripted_server_answers_as_told() {
     let server =
         Scripted::answering(b"-OOM command not allowed when used memory > 'maxmemory'.\r\n").await.unwrap();
@@ -335,7 +287,6 @@ fn nowhere() -> Search {
     search
 }
 
-#[tokio::test]
 async fn absent_names_all_three_ways() {
     for topology in [Topology::Standalone, Topology::Cluster] {
         let absent = nowhere().run(topology).await.unwrap_err();
@@ -350,7 +301,6 @@ async fn absent_names_all_three_ways() {
     assert!(ci.run(Topology::Standalone).await.unwrap_err().fatal);
 }
 
-#[tokio::test]
 async fn a_demand_that_can_not_be_met_is_fatal() {
     for (require, named) in
         [("url", "STANCHION_REDIS_URL"), ("process", "redis-server"), ("podman", "podman")]
@@ -367,11 +317,7 @@ async fn a_demand_that_can_not_be_met_is_fatal() {
     assert!(absent.fatal && absent.message.contains("does not answer"), "{absent}");
 }
 
-#[tokio::test]
 async fn an_address_comes_first() {
-    if !can_run().await {
-        return;
-    }
     let server = RedisProcess::start().await.unwrap();
     let mut search = Search::from_env();
     search.require = None;
@@ -381,29 +327,115 @@ async fn an_address_comes_first() {
     assert_eq!(found.version().await, server.version().await.ok());
 }
 
-/// Where an engine has the image.
-#[tokio::test]
 async fn a_container_answers_and_is_removed() {
     let mut search = Search::from_env();
-    search.require = search.require.filter(|way| way == "container");
-    search.url = None;
-    search.path = None;
-    search.server = None;
-    let demanded = search.require.is_some();
-    // In CI another run demands it.
-    search.ci = false;
-    match search.run(Topology::Standalone).await {
-        Ok(found) => {
-            let RedisServer::Container(container) = &found else { panic!("{found:?}") };
-            assert!(container.addr().ip().is_loopback(), "{}", container.addr());
-            let addr = container.addr();
-            assert!(found.version().await.is_some());
-            drop(found);
-            assert!(Link::connect(addr).await.is_err());
-        }
-        Err(Absent { message, .. }) => {
-            assert!(!demanded, "{message}");
-            eprintln!("ignored: {message}");
+    search.require = Some("container".to_owned());
+    let found = search.run(Topology::Standalone).await.unwrap();
+    let RedisServer::Container(container) = &found else { panic!("{found:?}") };
+    let addr = container.addr();
+    assert!(addr.ip().is_loopback(), "{addr}");
+    assert!(found.version().await.is_some());
+    drop(found);
+    assert!(Link::connect(addr).await.is_err());
+}
+
+async fn a_container_is_removed_outside_a_runtime() {
+    let found = Search::from_env().run(Topology::Standalone).await.unwrap();
+    let addr = found.url().trim_start_matches("redis://").parse().unwrap();
+    let dropping = std::thread::spawn(move || drop(found));
+    assert!(dropping.join().is_ok());
+    assert!(Link::connect(addr).await.is_err());
+}
+
+async fn a_container_outlives_nobody() {
+    outlives_nobody("container").await;
+}
+
+/// What a case needs to run.
+#[derive(Clone, Copy)]
+enum Needs {
+    Nothing,
+    /// A `redis-server` to start.
+    Process,
+    /// An engine with the image: cases run where that is the only way allowed.
+    Container,
+}
+
+impl Needs {
+    /// Why the case can't run; `Err` where it must.
+    fn missing(self) -> Result<Option<String>, Failed> {
+        let require = Search::from_env().require;
+        let mut search = Search::from_env();
+        (search.url, search.image) = (None, None);
+        match self {
+            Self::Nothing => Ok(None),
+            Self::Container if require.as_deref() == Some("container") => Ok(None),
+            Self::Container => Ok(Some("runs with STANCHION_REQUIRE=container".to_owned())),
+            Self::Process if require.is_some_and(|way| way != "process") => {
+                Ok(Some("runs where processes are allowed".to_owned()))
+            }
+            Self::Process => match search.binary() {
+                Ok(_) => Ok(None),
+                Err(error) if search.ci => Err(error.into()),
+                Err(error) => Ok(Some(error.to_string())),
+            },
         }
     }
+}
+
+fn case<F: Future<Output = ()> + Send>(
+    name: &str,
+    needs: Needs,
+    run: impl FnOnce() -> F + Send + 'static,
+) -> Trial {
+    Trial::ignorable_test(name, move || {
+        if let Some(missing) = needs.missing()? {
+            return Ok(Completion::ignored_with(missing));
+        }
+        runtime().block_on(run());
+        Ok(Completion::Completed)
+    })
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+/// Set for the process that [`outlives_nobody`] kills.
+const OWNER: &str = "STANCHION_TEST_OWNER";
+
+macro_rules! cases {
+    ($($needs:ident: $($name:ident)*;)*) => {
+        vec![$($(case(stringify!($name), Needs::$needs, $name),)*)*]
+    };
+}
+
+fn main() -> ExitCode {
+    if std::env::var_os(OWNER).is_some() {
+        runtime().block_on(own_until_killed());
+    }
+    let cases = cases! {
+        Nothing:
+            a_scripted_server_answers_as_told
+            absent_names_all_three_ways
+            a_demand_that_can_not_be_met_is_fatal;
+        Process:
+            a_process_starts_dies_and_comes_back_on_its_port
+            a_paused_process_answers_later
+            a_server_that_can_not_start_says_why
+            many_processes_start_at_once
+            nothing_outlives_a_killed_owner
+            a_panic_ends_what_was_started
+            a_cluster_serves_and_its_slots_move
+            a_cluster_behind_proxies_announces_them
+            a_proxy_loses_the_reply_to_one_command
+            a_proxy_counts_the_replies_before_the_lost_one
+            a_proxy_refuses_cuts_and_freezes
+            an_address_comes_first;
+        Container:
+            a_container_answers_and_is_removed
+            a_container_is_removed_outside_a_runtime
+            a_container_outlives_nobody;
+    };
+    libtest_mimic::run(&Arguments::from_args(), cases).exit_code()
 }

@@ -1,4 +1,5 @@
 //! The lock façade: one task owns each lock, whatever is dropped.
+#![expect(clippy::unwrap_used, reason = "these are tests")]
 
 mod support;
 

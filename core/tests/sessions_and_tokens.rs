@@ -1,6 +1,7 @@
 //! The session and token façades, and how ending a session revokes its tokens.
 
 #![cfg(feature = "jwt")]
+#![expect(clippy::unwrap_used, reason = "these are tests")]
 
 mod support;
 

@@ -222,7 +222,7 @@ async fn a_value_is_there_until_its_deadline(cx: &Context) -> Outcome {
 async fn the_ttl_is_told(cx: &Context) -> Outcome {
     let store = cx.open().await?.cache_store()?;
     same(store.ttl(&key("a")?).await?, None, "the TTL of nothing")?;
-    let minute = Ttl::new(Duration::from_secs(60))?;
+    let minute = Ttl::new(Duration::from_mins(1))?;
     let _stored = store.set(&key("a")?, bytes("x"), &SetOptions::new(minute)).await?;
     match store.ttl(&key("a")?).await? {
         Some(left) => ensure(left <= minute && left.as_millis() > 30_000, "what is left of a minute", left),

@@ -68,7 +68,7 @@ async fn a_session_is_loaded_as_it_was_created(cx: &Context) -> Outcome {
         ("é:{}".to_owned(), Bytes::new()),
         (String::new(), "x".into()),
     ]);
-    let minute = Ttl::new(Duration::from_secs(60))?;
+    let minute = Ttl::new(Duration::from_mins(1))?;
     let mut session = new("u1")?.data(data.clone());
     session.idle = minute;
     let record = create(&*here, session.clone()).await?;
@@ -177,7 +177,7 @@ async fn a_session_ends_when_it_is_idle(cx: &Context) -> Outcome {
 
 async fn use_keeps_a_session_alive(cx: &Context) -> Outcome {
     let store = cx.open().await?.session_store()?;
-    let minute = Ttl::new(Duration::from_secs(60))?;
+    let minute = Ttl::new(Duration::from_mins(1))?;
     cx.while_it_lasts(|life, _| {
         let store = &store;
         async move {
@@ -298,7 +298,7 @@ async fn a_limit_evicts_the_oldest(cx: &Context) -> Outcome {
     session.limit = SessionLimit::EvictOldest(3);
     match store.create(&service()?, session.clone()).await? {
         CreateOutcome::Created { evicted, .. } => {
-            same(evicted, opened[..2].to_vec(), "the two oldest, in order")?
+            same(evicted, opened[..2].to_vec(), "the two oldest, in order")?;
         }
         other => return fail("created", other),
     }

@@ -84,7 +84,7 @@ mod tests {
     async fn drain_waits_for_tasks_that_finish_and_cuts_off_those_that_do_not() {
         let tasks = Tasks::capture();
         let closing = tasks.closing();
-        let polite = tasks.spawn(async move { closing.await }).unwrap();
+        let polite = tasks.spawn(closing).unwrap();
         assert!(tasks.drain(std::future::pending()).await);
         assert_eq!(polite.await.unwrap(), Some(()));
 

@@ -1,6 +1,7 @@
 //! What the façade tests share: stores on a clock that they drive, and stores that fail on demand.
 
 #![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,7 +18,7 @@ use stanchion::{Effect, Error, ErrorKind, Result};
 use stanchion_memory::{MemoryBackend, MemoryConfig};
 
 /// A memory backend on a manual clock.
-pub fn manual() -> (MemoryBackend, ManualClock) {
+pub(crate) fn manual() -> (MemoryBackend, ManualClock) {
     let clock = ManualClock::new();
     let environment =
         Environment::system().clock(Arc::new(clock.clone())).random(Arc::new(SeededRandom::new(7)));
@@ -25,26 +26,26 @@ pub fn manual() -> (MemoryBackend, ManualClock) {
 }
 
 /// Lets every task that can run do so.
-pub async fn settle() {
+pub(crate) async fn settle() {
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }
 }
 
-pub fn down(effect: Effect) -> Error {
+pub(crate) fn down(effect: Effect) -> Error {
     Error::new(ErrorKind::Unavailable, "down").with_effect(effect)
 }
 
 /// A cache store that counts its calls, and fails while it is told to.
 #[derive(Debug)]
-pub struct Flaky {
-    pub inner: Arc<dyn CacheStore>,
-    pub down: AtomicBool,
-    pub calls: AtomicUsize,
+pub(crate) struct Flaky {
+    pub(crate) inner: Arc<dyn CacheStore>,
+    pub(crate) down: AtomicBool,
+    pub(crate) calls: AtomicUsize,
 }
 
 impl Flaky {
-    pub fn over(stores: &Stores) -> Arc<Self> {
+    pub(crate) fn over(stores: &Stores) -> Arc<Self> {
         let inner = stores.cache_store().unwrap();
         Arc::new(Self { inner, down: AtomicBool::new(false), calls: AtomicUsize::new(0) })
     }
