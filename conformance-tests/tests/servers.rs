@@ -151,7 +151,10 @@ async fn a_cluster_serves_and_its_slots_move() {
     cluster.begin_migration(slot, 0, 1).await.unwrap();
     assert_eq!(get(first, "hello").await.text(), "1", "what it has it serves");
     let both = ["MGET", "hello", "{hello}2"];
-    assert!(first.command(&both).await.unwrap().text().starts_with("TRYAGAIN"));
+    // Some here and some there: 7.0 says so at the source, 6.2 sends on to the target, which then does.
+    let old = first.version().await.unwrap().starts_with("6.");
+    let split = first.command(&both).await.unwrap().text();
+    assert!(split.starts_with(if old { "ASK" } else { "TRYAGAIN" }), "{split}");
     let ask = get(first, "{hello}2").await.text();
     assert_eq!(ask, format!("ASK 866 {}", second.addr()));
     assert!(get(second, "hello").await.text().starts_with("MOVED"), "not without ASKING");
