@@ -151,6 +151,7 @@ impl Backend for Handle {
     async fn close(&self) {
         self.closed.store(true, Ordering::Release);
         locked(&self.place.events).end_all_of(self.number);
+        locked(&self.place.cache).end_watches_of(self.number);
         self.health.send_replace(Health::Down);
     }
 }

@@ -5,24 +5,51 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use stanchion::cache::{CacheCapabilities, CacheStore, SetOptions, SetOutcome, When};
-use stanchion::key::Key;
-use stanchion::time::{Monotonic, Ttl};
+use stanchion::cache::{
+    CacheCapabilities, CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry,
+    SetOptions, SetOutcome, Tag, Want, Watch, Watcher, When, schema_of,
+};
+use stanchion::key::{Key, Namespace};
+use stanchion::time::{Monotonic, Timestamp, Ttl, days};
 use stanchion::{Error, ErrorKind, Result};
 
 use crate::backend::{Handle, locked};
 use crate::expiring::Expiring;
 use crate::recency::Recency;
+use crate::watchers::Watchers;
+
+/// How long a generation is remembered. Later ones are greater all the same, since they are made of the time.
+const GENERATION_KEPT: std::time::Duration = days(30);
 
 #[derive(Debug)]
 pub(crate) struct State {
     entries: Expiring<Key, Bytes>,
     recency: Option<Recency>,
+    leases: Expiring<Key, LeaseToken>,
+    generations: Expiring<Tag, Generation>,
+    watchers: Watchers,
 }
 
 impl State {
     pub(crate) fn new(max_bytes: Option<usize>) -> Self {
-        Self { entries: Expiring::default(), recency: max_bytes.map(Recency::new) }
+        Self {
+            entries: Expiring::default(),
+            recency: max_bytes.map(Recency::new),
+            leases: Expiring::default(),
+            generations: Expiring::default(),
+            watchers: Watchers::default(),
+        }
+    }
+
+    /// Ends the watches of a handle.
+    pub(crate) fn end_watches_of(&mut self, handle: u64) {
+        self.watchers.end_all_of(handle);
+    }
+
+    /// The key was written by something that is no fill: whatever is being loaded is out of date.
+    fn written(&mut self, key: &Key, now: Monotonic) {
+        self.leases.remove(key, now);
+        self.watchers.changed(key.as_str());
     }
 
     /// A hit costs one look-up and takes no memory; a miss clears away a little of what has ended.
@@ -38,7 +65,10 @@ impl State {
     }
 
     fn purge(&mut self, now: Monotonic) {
+        self.leases.purge(now);
+        self.generations.purge(now);
         for (ended, _) in self.entries.purge(now) {
+            self.watchers.changed(ended.as_str());
             if let Some(recency) = &mut self.recency {
                 recency.removed(&ended);
             }
@@ -52,7 +82,65 @@ impl State {
         self.entries.insert(key.clone(), value, deadline);
         for key in evicted {
             self.entries.remove(&key, now);
+            self.watchers.changed(key.as_str());
         }
+    }
+
+    /// One set, whose value was checked.
+    fn set(&mut self, key: &Key, value: &Bytes, options: &SetOptions, now: Monotonic) -> Result<SetOutcome> {
+        let current = self.entries.get(key, now);
+        let holds = match &options.when {
+            When::Always => true,
+            When::Absent => current.is_none(),
+            When::Present => current.is_some(),
+            When::Equals(expected) => current == Some(expected),
+            other => return Err(Error::unsupported(format!("the condition {other:?} is not known"))),
+        };
+        if !holds {
+            return Ok(SetOutcome::NotStored);
+        }
+        if options.schema > 0 && current.is_some_and(|current| schema_of(current) > options.schema) {
+            self.remove(key, now);
+            self.written(key, now);
+            return Ok(SetOutcome::Newer);
+        }
+        self.put(key, value.clone(), deadline(now, options.ttl), now);
+        self.written(key, now);
+        Ok(SetOutcome::Stored)
+    }
+
+    fn fetch(&mut self, request: &LeaseRequest, now: Monotonic) -> Fetched {
+        let current = self.get(&request.key, now);
+        if let (Want::IfAbsent, Some(value)) = (request.want, &current) {
+            return Fetched::Hit(value.clone());
+        }
+        match self.leases.get(&request.key, now) {
+            Some(holder) if *holder != request.token => {
+                let ends = self.leases.deadline(&request.key, now).unwrap_or(now);
+                Fetched::Busy { remaining: ends.saturating_since(now), current }
+            }
+            _ => {
+                self.leases.insert(request.key.clone(), request.token, deadline(now, request.lease));
+                Fetched::Leased { current }
+            }
+        }
+    }
+
+    fn fill(&mut self, fill: &Fill, now: Monotonic) -> FillOutcome {
+        if self.leases.get(&fill.key, now) != Some(&fill.token) {
+            return FillOutcome::Fenced;
+        }
+        self.put(&fill.key, fill.value.clone(), deadline(now, fill.ttl), now);
+        self.written(&fill.key, now);
+        FillOutcome::Filled
+    }
+
+    fn bump(&mut self, tag: &Tag, now: Monotonic, wall: Timestamp) -> Generation {
+        let last = self.generations.get(tag, now).copied().unwrap_or_default();
+        let next = Generation::new(wall.as_micros().max(last.get().saturating_add(1)));
+        self.generations.insert(tag.clone(), next, now.saturating_add(GENERATION_KEPT));
+        self.watchers.changed(tag.key().as_str());
+        next
     }
 
     fn remove(&mut self, key: &Key, now: Monotonic) -> bool {
@@ -66,16 +154,18 @@ impl State {
 #[derive(Debug)]
 pub(crate) struct MemoryCache(pub(crate) Arc<Handle>);
 
-impl MemoryCache {
-    fn deadline(now: Monotonic, ttl: Ttl) -> Monotonic {
-        now.saturating_add(ttl.as_duration())
-    }
+fn deadline(now: Monotonic, ttl: Ttl) -> Monotonic {
+    now.saturating_add(ttl.as_duration())
 }
 
 #[async_trait]
 impl CacheStore for MemoryCache {
     fn capabilities(&self) -> CacheCapabilities {
         self.0.place.cache_capabilities
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.wall()
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
@@ -90,35 +180,33 @@ impl CacheStore for MemoryCache {
         })
     }
 
+    async fn get_many_with_ttl(&self, keys: &[Key]) -> Result<Vec<Option<(Bytes, Ttl)>>> {
+        self.0.operate("cache.get_many", || {
+            self.capabilities().check_batch(keys.len())?;
+            let (mut state, now) = (locked(&self.0.place.cache), self.0.now());
+            let read = |key| {
+                let value = state.get(key, now)?;
+                let ends = state.entries.deadline(key, now)?;
+                Some((value, Ttl::new(ends.saturating_since(now)).ok()?))
+            };
+            Ok(keys.iter().map(read).collect())
+        })
+    }
+
     async fn set(&self, key: &Key, value: Bytes, options: &SetOptions) -> Result<SetOutcome> {
         self.0.operate("cache.set", || {
             self.capabilities().check_value(value.len())?;
             let (mut state, now) = (locked(&self.0.place.cache), self.0.now());
-            let current = state.entries.get(key, now);
-            let holds = match &options.when {
-                When::Always => true,
-                When::Absent => current.is_none(),
-                When::Present => current.is_some(),
-                When::Equals(expected) => current == Some(expected),
-                other => return Err(Error::unsupported(format!("the condition {other:?} is not known"))),
-            };
-            if !holds {
-                return Ok(SetOutcome::NotStored);
-            }
-            state.put(key, value, Self::deadline(now, options.ttl), now);
-            Ok(SetOutcome::Stored)
+            state.set(key, &value, options, now)
         })
     }
 
-    async fn set_many(&self, entries: &[(Key, Bytes)], ttl: Ttl) -> Result<()> {
+    async fn set_many(&self, entries: &[SetEntry]) -> Result<Vec<SetOutcome>> {
         self.0.operate("cache.set_many", || {
             self.capabilities().check_batch(entries.len())?;
-            entries.iter().try_for_each(|(_, value)| self.capabilities().check_value(value.len()))?;
+            entries.iter().try_for_each(|entry| self.capabilities().check_value(entry.value.len()))?;
             let (mut state, now) = (locked(&self.0.place.cache), self.0.now());
-            for (key, value) in entries {
-                state.put(key, value.clone(), Self::deadline(now, ttl), now);
-            }
-            Ok(())
+            entries.iter().map(|entry| state.set(&entry.key, &entry.value, &entry.options, now)).collect()
         })
     }
 
@@ -127,7 +215,12 @@ impl CacheStore for MemoryCache {
             self.capabilities().check_batch(keys.len())?;
             let (mut state, now) = (locked(&self.0.place.cache), self.0.now());
             let distinct: HashSet<_> = keys.iter().collect();
-            Ok(distinct.into_iter().map(|key| u64::from(state.remove(key, now))).sum())
+            let remove = |key: &Key| {
+                let held = state.remove(key, now);
+                state.written(key, now);
+                u64::from(held)
+            };
+            Ok(distinct.into_iter().map(remove).sum())
         })
     }
 
@@ -141,8 +234,9 @@ impl CacheStore for MemoryCache {
             let sum = current
                 .checked_add(delta)
                 .ok_or_else(|| Error::invalid("the counter would leave the range of i64"))?;
-            let deadline = state.entries.deadline(key, now).unwrap_or_else(|| Self::deadline(now, ttl));
-            state.put(key, Bytes::from(sum.to_string()), deadline, now);
+            let ends = state.entries.deadline(key, now).unwrap_or_else(|| deadline(now, ttl));
+            state.put(key, Bytes::from(sum.to_string()), ends, now);
+            state.written(key, now);
             Ok(sum)
         })
     }
@@ -150,15 +244,81 @@ impl CacheStore for MemoryCache {
     async fn touch(&self, key: &Key, ttl: Ttl) -> Result<bool> {
         self.0.operate("cache.touch", || {
             let (mut state, now) = (locked(&self.0.place.cache), self.0.now());
-            Ok(state.entries.extend(key, Self::deadline(now, ttl), now))
+            Ok(state.entries.extend(key, deadline(now, ttl), now))
         })
     }
 
     async fn ttl(&self, key: &Key) -> Result<Option<Ttl>> {
         self.0.operate("cache.ttl", || {
             let (state, now) = (locked(&self.0.place.cache), self.0.now());
-            let deadline = state.entries.deadline(key, now);
-            deadline.map(|deadline| Ttl::new(deadline.saturating_since(now))).transpose()
+            let ends = state.entries.deadline(key, now);
+            ends.map(|ends| Ttl::new(ends.saturating_since(now))).transpose()
+        })
+    }
+
+    async fn fetch(&self, requests: &[LeaseRequest]) -> Result<Vec<Fetched>> {
+        self.0.operate("cache.fetch", || {
+            self.capabilities().check_batch(requests.len())?;
+            let (mut state, now) = (locked(&self.0.place.cache), self.0.now());
+            Ok(requests.iter().map(|request| state.fetch(request, now)).collect())
+        })
+    }
+
+    async fn fill(&self, fills: &[Fill]) -> Result<Vec<FillOutcome>> {
+        self.0.operate("cache.fill", || {
+            self.capabilities().check_batch(fills.len())?;
+            fills.iter().try_for_each(|fill| self.capabilities().check_value(fill.value.len()))?;
+            let (mut state, now) = (locked(&self.0.place.cache), self.0.now());
+            Ok(fills.iter().map(|fill| state.fill(fill, now)).collect())
+        })
+    }
+
+    async fn abandon(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
+        self.0.operate("cache.abandon", || {
+            let (mut state, now) = (locked(&self.0.place.cache), self.0.now());
+            for (key, token) in leases {
+                if state.leases.get(key, now) == Some(token) {
+                    state.leases.remove(key, now);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    async fn generations(&self, tags: &[Tag]) -> Result<Vec<Generation>> {
+        self.0.operate("cache.generations", || {
+            self.capabilities().check_batch(tags.len())?;
+            let ((mut state, now), wall) = ((locked(&self.0.place.cache), self.0.now()), self.0.wall());
+            let read = |tag| match state.generations.get(tag, now) {
+                Some(generation) => *generation,
+                None => state.bump(tag, now, wall),
+            };
+            Ok(tags.iter().map(read).collect())
+        })
+    }
+
+    async fn bump(&self, tags: &[Tag]) -> Result<Vec<Generation>> {
+        self.0.operate("cache.bump", || {
+            self.capabilities().check_batch(tags.len())?;
+            let ((mut state, now), wall) = ((locked(&self.0.place.cache), self.0.now()), self.0.wall());
+            Ok(tags.iter().map(|tag| state.bump(tag, now, wall)).collect())
+        })
+    }
+
+    fn watch(&self, namespace: &Namespace, watcher: Arc<dyn Watcher>) -> Result<Watch> {
+        self.0.operate("cache.watch", || {
+            if !self.capabilities().watch {
+                return Err(Error::unsupported("this backend tells no changes"));
+            }
+            let mut state = locked(&self.0.place.cache);
+            self.0.check_open()?;
+            let number = state.watchers.begin(self.0.number, namespace, watcher);
+            let place = Arc::downgrade(&self.0.place);
+            Ok(Watch::new(move || {
+                if let Some(place) = place.upgrade() {
+                    locked(&place.cache).watchers.end(number);
+                }
+            }))
         })
     }
 }

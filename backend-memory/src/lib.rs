@@ -40,6 +40,7 @@ mod lock;
 mod recency;
 mod session;
 mod token;
+mod watchers;
 
 pub use self::backend::MemoryBackend;
 pub use self::config::MemoryConfig;

@@ -56,37 +56,54 @@ impl fmt::Display for Name {
     }
 }
 
-/// What can stand as an identifier: text, and whole numbers.
+/// What can stand as an identifier: text, whole numbers, UUIDs.
 pub trait Identifier {
-    /// Appends the raw text; [`Key`] escapes it.
-    fn write(&self, out: &mut String);
+    /// Hands over the raw text, which is not kept; [`Key`] escapes it. Numbers are written on the stack.
+    fn with_text<R>(&self, use_text: impl FnOnce(&str) -> R) -> R;
 }
 
 impl Identifier for str {
-    fn write(&self, out: &mut String) {
-        out.push_str(self);
+    fn with_text<R>(&self, use_text: impl FnOnce(&str) -> R) -> R {
+        use_text(self)
     }
 }
 
 impl Identifier for String {
-    fn write(&self, out: &mut String) {
-        out.push_str(self);
+    fn with_text<R>(&self, use_text: impl FnOnce(&str) -> R) -> R {
+        use_text(self)
     }
 }
 
 impl<T: Identifier + ?Sized> Identifier for &T {
-    fn write(&self, out: &mut String) {
-        (**self).write(out);
+    fn with_text<R>(&self, use_text: impl FnOnce(&str) -> R) -> R {
+        (**self).with_text(use_text)
+    }
+}
+
+/// Room for the text of any whole number.
+struct Digits {
+    bytes: [u8; 40],
+    used: usize,
+}
+
+impl fmt::Write for Digits {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.used + text.len();
+        self.bytes.get_mut(self.used..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.used = end;
+        Ok(())
     }
 }
 
 macro_rules! integer_identifiers {
     ($($int:ty)*) => {$(
         impl Identifier for $int {
-            fn write(&self, out: &mut String) {
+            fn with_text<R>(&self, use_text: impl FnOnce(&str) -> R) -> R {
                 use fmt::Write;
-                // Writing into a String can't fail.
-                let _ = write!(out, "{self}");
+                let mut digits = Digits { bytes: [0; 40], used: 0 };
+                // There is room for 128 bits and a sign.
+                let _ = write!(digits, "{self}");
+                use_text(std::str::from_utf8(&digits.bytes[..digits.used]).unwrap_or_default())
             }
         }
     )*};
@@ -94,8 +111,8 @@ macro_rules! integer_identifiers {
 integer_identifiers!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize);
 
 impl Identifier for uuid::Uuid {
-    fn write(&self, out: &mut String) {
-        out.push_str(self.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()));
+    fn with_text<R>(&self, use_text: impl FnOnce(&str) -> R) -> R {
+        use_text(self.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()))
     }
 }
 
@@ -170,6 +187,11 @@ impl Key {
         Ok(Self(text.into()))
     }
 
+    /// The key of a text that was one when it was stored.
+    pub(crate) fn stored(text: &str) -> Self {
+        Self(text.into())
+    }
+
     /// The escaped text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -186,7 +208,7 @@ impl fmt::Display for Key {
 fn push_segment(text: &mut String, identifier: impl Identifier) -> Result<()> {
     text.push(':');
     let start = text.len();
-    identifier.write(text);
+    identifier.with_text(|raw| text.push_str(raw));
     if text.len() == start {
         return Err(Error::invalid("an identifier must not be empty"));
     }
@@ -233,6 +255,11 @@ fn escape_into(out: &mut String, raw: &str) {
             out.push(c);
         }
     }
+}
+
+/// Whether a raw text stands in a key as it is.
+pub(crate) fn is_plain(raw: &str) -> bool {
+    !raw.is_empty() && raw.len() <= MAX_IDENTIFIER && !raw.chars().any(is_reserved)
 }
 
 /// Separators, hash-tag braces, glob characters, the escape itself, controls and blanks.

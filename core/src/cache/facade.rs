@@ -13,7 +13,8 @@ use tokio::sync::oneshot;
 
 use super::flight::{Flights, Pilot, Progress};
 use super::stats::Counts;
-use super::{CacheStats, CacheStore, LoadError, SetOptions, SetOutcome, When, wire};
+use super::{CacheStats, CacheStore, LoadError, SetEntry, SetOptions, SetOutcome, When};
+use super::wire::{Read, Stamp, Wire};
 use crate::codec::{Codec, Json};
 use crate::error::{ErrorKind, Result};
 use crate::key::{Identifier, Key, Namespace};
@@ -92,7 +93,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> CacheBui
             tasks: self.tasks,
             namespace: Namespace::new(&self.service, &self.kind)?,
             ttl: Ttl::new(self.ttl)?,
-            codec: C::default(),
+            wire: Wire { codec: C::default(), schema: 0, readable: Vec::new(), plain: false },
             flights: Arc::default(),
             counts: Counts::default(),
         })))
@@ -122,7 +123,7 @@ struct Inner<T, C> {
     tasks: Tasks,
     namespace: Namespace,
     ttl: Ttl,
-    codec: C,
+    wire: Wire<C>,
     flights: Arc<Flights<T>>,
     counts: Counts,
 }
@@ -148,6 +149,10 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         self.0.namespace.key(id)
     }
 
+    fn encode(&self, key: &Key, value: &T) -> Result<bytes::Bytes> {
+        self.0.wire.encode(key, Some(value), Stamp::default())
+    }
+
     /// The value, or `None`.
     ///
     /// # Cancel safety
@@ -155,7 +160,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     pub async fn get(&self, id: impl Identifier) -> Result<Option<Arc<T>>> {
         let key = self.key(id)?;
         let found = self.0.store.get(&key).await?;
-        Ok(self.0.read(found.as_deref()).map(Arc::new))
+        Ok(self.0.read(&key, found.as_deref()).map(Arc::new))
     }
 
     /// The values, in the order of the identifiers, in one round trip per master.
@@ -165,7 +170,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     pub async fn get_many<I: Identifier>(&self, ids: &[I]) -> Result<Vec<Option<Arc<T>>>> {
         let keys = ids.iter().map(|id| self.key(id)).collect::<Result<Vec<_>>>()?;
         let found = self.0.store.get_many(&keys).await?;
-        Ok(found.iter().map(|bytes| self.0.read(bytes.as_deref()).map(Arc::new)).collect())
+        Ok(keys.iter().zip(&found).map(|(key, bytes)| self.0.read(key, bytes.as_deref()).map(Arc::new)).collect())
     }
 
     /// Sets the value, whatever is there.
@@ -173,10 +178,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// # Cancel safety
     /// Dropping the future leaves the value either set or not.
     pub async fn set(&self, id: impl Identifier, value: &T) -> Result<()> {
-        let bytes = wire::encode(&self.0.codec, value)?;
+        let bytes = self.encode(&self.key(&id)?, value)?;
         // Without a condition it is always stored.
-        let (SetOutcome::Stored | SetOutcome::NotStored) =
-            self.0.store.set(&self.key(id)?, bytes, &SetOptions::new(self.0.ttl)).await?;
+        let _stored = self.0.store.set(&self.key(id)?, bytes, &SetOptions::new(self.0.ttl)).await?;
         Ok(())
     }
 
@@ -185,7 +189,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// # Cancel safety
     /// Dropping the future leaves the value either set or not.
     pub async fn set_if_absent(&self, id: impl Identifier, value: &T) -> Result<SetOutcome> {
-        let bytes = wire::encode(&self.0.codec, value)?;
+        let bytes = self.encode(&self.key(&id)?, value)?;
         self.0.store.set(&self.key(id)?, bytes, &SetOptions::new(self.0.ttl).when(When::Absent)).await
     }
 
@@ -194,7 +198,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// # Cancel safety
     /// Dropping the future leaves the value either set or not.
     pub async fn set_if_present(&self, id: impl Identifier, value: &T) -> Result<SetOutcome> {
-        let bytes = wire::encode(&self.0.codec, value)?;
+        let bytes = self.encode(&self.key(&id)?, value)?;
         self.0.store.set(&self.key(id)?, bytes, &SetOptions::new(self.0.ttl).when(When::Present)).await
     }
 
@@ -204,8 +208,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// # Cancel safety
     /// Dropping the future leaves the value either set or not.
     pub async fn replace(&self, id: impl Identifier, current: &T, value: &T) -> Result<SetOutcome> {
-        let current = wire::encode(&self.0.codec, current)?;
-        let bytes = wire::encode(&self.0.codec, value)?;
+        let current = self.encode(&self.key(&id)?, current)?;
+        let bytes = self.encode(&self.key(&id)?, value)?;
         self.0
             .store
             .set(&self.key(id)?, bytes, &SetOptions::new(self.0.ttl).when(When::Equals(current)))
@@ -220,9 +224,13 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     pub async fn set_many<I: Identifier>(&self, values: &[(I, T)]) -> Result<()> {
         let entries = values
             .iter()
-            .map(|(id, value)| Ok((self.key(id)?, wire::encode(&self.0.codec, value)?)))
+            .map(|(id, value)| {
+                let key = self.key(id)?;
+                let bytes = self.encode(&key, value)?;
+                Ok(SetEntry::new(key, bytes, SetOptions::new(self.0.ttl)))
+            })
             .collect::<Result<Vec<_>>>()?;
-        self.0.store.set_many(&entries, self.0.ttl).await
+        self.0.store.set_many(&entries).await.map(drop)
     }
 
     /// Removes the value; `true` if there was one.
@@ -331,9 +339,17 @@ async fn fly<T, C, E, F, L>(
 }
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T, C> {
+    fn decode(&self, key: &Key, bytes: &[u8]) -> Result<T> {
+        match self.wire.read(key, bytes) {
+            Read::Entry(entry) => self.wire.body(&entry)?,
+            _ => None,
+        }
+        .ok_or_else(|| crate::Error::new(ErrorKind::Codec, "no value"))
+    }
+
     /// Decodes what was found, and counts.
-    fn read(&self, found: Option<&[u8]>) -> Option<T> {
-        let value = found.and_then(|bytes| match wire::decode(&self.codec, bytes) {
+    fn read(&self, key: &Key, found: Option<&[u8]>) -> Option<T> {
+        let value = found.and_then(|bytes| match self.decode(key, bytes) {
             Ok(value) => Some(value),
             Err(error) => {
                 self.counts.undecodable.one();
@@ -352,7 +368,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
     /// A read that a failing store turns into a miss; only the caller's own mistakes are errors.
     async fn lookup(&self, key: &Key) -> Result<Option<T>> {
         match self.store.get(key).await {
-            Ok(found) => Ok(self.read(found.as_deref())),
+            Ok(found) => Ok(self.read(key, found.as_deref())),
             Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Closed) => Err(error),
             Err(error) => {
                 self.store_failed(&error);
@@ -363,7 +379,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
     }
 
     async fn recheck(&self, key: &Key) -> Option<T> {
-        wire::decode(&self.codec, self.store.get(key).await.ok()??.as_ref()).ok()
+        self.decode(key, self.store.get(key).await.ok()??.as_ref()).ok()
     }
 
     async fn load<E, F, L>(&self, key: &Key, load: L) -> Result<Arc<T>, LoadError<E>>
@@ -384,7 +400,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
                 return Err(LoadError::Panicked);
             }
         };
-        let stored = match wire::encode(&self.codec, &value) {
+        let stored = match self.wire.encode(key, Some(&value), Stamp::default()) {
             Ok(bytes) => self.store.set(key, bytes, &SetOptions::new(self.ttl)).await.map(drop),
             Err(error) => Err(error),
         };

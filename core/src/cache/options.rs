@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::key::Key;
 use crate::time::Ttl;
 
 /// The condition under which a value is set.
@@ -27,12 +28,15 @@ pub struct SetOptions {
     pub ttl: Ttl,
     /// The condition.
     pub when: When,
+    /// The schema number in the value's header, 0 for none. A value with a greater one that is there is not
+    /// overwritten: see [`SetOutcome::Newer`].
+    pub schema: u32,
 }
 
 impl SetOptions {
     /// Set whatever is there.
     pub const fn new(ttl: Ttl) -> Self {
-        Self { ttl, when: When::Always }
+        Self { ttl, when: When::Always, schema: 0 }
     }
 
     /// With a condition.
@@ -41,14 +45,43 @@ impl SetOptions {
         self.when = when;
         self
     }
+
+    /// With a schema number.
+    #[must_use]
+    pub const fn schema(mut self, schema: u32) -> Self {
+        self.schema = schema;
+        self
+    }
 }
 
-/// Whether a conditional set was carried out.
+/// One value of a batch to be set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SetEntry {
+    /// The entry.
+    pub key: Key,
+    /// The value.
+    pub value: Bytes,
+    /// How it is set.
+    pub options: SetOptions,
+}
+
+impl SetEntry {
+    /// An entry.
+    pub const fn new(key: Key, value: Bytes, options: SetOptions) -> Self {
+        Self { key, value, options }
+    }
+}
+
+/// What came of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "a conditional set may not have stored the value"]
+#[must_use = "the value may not have been stored"]
 pub enum SetOutcome {
     /// The value is stored.
     Stored,
     /// The condition did not hold; nothing was changed.
     NotStored,
+    /// There was a value of a greater [schema](SetOptions::schema). It was removed, since this set made it out of
+    /// date, and the value of the lesser schema was not put in its place.
+    Newer,
 }

@@ -1,0 +1,60 @@
+//! What keeps the entries of a near cache.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use super::super::{Generation, Tag};
+use crate::time::Monotonic;
+
+/// A decoded value of any type.
+pub type NearValue = Arc<dyn Any + Send + Sync>;
+
+/// A decoded value and for how long it counts. Cloning one counts references and allocates nothing.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct NearEntry {
+    /// The value; `None` if it is known that there is none.
+    pub value: Option<NearValue>,
+    /// Until when it is fresh.
+    pub fresh_until: Monotonic,
+    /// Until when a stale one may be served.
+    pub ends: Monotonic,
+    /// The epoch of the fence in which it was published.
+    pub(crate) epoch: u64,
+    /// How many tag changes had been told when its tags were last compared.
+    pub(crate) tags_seen: u64,
+    /// Its tags with their generations; `None` if it has none but the namespace's.
+    pub(crate) tags: Option<Arc<[(Tag, Generation)]>>,
+}
+
+/// A bounded, concurrent map that forgets what it likes. It need not know of time: whoever reads an entry checks
+/// [`ends`](NearEntry::ends).
+///
+/// Keys are escaped identifiers, without service and type: each cache has an engine of its own.
+///
+/// # Contract
+/// - `get` after `remove` of the same key, in this order on any threads, never answers the removed entry.
+/// - `get` right after `insert` may answer nothing (eviction), never another key's entry.
+/// - Nothing blocks for long: it is called on the hot path, and by the reader of the invalidation feed.
+pub trait NearEngine: fmt::Debug + Send + Sync + 'static {
+    /// The entry under this key. No allocation.
+    fn get(&self, key: &str) -> Option<NearEntry>;
+
+    /// Puts an entry in, in place of another of the same key.
+    fn insert(&self, key: &str, entry: NearEntry);
+
+    /// Takes an entry out.
+    fn remove(&self, key: &str);
+
+    /// Takes all entries out, to free memory; the fence has made them unreadable before.
+    fn clear(&self);
+
+    /// About how many entries there are.
+    fn len(&self) -> u64;
+
+    /// Whether there are none, about.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
