@@ -13,6 +13,7 @@ use self::header::{ABSENT, Header};
 use crate::codec::Codec;
 use crate::error::Result;
 use crate::key::Key;
+use crate::time::Timestamp;
 
 /// How the values of one cache are written and read.
 #[derive(Debug, Clone)]
@@ -94,5 +95,33 @@ impl<C: Codec> Wire<C> {
             return Ok(None);
         }
         self.codec.decode(entry.body).map(Some)
+    }
+
+    /// Whether an entry holds this value, by its encoding.
+    pub(super) fn holds<T: Serialize>(&self, entry: &Entry<'_>, value: &T) -> Result<bool> {
+        if !self.plain && entry.flags & ABSENT != 0 {
+            return Ok(false);
+        }
+        Ok(self.codec.encode(value)? == entry.body)
+    }
+
+    /// The same bytes with another end of their life; `None` for what has no header of this version.
+    pub(super) fn renewed(&self, key: &Key, bytes: &Bytes, fresh_until: Timestamp) -> Result<Option<Bytes>> {
+        let (mut header, body) = Header::read(key, bytes)?;
+        if header.stamp.namespace.is_none() {
+            return Ok(None);
+        }
+        header.stamp.fresh_until = fresh_until;
+        let mut renewed = BytesMut::with_capacity(bytes.len());
+        header.write(key, &mut renewed)?;
+        renewed.extend_from_slice(body);
+        Ok(Some(renewed.freeze()))
+    }
+}
+
+impl<C> Wire<C> {
+    /// The same with another codec.
+    pub(super) fn with_codec<D: Codec>(self, codec: D) -> Wire<D> {
+        Wire { codec, schema: self.schema, readable: self.readable, plain: self.plain }
     }
 }
