@@ -95,6 +95,20 @@ async fn ending_a_session_revokes_its_tokens_however_it_ends() {
 }
 
 #[tokio::test]
+async fn a_revocation_by_session_outlives_the_skew_its_tokens_are_accepted_for() {
+    let (backend, clock) = manual();
+    let stores = backend.stores().service("auth").unwrap();
+    let tokens = tokens(&stores);
+    let sessions = stores.sessions().revoking_tokens(minutes(30)).build().unwrap();
+    let opened = open(&sessions, "u1").await;
+    let issued = tokens.issue("u1", IssueOptions::new().session(opened.session.id())).await.unwrap();
+    assert!(sessions.destroy(&opened.token).await.unwrap());
+    clock.advance(minutes(30) + seconds(1));
+    assert!(matches!(tokens.verify(&issued.token).await, Err(VerifyError::Revoked(_))));
+    assert!(stores.sessions().revoking_tokens(seconds(0)).build().is_err());
+}
+
+#[tokio::test]
 async fn sessions_announce_their_beginning_and_end() {
     let (backend, _) = manual();
     let stores = backend.stores().service("auth").unwrap();

@@ -17,7 +17,7 @@ use crate::event::standard::{SessionCreated, SessionEnd, SessionExpired};
 use crate::key::Name;
 use crate::stores::{Environment, Stores};
 use crate::time::{Ttl, hours, minutes};
-use crate::token::{Scope, TokenStore};
+use crate::token::{Scope, TokenStore, Tokens};
 
 /// Builds [`Sessions`].
 #[derive(Debug)]
@@ -95,7 +95,11 @@ impl SessionsBuilder {
             return Err(Error::invalid(format!("a session limit takes 1 to {most} sessions")));
         }
         let tokens = match self.token_life {
-            Some(life) => Some((self.stores.token_store()?, Ttl::new(life)?)),
+            // A token is accepted for the skew after its expiry, and the clocks differ once more.
+            Some(life) => {
+                let life = Ttl::new(life)?.as_duration().saturating_add(2 * Tokens::SKEW);
+                Some((self.stores.token_store()?, Ttl::new(life)?))
+            }
             None => None,
         };
         Ok(Sessions(Arc::new(Inner {
