@@ -352,9 +352,10 @@ impl Sessions {
             return Ok(());
         };
         let scopes: Vec<_> = sessions.iter().map(|id| Scope::Session(id.to_string())).collect();
-        let mut revocations =
-            stream::iter(scopes.iter().map(|scope| store.revoke_all(&self.0.service, scope, *life)))
-                .buffer_unordered(16);
+        // Collected first: a closure within the stream would keep callers from spawning this future.
+        let revocations: Vec<_> =
+            scopes.iter().map(|scope| store.revoke_all(&self.0.service, scope, *life)).collect();
+        let mut revocations = stream::iter(revocations).buffer_unordered(16);
         while let Some(revoked) = revocations.next().await {
             revoked?;
         }
