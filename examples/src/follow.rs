@@ -1,0 +1,78 @@
+//! Following events in order to drop copies of what has changed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use stanchion::event::Events;
+use stanchion::prelude::*;
+use stanchion::stores::Environment;
+
+/// Copies of something that events of type `E` make stale.
+pub(crate) trait Copies<E>: Send + Sync + 'static {
+    /// Drops what this event makes stale; answers how many copies there were.
+    fn drop_for(&self, event: &E) -> impl Future<Output = stanchion::Result<u64>> + Send;
+
+    /// Drops whatever may be stale.
+    fn drop_all(&self) -> impl Future<Output = stanchion::Result<u64>> + Send;
+}
+
+/// What a follower has done so far. Clones are one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Followed(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    events: AtomicU64,
+    gaps: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl Followed {
+    pub(crate) fn to_json(&self) -> Value {
+        let count = |count: &AtomicU64| count.load(Relaxed);
+        let counts = &self.0;
+        json!({ "seen": count(&counts.events), "gaps": count(&counts.gaps), "dropped": count(&counts.dropped) })
+    }
+}
+
+/// Follows a topic until the stores are closed.
+///
+/// Subscribe before you serve: what is published from then on is delivered, or its loss is told.
+pub(crate) async fn follow<E: Event + Sync>(
+    mut events: Events<E>,
+    copies: impl Copies<E>,
+    followed: Followed,
+    environment: Environment,
+) {
+    while let Some(delivery) = events.next().await {
+        let mut pause = Duration::from_millis(50);
+        let dropped = loop {
+            let dropped = match &delivery {
+                Delivery::Event { data, .. } => copies.drop_for(data).await,
+                // Lagged, Reconnected or Malformed: news was missed, and with it which copies are stale. Any
+                // of them may be, so all go; reading them again costs less than serving an old one.
+                _ => copies.drop_all().await,
+            };
+            match dropped {
+                // The news came over one connection and the copies go over another, which may not be back yet.
+                Err(error) if error.is_retryable(true) => {
+                    environment.sleep(pause).await;
+                    pause = (pause * 2).min(seconds(2));
+                }
+                settled => break settled,
+            }
+        };
+        match dropped {
+            Ok(copies) => _ = followed.0.dropped.fetch_add(copies, Relaxed),
+            Err(error) => eprintln!("copies could not be dropped; they expire by their TTL: {error}"),
+        }
+        // Counted last: who sees the count knows that the copies are gone.
+        let count = match delivery {
+            Delivery::Event { .. } => &followed.0.events,
+            _ => &followed.0.gaps,
+        };
+        count.fetch_add(1, Relaxed);
+    }
+}
