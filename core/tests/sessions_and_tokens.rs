@@ -115,7 +115,8 @@ async fn every_call_can_be_made_from_a_task() {
     // What a web framework demands of a handler's future; checked by the compiler, and run for good measure.
     let (backend, _) = manual();
     let stores = backend.stores().service("auth").unwrap();
-    let (sessions, tokens) = (stores.sessions().revoking_tokens(minutes(30)).build().unwrap(), tokens(&stores));
+    let (sessions, tokens) =
+        (stores.sessions().revoking_tokens(minutes(30)).build().unwrap(), tokens(&stores));
     let task = async move {
         let opened = open(&sessions, "u1").await;
         let (token, id) = (&opened.token, opened.session.id());

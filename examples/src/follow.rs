@@ -14,11 +14,11 @@ pub(crate) trait Copies<E>: Send + Sync + 'static {
     /// Drops what this event makes stale; answers how many copies there were.
     fn drop_for(&self, event: &E) -> impl Future<Output = stanchion::Result<u64>> + Send;
 
-    /// Drops whatever may be stale.
+    /// News was missed: drops whatever may be stale, or stops trusting it.
     fn drop_all(&self) -> impl Future<Output = stanchion::Result<u64>> + Send;
 }
 
-/// What a follower has done so far. Clones are one.
+/// What followers have done so far. Clones are one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Followed(Arc<Counts>);
 
@@ -51,8 +51,9 @@ pub(crate) async fn follow<E: Event + Sync>(
         let dropped = loop {
             let dropped = match &delivery {
                 Delivery::Event { data, .. } => copies.drop_for(data).await,
-                // Lagged, Reconnected or Malformed: news was missed, and with it which copies are stale. Any
-                // of them may be, so all go; reading them again costs less than serving an old one.
+                // Lagged: this service was too slow, and news was dropped. Reconnected: the connection was lost, and
+                // nobody knows what was published meanwhile. Malformed: news that can't be read. Each time any copy
+                // may be stale, so all go: reading them again costs less than serving an old one.
                 _ => copies.drop_all().await,
             };
             match dropped {
@@ -74,5 +75,53 @@ pub(crate) async fn follow<E: Event + Sync>(
             _ => &followed.0.gaps,
         };
         count.fetch_add(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stanchion::event::standard::UserUpdated;
+    use stanchion_memory::MemoryBackend;
+
+    use super::*;
+
+    /// Fails once, as while a connection is coming back, and then counts.
+    #[derive(Clone, Default)]
+    struct Counted {
+        calls: Arc<AtomicU64>,
+    }
+
+    impl Copies<UserUpdated> for Counted {
+        async fn drop_for(&self, _: &UserUpdated) -> stanchion::Result<u64> {
+            match self.calls.fetch_add(1, Relaxed) {
+                0 => Err(Error::new(ErrorKind::Unavailable, "not back yet")),
+                _ => Ok(1),
+            }
+        }
+
+        async fn drop_all(&self) -> stanchion::Result<u64> {
+            Ok(100)
+        }
+    }
+
+    #[tokio::test]
+    async fn news_drops_a_copy_missed_news_drops_all_and_closing_ends_it() {
+        let stores = MemoryBackend::new().stores();
+        let topic = stores.topic::<UserUpdated>();
+        // It holds two: the third is told as a gap.
+        let events = topic.subscribe_with(2).await.unwrap();
+        for user in ["ada", "grace", "mary"] {
+            topic.publish(&UserUpdated { user_id: user.into(), changed: vec![] }).await.unwrap();
+        }
+        let (copies, followed) = (Counted::default(), Followed::default());
+        let environment = stores.environment().clone();
+        let follower = tokio::spawn(follow(events, copies.clone(), followed.clone(), environment));
+        while followed.0.events.load(Relaxed) + followed.0.gaps.load(Relaxed) < 3 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(followed.to_json(), json!({ "seen": 2, "gaps": 1, "dropped": 102 }));
+        assert_eq!(copies.calls.load(Relaxed), 3, "one was tried again");
+        stores.close(seconds(1)).await.unwrap();
+        follower.await.unwrap();
     }
 }

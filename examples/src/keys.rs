@@ -31,9 +31,13 @@ impl KeyPair {
         Ok(Self { private, public: public.map_err(|error| unwritable(error.into()))? })
     }
 
-    /// The pair from the environment, if both halves are there.
-    pub(crate) fn from_env() -> Option<Self> {
-        Some(Self { private: std::env::var(PRIVATE).ok()?, public: std::env::var(PUBLIC).ok()? })
+    /// The pair from the environment, or `None` if it has neither half.
+    pub(crate) fn from_env() -> stanchion::Result<Option<Self>> {
+        match (std::env::var(PRIVATE), std::env::var(PUBLIC)) {
+            (Ok(private), Ok(public)) => Ok(Some(Self { private, public })),
+            (Err(_), Err(_)) => Ok(None),
+            _ => Err(Error::new(ErrorKind::Config, format!("{PRIVATE} and {PUBLIC} belong together"))),
+        }
     }
 
     /// For the service that signs.
@@ -45,4 +49,24 @@ impl KeyPair {
 /// For a service that only verifies.
 pub(crate) fn verifying(public: &str) -> stanchion::Result<JwtKey> {
     JwtKey::ed25519_verifying(ID, public.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use stanchion_memory::MemoryBackend;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_public_half_verifies_and_does_not_sign() {
+        let stores = MemoryBackend::new().stores();
+        let (pair, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let signing = stores.tokens().key(pair.signing().unwrap()).build().unwrap();
+        let token = signing.issue("ada", IssueOptions::new()).await.unwrap().token;
+        let tokens = |pair: &KeyPair| stores.tokens().key(verifying(&pair.public).unwrap()).build().unwrap();
+        assert_eq!(tokens(&pair).verify(&token).await.unwrap().sub, "ada");
+        assert!(tokens(&other).verify(&token).await.is_err());
+        let refused = tokens(&pair).issue("ada", IssueOptions::new()).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Config);
+    }
 }

@@ -54,7 +54,9 @@ impl Service {
 
 /// One service as a process of its own, until it is told to end.
 pub(crate) async fn run_alone(options: ServiceOptions) -> Result<(), BoxError> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
+    let address = (Ipv4Addr::LOCALHOST, options.port);
+    let listener =
+        TcpListener::bind(address).await.map_err(|error| format!("port {}: {error}", options.port))?;
     let stores = stores::on_redis(&options.redis, &options.prefix).await?;
     let (name, service) = match options.kind {
         ServiceKind::Auth => {
@@ -68,7 +70,7 @@ pub(crate) async fn run_alone(options: ServiceOptions) -> Result<(), BoxError> {
 }
 
 fn key_pair() -> Result<KeyPair, BoxError> {
-    if let Some(pair) = KeyPair::from_env() {
+    if let Some(pair) = KeyPair::from_env()? {
         return Ok(pair);
     }
     let pair = KeyPair::generate()?;
@@ -85,18 +87,24 @@ fn public_key() -> Result<Option<JwtKey>, BoxError> {
     Ok(Some(keys::verifying(&public)?))
 }
 
-/// Resolves at Ctrl-C, at SIGTERM, and, if asked for, at the end of standard input: the pipe ends with the process
+/// Resolves at Ctrl-C, at SIGTERM, and, if asked for, at the end of standard input: a pipe ends with the process
 /// that holds it, however that one ends.
 pub(crate) async fn told_to_end(until_eof: bool) {
-    let eof = async {
-        // An error is an end, too.
-        let _ = tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await;
-    };
     tokio::select! {
         _ = signal::ctrl_c() => {}
         () = terminated() => {}
-        () = eof, if until_eof => {}
+        () = end_of_input(), if until_eof => {}
     }
+}
+
+async fn end_of_input() {
+    let (reading, read) = oneshot::channel::<()>();
+    // A thread of its own: one of the runtime's would keep the process from ending before the input does.
+    std::thread::spawn(move || {
+        let _reading = reading;
+        std::io::copy(&mut std::io::stdin(), &mut std::io::sink())
+    });
+    let _ = read.await;
 }
 
 #[cfg(unix)]

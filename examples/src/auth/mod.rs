@@ -55,7 +55,7 @@ pub(crate) async fn service(stores: &Stores, key: JwtKey, users_url: String) -> 
         accounts: Arc::default(),
         passwords: Passwords::new().await?,
         users: users.clone(),
-        profiles: Profiles::new(stores.cache("user").ttl(minutes(10)).build()?, users),
+        profiles: Profiles::new(&stores, users)?,
         followed: Followed::default(),
         sessions: stores.sessions().idle_timeout(minutes(30)).revoking_tokens(TOKEN_LIFE).build()?,
         tokens: stores.tokens().max_life(TOKEN_LIFE).key(key).build()?,

@@ -1,12 +1,13 @@
 //! Profiles, read through the cache. They belong to the user service; here are only copies.
 
-use std::collections::HashSet;
-use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use stanchion::cache::CacheStats;
 use stanchion::event::standard::UserUpdated;
 use stanchion::prelude::*;
+use stanchion::stores::Environment;
+use stanchion::time::Monotonic;
 
 use super::users::UserService;
 use crate::caller::Caller;
@@ -18,41 +19,40 @@ use crate::profile::Profile;
 pub(super) struct Profiles {
     cache: Cache<Profile>,
     users: UserService,
-    /// Whose copies were read here, for when news was missed and any of them may be stale.
-    read: Arc<Mutex<HashSet<String>>>,
+    environment: Environment,
+    /// Until then the cache may hold copies whose change was not heard of.
+    suspect_until: Arc<Mutex<Monotonic>>,
 }
 
 impl Profiles {
-    /// As many as the cache removes in one batch.
-    const MAX_READ: usize = 10_000;
+    const TTL: Duration = minutes(10);
 
-    pub(super) fn new(cache: Cache<Profile>, users: UserService) -> Self {
-        Self { cache, users, read: Arc::default() }
+    pub(super) fn new(stores: &Stores, users: UserService) -> stanchion::Result<Self> {
+        Ok(Self {
+            cache: stores.cache("user").ttl(Self::TTL).build()?,
+            users,
+            environment: stores.environment().clone(),
+            suspect_until: Arc::default(),
+        })
     }
 
     /// The caller's own profile: from the cache, or else from the user service, once for all who wait for it.
     pub(super) async fn of(&self, caller: &Caller) -> Result<Arc<Profile>, AppError> {
-        if self.remember(caller.user()) {
-            self.drop_all().await?;
+        if self.is_suspect() {
+            return Ok(Arc::new(self.users.profile(caller.user(), &caller.token).await?));
         }
+        // The loader runs in a task of its own, so it owns what it needs.
         let (users, id, token) = (self.users.clone(), caller.user().to_owned(), caller.token.clone());
-        Ok(self
-            .cache
-            .get_or_load(caller.user(), move || async move { users.profile(&id, &token).await })
-            .await?)
+        let load = move || async move { users.profile(&id, &token).await };
+        Ok(self.cache.get_or_load(caller.user(), load).await?)
     }
 
     pub(super) fn stats(&self) -> CacheStats {
         self.cache.stats()
     }
 
-    /// Answers whether there are too many now.
-    fn remember(&self, id: &str) -> bool {
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if !read.contains(id) {
-            read.insert(id.to_owned());
-        }
-        read.len() >= Self::MAX_READ
+    fn is_suspect(&self) -> bool {
+        self.environment.clock.now() < *self.suspect_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -61,14 +61,11 @@ impl Copies<UserUpdated> for Profiles {
         Ok(self.cache.remove(&event.user_id).await?.into())
     }
 
+    /// Nobody knows which copies are stale. Within their TTL all are gone; until then profiles come from where they
+    /// belong, which costs more and is never wrong.
     async fn drop_all(&self) -> stanchion::Result<u64> {
-        let read = mem::take(&mut *self.read.lock().unwrap_or_else(PoisonError::into_inner));
-        let ids: Vec<_> = read.into_iter().collect();
-        let dropped = self.cache.remove_many(&ids).await;
-        if dropped.is_err() {
-            // They are still there, and are to be dropped at the next try.
-            self.read.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
-        }
-        dropped
+        let gone = self.environment.clock.now().saturating_add(Self::TTL);
+        *self.suspect_until.lock().unwrap_or_else(PoisonError::into_inner) = gone;
+        Ok(0)
     }
 }

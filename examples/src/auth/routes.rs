@@ -84,8 +84,8 @@ async fn log_in(
     Json(log_in): Json<LogIn>,
 ) -> Result<Json<LoggedIn>, AppError> {
     // An error of the limiter refuses, too: `?` fails closed.
-    admit(auth.by_address.check(client.ip()).await?)?;
-    admit(auth.by_account.check(&log_in.login).await?)?;
+    admit(&auth.by_address.check(client.ip()).await?)?;
+    admit(&auth.by_account.check(&log_in.login).await?)?;
 
     let stored = auth.accounts.password_hash(&log_in.login);
     if !auth.passwords.verify(log_in.password, stored).await? {
@@ -99,10 +99,10 @@ async fn log_in(
     Ok(Json(LoggedIn { token: issued.token, session: opened.token.reveal() }))
 }
 
-fn admit(decision: Decision) -> Result<(), AppError> {
+fn admit(decision: &Decision) -> Result<(), AppError> {
     match decision {
         Decision::Allowed { .. } => Ok(()),
-        Decision::Denied { retry_after, .. } => Err(AppError::too_many(retry_after)),
+        Decision::Denied { retry_after, .. } => Err(AppError::too_many(*retry_after)),
         Decision::CostExceedsCapacity { .. } => Err(AppError::internal(&"a limit of less than one")),
     }
 }

@@ -1,6 +1,8 @@
 //! Both services, and a walk through what they do together.
 
 mod children;
+mod client;
+mod figures;
 mod services;
 mod steps;
 mod walk;

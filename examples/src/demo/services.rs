@@ -20,15 +20,15 @@ pub(super) struct Services {
     parts: Parts,
 }
 
+/// The user service is the first to start and the last to end: the auth service asks it.
 enum Parts {
-    /// The user service is the first to start and the last to end: the auth service asks it.
-    InProcess([Task; 2]),
-    Processes([Child; 2]),
+    InProcess(Vec<Task>),
+    Processes(Vec<Child>),
 }
 
 struct Task {
     /// Dropping it ends the service.
-    _running: oneshot::Sender<()>,
+    running: oneshot::Sender<()>,
     outcome: JoinHandle<Result<(), BoxError>>,
 }
 
@@ -41,7 +41,7 @@ impl Services {
         let (auth, auth_task) =
             listen(auth::service(&for_auth, pair.signing()?, user.clone()).await?).await?;
         let how = "Two services in one process, on memory.".to_owned();
-        Ok(Self { how, auth, user, parts: Parts::InProcess([auth_task, user_task]) })
+        Ok(Self { how, auth, user, parts: Parts::InProcess(vec![auth_task, user_task]) })
     }
 
     /// This program twice more, on a Redis. The keys and the URL, which may hold a password, go by the environment,
@@ -61,7 +61,7 @@ impl Services {
             how: format!("Two processes on one Redis, all keys under {prefix}:"),
             auth: auth.url.clone(),
             user: user.url.clone(),
-            parts: Parts::Processes([auth, user]),
+            parts: Parts::Processes(vec![auth, user]),
         })
     }
 
@@ -69,8 +69,8 @@ impl Services {
     pub(super) async fn stop(self) -> Result<(), BoxError> {
         match self.parts {
             Parts::InProcess(tasks) => {
-                for Task { _running, outcome } in tasks {
-                    drop(_running);
+                for Task { running, outcome } in tasks {
+                    drop(running);
                     outcome.await??;
                 }
             }
@@ -92,7 +92,7 @@ async fn listen(service: Service) -> Result<(String, Task), BoxError> {
         let _ = ended.await;
     };
     let outcome = tokio::spawn(service.serve(listener, stop));
-    Ok((url, Task { _running: running, outcome }))
+    Ok((url, Task { running, outcome }))
 }
 
 /// Runs on the same Redis don't see each other's keys.

@@ -14,7 +14,7 @@ pub(super) struct Walk {
     http: Client,
     auth: String,
     user: String,
-    environment: Environment,
+    pub(super) environment: Environment,
     step: String,
     steps: usize,
     expectations: usize,
@@ -38,7 +38,7 @@ pub(super) struct Answer {
 
 impl Walk {
     /// How long a fact may take to become true. Only a failing walk takes that long.
-    const PATIENCE: Duration = seconds(10);
+    pub(super) const PATIENCE: Duration = seconds(10);
 
     pub(super) fn new(auth: &str, user: &str) -> Result<Self, BoxError> {
         Ok(Self {
@@ -68,10 +68,10 @@ impl Walk {
         println!("\n{}", self.step);
     }
 
-    /// Says something between the requests.
+    /// Says what has shown to be so.
     #[expect(clippy::unused_self, reason = "it reads as a part of the walk")]
-    pub(super) fn note(&self, text: &str) {
-        println!("   · {text}");
+    pub(super) fn fact(&self, text: &str) {
+        println!("   ✓ {text}");
     }
 
     pub(super) fn request(&self, method: Method, at: At, path: &str) -> RequestBuilder {
@@ -98,7 +98,7 @@ impl Walk {
         note: &str,
     ) -> Result<Answer, BoxError> {
         let answer = self.send(request).await?;
-        println!("   {:<25} {}  {note}", answer.line, answer.status);
+        println!("   {:<27} {}  {note}", answer.line, answer.status);
         if answer.status != status {
             let actual = format!("{} {}", answer.status, answer.body);
             return Err(self.failed(&format!("{} ({note})", answer.line), actual, status));
@@ -126,11 +126,11 @@ impl Walk {
         self.expect(status, request, note).await
     }
 
-    async fn send(&self, request: RequestBuilder) -> Result<Answer, BoxError> {
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Answer, BoxError> {
         let (client, request) = request.build_split();
         let request = request?;
         let at = if request.url().as_str().starts_with(&self.auth) { "auth" } else { "user" };
-        let line = format!("{:<6} {at} {}", request.method(), request.url().path());
+        let line = format!("{:<6} {at} {}", request.method().as_str(), request.url().path());
         let unanswered = |error: reqwest::Error| format!("step {}: {line}: {error}", self.step);
         let response = client.execute(request).await.map_err(unanswered)?;
         let status = response.status().as_u16();
@@ -151,51 +151,38 @@ impl Walk {
         if actual != expected {
             return Err(self.failed(what, actual, expected));
         }
-        println!("   ✓ {what}: {actual}");
         self.expectations += 1;
         Ok(())
     }
 
-    /// Demands that this figure of a service's statistics becomes so: asks until it is.
-    pub(super) async fn until(
-        &mut self,
-        what: &str,
-        at: At,
-        figure: &str,
-        expected: u64,
-    ) -> Result<(), BoxError> {
-        let clock = self.environment.clock.clone();
-        let give_up = clock.now().saturating_add(Self::PATIENCE);
-        loop {
-            let actual = self.figure(at, figure).await?;
-            if actual == expected || clock.now() >= give_up {
-                return self.check(what, actual, expected);
-            }
-            self.environment.sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    /// Demands that this figure of a service's statistics is so now.
-    pub(super) async fn figures(&mut self, at: At, expected: &[(&str, &str, u64)]) -> Result<(), BoxError> {
-        for (what, figure, expected) in expected {
-            let actual = self.figure(at, figure).await?;
-            self.check(what, actual, *expected)?;
-        }
-        Ok(())
-    }
-
-    /// What a service has counted.
-    pub(super) async fn stats(&self, at: At) -> Result<Value, BoxError> {
-        Ok(self.send(self.get(at, "/stats")).await?.body)
-    }
-
-    async fn figure(&self, at: At, pointer: &str) -> Result<u64, BoxError> {
-        let stats = self.stats(at).await?;
-        let figure = stats.pointer(pointer).and_then(Value::as_u64);
-        figure.ok_or_else(|| self.failed(pointer, stats, "a number in /stats"))
-    }
-
     pub(super) fn failed(&self, what: &str, actual: impl Display, expected: impl Display) -> BoxError {
         format!("step {}: {what}: expected {expected}, got {actual}", self.step).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::IntoFuture;
+
+    use axum::Router;
+    use axum::http::StatusCode;
+    use axum::routing::get;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_unexpected_answer_is_an_error_that_names_the_step() {
+        let app = Router::new().route("/me", get(|| async { (StatusCode::IM_A_TEAPOT, "short and stout") }));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(axum::serve(listener, app).into_future());
+        let mut walk = Walk::new(&url, "http://127.0.0.1:1").unwrap();
+        walk.step("Tea");
+        let error = walk.expect(200, walk.get(At::Auth, "/me"), "a cup").await.err().unwrap().to_string();
+        for part in ["1. Tea", "GET", "/me", "a cup", "200", "418", "short and stout"] {
+            assert!(error.contains(part), "{part} in {error}");
+        }
+        let error = walk.expect(200, walk.get(At::User, "/users"), "nobody").await.err().unwrap().to_string();
+        assert!(error.contains("1. Tea"), "{error}");
     }
 }

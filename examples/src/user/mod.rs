@@ -45,7 +45,10 @@ pub(crate) async fn service(stores: &Stores, key: Option<JwtKey>) -> Result<Serv
     let database = Arc::new(Database::default());
     // The tokens are the auth service's: its name is their issuer, and its revocations count. Here is no key that
     // could sign one.
-    let tokens = key.into_iter().fold(stores.service(auth::NAME)?.tokens(), |tokens, key| tokens.key(key));
+    let mut tokens = stores.service(auth::NAME)?.tokens();
+    if let Some(key) = key {
+        tokens = tokens.key(key);
+    }
     let users = Users {
         list: UserList::new(stores.cache("list").ttl(minutes(10)).build()?, Arc::clone(&database)),
         digest: Digest::new(stores.locks(), stores.environment().clone()),
