@@ -44,16 +44,16 @@ fn curl(auth: &str, user: &str) -> String {
 Listening until Ctrl-C. To paste:
 
 json='content-type: application/json'
-curl -s {auth}/register -H "$json" -d '{{"login":"mary","password":"correct horse","name":"Mary","city":"Paris"}}'
+curl -sw '\n' {auth}/register -H "$json" -d '{{"login":"mary","password":"correct horse","name":"Mary","city":"Paris"}}'
 token=$(curl -s {auth}/login -H "$json" -d '{{"login":"mary","password":"correct horse","device":"curl"}}' | sed 's/.*"token":"\([^"]*\)".*/\1/')
-curl -s {auth}/me -H "authorization: Bearer $token"
-curl -s -X PUT {user}/users/mary -H "authorization: Bearer $token" -H "$json" -d '{{"name":"Mary","city":"Rome"}}'
-curl -s {auth}/me -H "authorization: Bearer $token"
-curl -s {user}/users -H "authorization: Bearer $token"
-curl -s {auth}/sessions -H "authorization: Bearer $token"
-curl -s {auth}/stats; curl -s {user}/stats
-curl -s -X POST {auth}/logout -H "authorization: Bearer $token"
-curl -s {auth}/me -H "authorization: Bearer $token"
+curl -sw '\n' {auth}/me -H "authorization: Bearer $token"
+curl -sw '\n' -X PUT {user}/users/mary -H "authorization: Bearer $token" -H "$json" -d '{{"name":"Mary","city":"Rome"}}'
+curl -sw '\n' {auth}/me -H "authorization: Bearer $token"
+curl -sw '\n' {user}/users -H "authorization: Bearer $token"
+curl -sw '\n' {auth}/sessions -H "authorization: Bearer $token"
+curl -sw '\n' {auth}/stats; curl -sw '\n' {user}/stats
+curl -sw '\n' -X POST {auth}/logout -H "authorization: Bearer $token"
+curl -sw '\n' {auth}/me -H "authorization: Bearer $token"
 "#
     )
 }
