@@ -1,7 +1,7 @@
 //! Following events in order to drop copies of what has changed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ struct Counts {
 
 impl Followed {
     pub(crate) fn to_json(&self) -> Value {
-        let count = |count: &AtomicU64| count.load(Relaxed);
+        let count = |count: &AtomicU64| count.load(SeqCst);
         let counts = &self.0;
         json!({ "seen": count(&counts.events), "gaps": count(&counts.gaps), "dropped": count(&counts.dropped) })
     }
@@ -66,7 +66,7 @@ pub(crate) async fn follow<E: Event + Sync>(
             }
         };
         match dropped {
-            Ok(copies) => _ = followed.0.dropped.fetch_add(copies, Relaxed),
+            Ok(copies) => _ = followed.0.dropped.fetch_add(copies, SeqCst),
             Err(error) => eprintln!("copies could not be dropped; they expire by their TTL: {error}"),
         }
         // Counted last: who sees the count knows that the copies are gone.
@@ -74,7 +74,7 @@ pub(crate) async fn follow<E: Event + Sync>(
             Delivery::Event { .. } => &followed.0.events,
             _ => &followed.0.gaps,
         };
-        count.fetch_add(1, Relaxed);
+        count.fetch_add(1, SeqCst);
     }
 }
 
@@ -93,7 +93,7 @@ mod tests {
 
     impl Copies<UserUpdated> for Counted {
         async fn drop_for(&self, _: &UserUpdated) -> stanchion::Result<u64> {
-            match self.calls.fetch_add(1, Relaxed) {
+            match self.calls.fetch_add(1, SeqCst) {
                 0 => Err(Error::new(ErrorKind::Unavailable, "not back yet")),
                 _ => Ok(1),
             }
@@ -116,11 +116,11 @@ mod tests {
         let (copies, followed) = (Counted::default(), Followed::default());
         let environment = stores.environment().clone();
         let follower = tokio::spawn(follow(events, copies.clone(), followed.clone(), environment));
-        while followed.0.events.load(Relaxed) + followed.0.gaps.load(Relaxed) < 3 {
+        while followed.0.events.load(SeqCst) + followed.0.gaps.load(SeqCst) < 3 {
             tokio::task::yield_now().await;
         }
         assert_eq!(followed.to_json(), json!({ "seen": 2, "gaps": 1, "dropped": 102 }));
-        assert_eq!(copies.calls.load(Relaxed), 3, "one was tried again");
+        assert_eq!(copies.calls.load(SeqCst), 3, "one was tried again");
         stores.close(seconds(1)).await.unwrap();
         follower.await.unwrap();
     }

@@ -40,8 +40,11 @@ struct Registration {
 /// The profile is created first: the user service decides who is the first of two with the same name.
 async fn register(
     State(auth): State<Auth>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
     Json(registration): Json<Registration>,
 ) -> Result<impl IntoResponse, AppError> {
+    // An error of the limiter refuses, too: `?` fails closed.
+    admit(&auth.by_address.check(client.ip()).await?)?;
     let Registration { login, password, details } = registration;
     if login.is_empty() || login.len() > 32 || !login.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return Err(AppError::bad_request("a login is 1 to 32 letters and digits"));
@@ -83,7 +86,6 @@ async fn log_in(
     ConnectInfo(client): ConnectInfo<SocketAddr>,
     Json(log_in): Json<LogIn>,
 ) -> Result<Json<LoggedIn>, AppError> {
-    // An error of the limiter refuses, too: `?` fails closed.
     admit(&auth.by_address.check(client.ip()).await?)?;
     admit(&auth.by_account.check(&log_in.login).await?)?;
 
