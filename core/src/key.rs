@@ -93,6 +93,15 @@ macro_rules! integer_identifiers {
 }
 integer_identifiers!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize);
 
+impl Identifier for std::net::IpAddr {
+    /// An IPv4 address that came mapped into IPv6 is the same client, and the same identifier.
+    fn write(&self, out: &mut String) {
+        use fmt::Write;
+        // Writing into a String can't fail.
+        let _ = write!(out, "{}", self.to_canonical());
+    }
+}
+
 impl Identifier for uuid::Uuid {
     fn write(&self, out: &mut String) {
         out.push_str(self.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()));
@@ -253,6 +262,16 @@ mod tests {
         let key = Key::new("user-service", "profile", "u1").unwrap().subkey("avatar").unwrap();
         assert_eq!(key.as_str(), "user-service:profile:u1:avatar");
         assert!(key.subkey("more").is_err());
+    }
+
+    #[test]
+    fn an_address_is_one_identifier_however_it_came() {
+        let key = |address: &str| {
+            Key::new("rate_limit", "login", address.parse::<std::net::IpAddr>().unwrap()).unwrap()
+        };
+        assert_eq!(key("203.0.113.7").as_str(), "rate_limit:login:203.0.113.7");
+        assert_eq!(key("::ffff:203.0.113.7"), key("203.0.113.7"));
+        assert_eq!(key("2001:DB8:0::1").as_str(), "rate_limit:login:2001%3Adb8%3A%3A1");
     }
 
     #[test]

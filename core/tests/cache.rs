@@ -31,6 +31,7 @@ async fn values_are_typed_and_expire() {
     assert!(!cache.touch("a").await.unwrap());
     let stats = cache.stats();
     assert_eq!((stats.hits, stats.misses), (2, 2));
+    assert_eq!(serde_json::to_value(stats).unwrap()["hits"], 2);
 }
 
 #[tokio::test]
