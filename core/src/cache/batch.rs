@@ -14,8 +14,8 @@ use super::lease_guard::LeaseGuard;
 use super::wire::Stamp;
 use super::write::OwnWrite;
 use super::{
-    Cache, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, LoadError, Loaded, SetEntry, SetOutcome,
-    Tag, Want, When,
+    Cache, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, LoadError, Loaded, SetEntry,
+    SetOutcome, Tag, Want, When,
 };
 use crate::codec::Codec;
 use crate::error::Result;
@@ -100,11 +100,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     }
 
     /// As [`get_or_load_many`](Self::get_or_load_many), and counts.
-    pub(super) async fn fill_many<I, E, V, F, L>(
-        &self,
-        ids: &[I],
-        load: L,
-    ) -> Result<Filled<T>, LoadError<E>>
+    pub(super) async fn fill_many<I, E, V, F, L>(&self, ids: &[I], load: L) -> Result<Filled<T>, LoadError<E>>
     where
         I: Identifier + Clone + Eq + Hash,
         L: FnOnce(Vec<I>) -> F,
@@ -142,10 +138,12 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         inner.counts.loads.one();
         let begun = inner.now();
         let ids = missing.iter().map(|missing| missing.id.clone()).collect();
-        let loaded = load(ids).await.map_err(LoadError::Loader).inspect_err(|_| inner.counts.load_failures.one())?;
+        let loaded =
+            load(ids).await.map_err(LoadError::Loader).inspect_err(|_| inner.counts.load_failures.one())?;
         let took = inner.now().saturating_since(begun);
         inner.counts.load_micros.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-        let mut loaded: HashMap<I, Loaded<T>> = loaded.into_iter().map(|(id, value)| (id, value.into())).collect();
+        let mut loaded: HashMap<I, Loaded<T>> =
+            loaded.into_iter().map(|(id, value)| (id, value.into())).collect();
         let mut fills = Vec::new();
         for missing in &missing {
             let mut value = loaded.remove(&missing.id).unwrap_or_else(|| Loaded::maybe(None));
@@ -352,7 +350,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         }
         let held = leased.tokens.iter().map(|(key, token)| (key.clone(), *token)).collect();
         leased.guard = LeaseGuard::new(Arc::clone(&self.store), self.environment.tasks.clone(), held);
-        let tags: Vec<Tag> = leased.tokens.keys().flat_map(|key| self.tags_of(self.identifier(key))).collect();
+        let tags: Vec<Tag> =
+            leased.tokens.keys().flat_map(|key| self.tags_of(self.identifier(key))).collect();
         match self.ask(self.generations_of(tags.iter())).await {
             Ok(generations) => leased.generations = generations,
             Err(error) if is_callers(&error) => return Err(error),

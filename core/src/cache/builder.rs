@@ -51,19 +51,36 @@ impl<T, C> fmt::Debug for CacheBuilder<T, C> {
 }
 
 impl<T> CacheBuilder<T> {
+    /// Values of one kind in any cache store, without a bundle. It has no event bus, so it publishes nothing.
+    pub fn new(store: Arc<dyn CacheStore>, environment: Environment, kind: &str) -> Self {
+        let topics = (Topic::none(environment.clone()), Topic::none(environment.clone()));
+        Self::on(Ok(store), None, environment, kind, topics)
+    }
+
     pub(crate) fn from_stores(stores: &Stores, kind: &str) -> Self {
         let store = stores.cache_store();
+        let mirror = store.is_ok().then(|| stores.mirror());
+        Self::on(store, mirror, stores.environment().clone(), kind, (stores.topic(), stores.topic()))
+    }
+
+    fn on(
+        store: Result<Arc<dyn CacheStore>>,
+        mirror: Option<Result<Arc<Mirror>>>,
+        environment: Environment,
+        kind: &str,
+        topics: (Topic<CacheInvalidated>, Topic<CacheWarmed>),
+    ) -> Self {
         Self {
-            mirror: store.is_ok().then(|| stores.mirror()),
             store,
-            environment: stores.environment().clone(),
+            mirror,
+            environment,
             service: "cache".into(),
             kind: kind.into(),
             settings: Settings::default(),
             near: None,
             wire: Wire { codec: Json, schema: 0, readable: Vec::new(), plain: false },
             tags_of: None,
-            topics: (stores.topic(), stores.topic()),
+            topics,
             publish: false,
             value: std::marker::PhantomData,
         }
@@ -244,8 +261,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> CacheBui
         let mut watches = Vec::new();
         if told.near.is_some() {
             watches.push(store.watch(&namespace, Arc::clone(&told) as Arc<dyn Watcher>)?);
-            let generation =
-                Arc::new(NamespaceTold { told: Arc::clone(&told), tag: namespace_tag.clone() });
+            let generation = Arc::new(NamespaceTold { told: Arc::clone(&told), tag: namespace_tag.clone() });
             let [_, generations] = Tag::namespaces()?;
             watches.push(store.watch(&generations, generation)?);
         }

@@ -115,7 +115,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         let grace = self.policy.grace();
         let life = match left {
             // In plain mode what is left in the store says it all.
-            Some(left) => left.as_duration().checked_sub(grace).ok_or(grace.saturating_sub(left.as_duration())),
+            Some(left) => {
+                left.as_duration().checked_sub(grace).ok_or(grace.saturating_sub(left.as_duration()))
+            }
             None if stamp.fresh_until == Timestamp::default() => Ok(Duration::ZERO),
             None => {
                 let now = self.store.now();
@@ -130,8 +132,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
                 if !life.is_zero() {
                     self.publish(key, value.as_ref(), life, stamp.tags, before);
                 }
-                let due = !life.is_zero()
-                    && self.policy.is_due(life, stamp.load_millis, &*self.environment.random);
+                let due =
+                    !life.is_zero() && self.policy.is_due(life, stamp.load_millis, &*self.environment.random);
                 Found::Fresh { value, due }
             }
             Err(age) if age <= grace => Found::Stale { value, age },

@@ -16,7 +16,8 @@ use super::judge::Found;
 use super::lease_guard::LeaseGuard;
 use super::wire::Stamp;
 use super::{
-    Fetched, Fill, FillOutcome, Freshness, Generation, LeaseRequest, LeaseToken, LoadError, Loaded, Tag, Want, Why,
+    Fetched, Fill, FillOutcome, Freshness, Generation, LeaseRequest, LeaseToken, LoadError, Loaded, Tag,
+    Want, Why,
 };
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind, Result};
@@ -72,7 +73,8 @@ enum Taken<T> {
 }
 
 pub(super) fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "the stores were closed during the load").with_operation("cache.get_or_load")
+    Error::new(ErrorKind::Closed, "the stores were closed during the load")
+        .with_operation("cache.get_or_load")
 }
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T, C> {
@@ -205,11 +207,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         self.stale(prior.stale.unwrap_or((None, Duration::ZERO)), why)
     }
 
-    fn take_off(
-        &self,
-        seat: &mut Seat<T>,
-        flight: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<()> {
+    fn take_off(&self, seat: &mut Seat<T>, flight: impl Future<Output = ()> + Send + 'static) -> Result<()> {
         let task = self.environment.tasks.spawn(flight)?;
         seat.piloted_by(task.abort_handle());
         if self.policy.background {
@@ -235,7 +233,12 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
     }
 
     /// Takes the lease, loads, and fills.
-    async fn lead<E, F, L>(&self, key: &Key, prior: &Prior<T>, load: L) -> Result<Option<Arc<T>>, LoadError<E>>
+    async fn lead<E, F, L>(
+        &self,
+        key: &Key,
+        prior: &Prior<T>,
+        load: L,
+    ) -> Result<Option<Arc<T>>, LoadError<E>>
     where
         L: FnOnce() -> F + Send,
         F: Future<Output = Result<Loaded<T>, E>> + Send,
@@ -271,7 +274,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         let mut token = [0; 16];
         self.environment.random.fill(&mut token)?;
         let token = LeaseToken::new(token);
-        let mut want = if prior.present || prior.unless == Unless::Never { Want::Anyway } else { Want::IfAbsent };
+        let mut want =
+            if prior.present || prior.unless == Unless::Never { Want::Anyway } else { Want::IfAbsent };
         let mut pause = FIRST_PAUSE;
         loop {
             // Before asking, so that no news in between is missed.
@@ -365,7 +369,12 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
     }
 
     /// Runs the loader to its end, its hard timeout or its panic, and keeps the lease meanwhile.
-    async fn run<E, F, L>(&self, key: &Key, load: L, lease: Option<&Leased>) -> Result<Loaded<T>, LoadError<E>>
+    async fn run<E, F, L>(
+        &self,
+        key: &Key,
+        load: L,
+        lease: Option<&Leased>,
+    ) -> Result<Loaded<T>, LoadError<E>>
     where
         L: FnOnce() -> F,
         F: Future<Output = Result<Loaded<T>, E>>,
@@ -462,9 +471,10 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         let asked_at = self.now();
         let generations = self.ask(self.store.generations(tags)).await?;
         let since = took.saturating_add(self.now().saturating_since(asked_at));
-        let late = tags.iter().zip(generations).map(|(tag, (generation, age))| {
-            (age > since).then(|| (tag.clone(), generation))
-        });
+        let late = tags
+            .iter()
+            .zip(generations)
+            .map(|(tag, (generation, age))| (age > since).then(|| (tag.clone(), generation)));
         Ok(late.collect())
     }
 }

@@ -24,8 +24,10 @@ mod store;
 mod tag;
 mod told;
 mod waiters;
+mod warm;
 mod watch;
 mod wire;
+mod wiring;
 mod write;
 
 pub use self::builder::CacheBuilder;
@@ -42,5 +44,6 @@ pub use self::policy::Eager;
 pub use self::stats::CacheStats;
 pub use self::store::CacheStore;
 pub use self::tag::{Generation, Tag};
+pub use self::warm::{WarmOptions, Warmed};
 pub use self::watch::{Watch, Watcher};
 pub use self::wire::schema_of;

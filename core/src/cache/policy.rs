@@ -85,7 +85,9 @@ impl Settings {
         }
         match self.eager {
             Eager::After(share) if !(share > 0.0 && share < 1.0) => {
-                return Err(Error::invalid("an eager refresh begins after a share of the life, between 0 and 1"));
+                return Err(Error::invalid(
+                    "an eager refresh begins after a share of the life, between 0 and 1",
+                ));
             }
             Eager::AtRandom(factor) if !(factor > 0.0 && factor.is_finite()) => {
                 return Err(Error::invalid("the factor of an eager refresh at random is greater than 0"));

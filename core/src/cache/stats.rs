@@ -3,10 +3,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use serde::Serialize;
+
 macro_rules! counts {
     ($($(#[$doc:meta])* $name:ident: $metric:literal $([$($label:literal = $value:literal),*])?,)*) => {
         /// Counts since the cache was built, of this process. A snapshot: the counts are read one after the other.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
         #[non_exhaustive]
         pub struct CacheStats {
             /// Reads that found a value, near or in the store; also one that is known to be absent.

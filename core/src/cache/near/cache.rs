@@ -48,7 +48,12 @@ impl Near {
     }
 
     /// Publishes what was read since the snapshot, unless it may be out of date.
-    pub(in crate::cache) fn publish(&self, identifier: &str, snapshot: Snapshot, mut entry: NearEntry) -> bool {
+    pub(in crate::cache) fn publish(
+        &self,
+        identifier: &str,
+        snapshot: Snapshot,
+        mut entry: NearEntry,
+    ) -> bool {
         self.fence.publish(snapshot, |epoch| {
             entry.epoch = epoch;
             self.engine.insert(identifier, entry);
