@@ -67,7 +67,9 @@ impl State {
 
     fn purge(&mut self, now: Monotonic) {
         self.leases.purge(now);
-        self.generations.purge(now);
+        for (forgotten, _) in self.generations.purge(now) {
+            self.watchers.changed(forgotten.key().as_str());
+        }
         for (ended, _) in self.entries.purge(now) {
             self.watchers.changed(ended.as_str());
             if let Some(recency) = &mut self.recency {
@@ -145,10 +147,15 @@ impl State {
         FillOutcome::Filled
     }
 
-    fn bump(&mut self, tag: &Tag, now: Monotonic, wall: Timestamp) -> Generation {
+    fn next_generation(&mut self, tag: &Tag, now: Monotonic, wall: Timestamp) -> Generation {
         let last = self.generations.get(tag, now).copied().unwrap_or_default();
         let next = Generation::new(wall.as_micros().max(last.get().saturating_add(1)));
         self.generations.insert(tag.clone(), next, now.saturating_add(GENERATION_KEPT));
+        next
+    }
+
+    fn bump(&mut self, tag: &Tag, now: Monotonic, wall: Timestamp) -> Generation {
+        let next = self.next_generation(tag, now, wall);
         self.watchers.changed(tag.key().as_str());
         next
     }
@@ -301,7 +308,8 @@ impl CacheStore for MemoryCache {
             let ((mut state, now), wall) = ((locked(&self.0.place.cache), self.0.now()), self.0.wall());
             let read = |tag| {
                 let stored = state.generations.get(tag, now).copied();
-                let generation = stored.unwrap_or_else(|| state.bump(tag, now, wall));
+                let generation = // Nobody can have mirrored one that there was not.
+                    stored.unwrap_or_else(|| state.next_generation(tag, now, wall));
                 // By the wall clock that it is made of; one set back makes it young, which is safe.
                 (generation, wall.saturating_since(Timestamp::from_micros(generation.get())))
             };
