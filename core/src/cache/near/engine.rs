@@ -28,6 +28,13 @@ pub struct NearEntry {
     pub(crate) tags: Option<Arc<[(Tag, Generation)]>>,
 }
 
+impl NearEntry {
+    /// An entry of no fence, which no cache would answer: for the tests of an engine. The caches make their own.
+    pub fn new(value: Option<NearValue>, fresh_until: Monotonic, ends: Monotonic) -> Self {
+        Self { value, fresh_until, ends, epoch: 0, tags_seen: 0, tags: None }
+    }
+}
+
 /// A bounded, concurrent map that forgets what it likes. It need not know of time: whoever reads an entry checks
 /// [`ends`](NearEntry::ends).
 ///
