@@ -27,7 +27,8 @@ pub struct NearEntry {
 }
 
 impl NearEntry {
-    /// An entry without tags, of no epoch yet.
+    /// An entry without tags and of no fence, which no cache would answer: for the tests of an engine. The caches make
+    /// their own.
     pub fn new(value: Option<NearValue>, fresh_until: Monotonic) -> Self {
         Self { value, fresh_until, epoch: 0, tags_seen: 0, tags: None }
     }
