@@ -45,13 +45,20 @@ pub(crate) fn down(effect: Effect) -> Error {
 pub(crate) struct Flaky {
     pub(crate) inner: Arc<dyn CacheStore>,
     pub(crate) down: AtomicBool,
+    /// Reads are never answered while this is set.
+    pub(crate) hang: AtomicBool,
     pub(crate) calls: AtomicUsize,
 }
 
 impl Flaky {
     pub(crate) fn over(stores: &Stores) -> Arc<Self> {
         let inner = stores.cache_store().unwrap();
-        Arc::new(Self { inner, down: AtomicBool::new(false), calls: AtomicUsize::new(0) })
+        Arc::new(Self {
+            inner,
+            down: AtomicBool::new(false),
+            hang: AtomicBool::new(false),
+            calls: AtomicUsize::new(0),
+        })
     }
 
     fn pass(&self) -> Result<&dyn CacheStore> {
@@ -70,7 +77,11 @@ impl CacheStore for Flaky {
         self.inner.now()
     }
     async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
-        self.pass()?.get(key).await
+        let inner = self.pass()?;
+        if self.hang.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        inner.get(key).await
     }
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
         self.pass()?.get_many(keys).await
