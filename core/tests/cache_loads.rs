@@ -120,7 +120,8 @@ async fn one_load_serves_every_process_and_a_dead_one_is_taken_over() {
         assert_eq!(*waiter.await.unwrap().unwrap(), 1, "woken by the fill, without the clock having moved");
     }
     assert_eq!((here.stats().loads, there.stats().loads), (1, 0));
-    assert_eq!(there.stats().lease_waits, 1);
+    let waits = there.stats().lease_waits;
+    assert!((1..=2).contains(&waits), "one waits for all, and looks again once it is told of changes: {waits}");
 
     // A process that dies holds its lease until it runs out: here its tasks are cut off.
     let dying = backend.handle().stores();
@@ -357,6 +358,7 @@ async fn the_loader_decides_life_tags_and_storing() {
     assert_eq!(load(3, Loaded::new(3).tag(tag.clone())).await, 3);
     assert_eq!(cache.get(3).await.unwrap(), None);
     clock.advance(seconds(1));
+    settle().await;
     assert_eq!(load(3, Loaded::new(3).tag(tag.clone())).await, 3);
     assert_eq!(cache.get(3).await.unwrap().as_deref(), Some(&3));
     cache.invalidate_tag(&tag).await.unwrap();
@@ -446,6 +448,8 @@ async fn warming_fills_what_is_missing_and_can_be_begun_again() {
     let warmed = cache.warm(0..100, options, load, |_| told += 1).await.unwrap();
     assert_eq!((warmed.seen, warmed.present, warmed.stored, warmed.failed, told), (100, 10, 80, 10, 10));
     assert_eq!(cache.get(3).await.unwrap().as_deref(), Some(&1_003), "what was there is as it was");
+    // The leases of the batch that failed are given back by a task.
+    settle().await;
     let again = cache
         .warm(
             0..100,

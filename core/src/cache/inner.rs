@@ -235,10 +235,15 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         before: Before,
         known: &[(Tag, Generation)],
     ) -> Found<T> {
-        let of = |tag: &Tag| known.iter().find(|(one, _)| one == tag).map(|(_, generation)| *generation);
+        // Those that were mirrored a moment ago are not among them.
+        let mirrored = |tag: &Tag| self.mirror.as_ref().and_then(|mirror| mirror.peek(tag));
+        let of = |tag: &Tag| {
+            let asked = known.iter().find(|(one, _)| one == tag).map(|(_, generation)| *generation);
+            asked.or_else(|| mirrored(tag))
+        };
         match self.judge(key, bytes, left, before, of) {
             Judged::Found(found) => found,
-            // All of its tags are among the known.
+            // One is no longer mirrored: it has just been dropped, or the feed was lost.
             Judged::Needs(_) => Found::Nothing { present: true },
         }
     }
