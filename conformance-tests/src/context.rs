@@ -68,6 +68,16 @@ impl Context {
         self.harness.advance(&self.place, life.as_duration() + margin).await;
     }
 
+    /// So much of a life that it is not over yet.
+    pub(crate) fn most_of(&self, life: Ttl) -> Duration {
+        match self.harness.time() {
+            // To the tick.
+            Time::Manual => life.as_duration().saturating_sub(Duration::from_millis(1)),
+            // Enough is left to look.
+            Time::Real => life.as_duration() / 2,
+        }
+    }
+
     /// Lets a part of a life pass.
     pub(crate) async fn advance(&self, by: Duration) {
         self.harness.advance(&self.place, by).await;

@@ -52,4 +52,4 @@ pub mod servers;
 pub use self::case::{Area, Case, Failure, Level, Outcome, Rule};
 pub use self::context::Context;
 pub use self::harness::{Harness, Offers, Place, Time, Unavailable};
-pub use self::runner::{main, run_case};
+pub use self::runner::{main, run_case, run_refused};

@@ -32,8 +32,8 @@ pub async fn run_case(harness: Arc<dyn Harness>, case: &Case) -> Outcome {
     outcome
 }
 
-/// An area that is not offered is refused as such.
-async fn run_refused(harness: Arc<dyn Harness>, area: Area) -> Outcome {
+/// Whether a backend refuses an area that it does not offer.
+pub async fn run_refused(harness: Arc<dyn Harness>, area: Area) -> Outcome {
     let context = Context::new(harness);
     let stores = context.open().await?;
     let asked = match area {
