@@ -11,7 +11,7 @@ use stanchion::stores::{Environment, Stores};
 use stanchion_conformance::{Harness, Offers, Place, Time, Unavailable};
 use stanchion_memory::{MemoryBackend, MemoryConfig};
 
-use crate::{cache, stores};
+use crate::{cache, limit, stores, token};
 
 /// The one thing that is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub(crate) enum Bug {
     /// Every place keeps its things under the same names: the prefix is forgotten.
     PrefixForgotten,
     Cache(cache::Bug),
+    Limit(limit::Bug),
+    Token(token::Bug),
 }
 
 #[expect(dead_code, reason = "for the areas that follow")]
@@ -35,7 +37,6 @@ pub(crate) struct Around {
     pub(crate) other: MemoryBackend,
 }
 
-#[expect(dead_code, reason = "for the areas that follow")]
 impl Around {
     /// A backend of this process alone, on the same clock.
     pub(crate) fn private(&self) -> Stores {
@@ -110,17 +111,21 @@ impl Harness for Wrong {
 fn spoil(bug: Bug, around: &Around) -> Result<Stores> {
     let right = &around.right;
     let mut cache = right.cache_store()?;
+    let mut limits = right.rate_limiter()?;
+    let mut tokens = right.token_store()?;
     match bug {
         Bug::None | Bug::PrefixForgotten => {}
         Bug::Cache(bug) => cache = Arc::new(cache::Wrong::new(bug, cache, around)),
+        Bug::Limit(bug) => limits = Arc::new(limit::Wrong::new(bug, limits, around)?),
+        Bug::Token(bug) => tokens = Arc::new(token::Wrong::new(bug, tokens, around)?),
     }
     Ok(Stores::builder(right.environment().clone(), Arc::new(stores::Life::new(right)))
         .cache(cache)
         .sessions(right.session_store()?)
         .events(right.event_bus()?)
         .locks(right.locker()?)
-        .limits(right.rate_limiter()?)
-        .tokens(right.token_store()?)
+        .limits(limits)
+        .tokens(tokens)
         .build())
 }
 

@@ -5,8 +5,10 @@
 
 mod backend;
 mod cache;
+mod limit;
 mod proof;
 mod stores;
+mod token;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use self::proof::Proof;
 
 /// Every wrong backend.
 fn proofs() -> impl Iterator<Item = &'static Proof> {
-    [cache::PROOFS].into_iter().flatten()
+    [cache::PROOFS, limit::PROOFS, token::PROOFS].into_iter().flatten()
 }
 
 /// Each case of a MUST rule can fail.
@@ -27,7 +29,7 @@ fn every_case_of_a_must_rule_has_a_wrong_backend() -> Result<(), Failed> {
     let mut missing = Vec::new();
     for rule in cases::ALL.iter().flat_map(|(_, rules)| *rules).filter(|rule| rule.level == Level::Must) {
         // The areas follow one by one.
-        if !rule.id.starts_with("CACHE-") {
+        if !["CACHE-", "LIMIT-", "TOKEN-"].iter().any(|area| rule.id.starts_with(area)) {
             continue;
         }
         for case in rule.cases {
