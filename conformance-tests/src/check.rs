@@ -38,16 +38,20 @@ pub(crate) fn name(text: &str) -> Outcome<Name> {
 }
 
 /// Polls a call so often, and drops it: in the middle of what it does, if it does that in more steps than one.
-pub(crate) async fn dropped_after<T>(polls: u32, call: impl Future<Output = T>) {
+/// Answers what it has answered by then.
+pub(crate) async fn dropped_after<T>(polls: u32, call: impl Future<Output = T>) -> Option<T> {
     let mut left = polls;
     let mut call = std::pin::pin!(call);
     std::future::poll_fn(|context| {
-        if left == 0 || call.as_mut().poll(context).is_ready() {
-            return Poll::Ready(());
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(answer) = call.as_mut().poll(context) {
+            return Poll::Ready(Some(answer));
         }
         left -= 1;
         context.waker().wake_by_ref();
         Poll::Pending
     })
-    .await;
+    .await
 }

@@ -7,11 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use stanchion::Result;
 use stanchion::clock::ManualClock;
+use stanchion::key::Key;
+use stanchion::lock::Lease;
 use stanchion::stores::{Environment, Stores};
 use stanchion_conformance::{Harness, Offers, Place, Time, Unavailable};
 use stanchion_memory::{MemoryBackend, MemoryConfig};
 
-use crate::{cache, limit, stores, token};
+use crate::{cache, event, limit, lock, stores, token};
 
 /// The one thing that is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,11 +23,12 @@ pub(crate) enum Bug {
     /// Every place keeps its things under the same names: the prefix is forgotten.
     PrefixForgotten,
     Cache(cache::Bug),
+    Event(event::Bug),
     Limit(limit::Bug),
+    Lock(lock::Bug),
     Token(token::Bug),
 }
 
-#[expect(dead_code, reason = "for the areas that follow")]
 /// What a decorator may want besides the store that it wraps.
 #[derive(Debug, Clone)]
 pub(crate) struct Around {
@@ -35,6 +38,8 @@ pub(crate) struct Around {
     pub(crate) number: usize,
     /// Another handle on the same data, which nobody closes.
     pub(crate) other: MemoryBackend,
+    /// The last lease on each lock of the place.
+    pub(crate) leases: Arc<Mutex<HashMap<Key, Lease>>>,
 }
 
 impl Around {
@@ -54,6 +59,7 @@ struct Opened {
     backend: MemoryBackend,
     clock: ManualClock,
     times: usize,
+    leases: Arc<Mutex<HashMap<Key, Lease>>>,
 }
 
 impl Wrong {
@@ -92,10 +98,11 @@ impl Harness for Wrong {
                     (MemoryBackend::with(MemoryConfig::new().environment(environment)), clock)
                 }
             };
-            Opened { backend, clock, times: 0 }
+            Opened { backend, clock, times: 0, leases: Arc::default() }
         });
         let right = opened.backend.handle().stores();
-        let around = Around { right, number: opened.times, other: opened.backend.handle() };
+        let leases = Arc::clone(&opened.leases);
+        let around = Around { right, number: opened.times, other: opened.backend.handle(), leases };
         opened.times += 1;
         spoil(self.bug, &around)
     }
@@ -111,19 +118,23 @@ impl Harness for Wrong {
 fn spoil(bug: Bug, around: &Around) -> Result<Stores> {
     let right = &around.right;
     let mut cache = right.cache_store()?;
+    let mut events = right.event_bus()?;
+    let mut locks = right.locker()?;
     let mut limits = right.rate_limiter()?;
     let mut tokens = right.token_store()?;
     match bug {
         Bug::None | Bug::PrefixForgotten => {}
         Bug::Cache(bug) => cache = Arc::new(cache::Wrong::new(bug, cache, around)),
+        Bug::Event(bug) => events = Arc::new(event::Wrong::new(bug, events, around)),
         Bug::Limit(bug) => limits = Arc::new(limit::Wrong::new(bug, limits, around)?),
+        Bug::Lock(bug) => locks = Arc::new(lock::Wrong::new(bug, locks, around)),
         Bug::Token(bug) => tokens = Arc::new(token::Wrong::new(bug, tokens, around)?),
     }
     Ok(Stores::builder(right.environment().clone(), Arc::new(stores::Life::new(right)))
         .cache(cache)
         .sessions(right.session_store()?)
-        .events(right.event_bus()?)
-        .locks(right.locker()?)
+        .events(events)
+        .locks(locks)
         .limits(limits)
         .tokens(tokens)
         .build())

@@ -1,6 +1,6 @@
 //! Wrong rate limiters.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -177,9 +177,8 @@ impl Wrong {
         };
         match self.bug {
             Bug::TiersAreDeduplicated => {
-                let mut set: Vec<Tier> = Vec::new();
-                tiers.iter().for_each(|tier| set.extend((!set.contains(tier)).then_some(*tier)));
-                Ok(set)
+                let mut seen = HashSet::new();
+                Ok(tiers.iter().copied().filter(|tier| seen.insert(*tier)).collect())
             }
             Bug::EmissionIsRoundedUp => tiers.iter().map(|tier| emission(tier, 1)).collect(),
             Bug::EmissionIsRoundedDown => tiers.iter().map(|tier| emission(tier, 0)).collect(),

@@ -5,7 +5,9 @@
 
 mod backend;
 mod cache;
+mod event;
 mod limit;
+mod lock;
 mod proof;
 mod stores;
 mod token;
@@ -21,7 +23,7 @@ use self::proof::Proof;
 
 /// Every wrong backend.
 fn proofs() -> impl Iterator<Item = &'static Proof> {
-    [cache::PROOFS, limit::PROOFS, token::PROOFS].into_iter().flatten()
+    [cache::PROOFS, event::PROOFS, limit::PROOFS, lock::PROOFS, token::PROOFS].into_iter().flatten()
 }
 
 /// Each case of a MUST rule can fail.
@@ -29,7 +31,7 @@ fn every_case_of_a_must_rule_has_a_wrong_backend() -> Result<(), Failed> {
     let mut missing = Vec::new();
     for rule in cases::ALL.iter().flat_map(|(_, rules)| *rules).filter(|rule| rule.level == Level::Must) {
         // The areas follow one by one.
-        if !["CACHE-", "LIMIT-", "TOKEN-"].iter().any(|area| rule.id.starts_with(area)) {
+        if !["CACHE-", "EVENT-", "LIMIT-", "LOCK-", "TOKEN-"].iter().any(|area| rule.id.starts_with(area)) {
             continue;
         }
         for case in rule.cases {
