@@ -13,7 +13,7 @@ use stanchion::stores::{Environment, Stores};
 use stanchion_conformance::{Harness, Offers, Place, Time, Unavailable};
 use stanchion_memory::{MemoryBackend, MemoryConfig};
 
-use crate::{cache, event, limit, lock, stores, token};
+use crate::{cache, event, limit, lock, session, stores, token};
 
 /// The one thing that is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(crate) enum Bug {
     Event(event::Bug),
     Limit(limit::Bug),
     Lock(lock::Bug),
+    Session(session::Bug),
+    Stores(stores::Bug),
     Token(token::Bug),
 }
 
@@ -100,7 +102,10 @@ impl Harness for Wrong {
             };
             Opened { backend, clock, times: 0, leases: Arc::default() }
         });
-        let right = opened.backend.handle().stores();
+        let right = match self.bug {
+            Bug::Stores(stores::Bug::OneHandleForAll) => opened.backend.stores(),
+            _ => opened.backend.handle().stores(),
+        };
         let leases = Arc::clone(&opened.leases);
         let around = Around { right, number: opened.times, other: opened.backend.handle(), leases };
         opened.times += 1;
@@ -117,7 +122,9 @@ impl Harness for Wrong {
 /// The right bundle with one store, or its life, behind a decorator.
 fn spoil(bug: Bug, around: &Around) -> Result<Stores> {
     let right = &around.right;
+    let mut life = stores::Life::new(None, around);
     let mut cache = right.cache_store()?;
+    let mut sessions = right.session_store()?;
     let mut events = right.event_bus()?;
     let mut locks = right.locker()?;
     let mut limits = right.rate_limiter()?;
@@ -128,11 +135,15 @@ fn spoil(bug: Bug, around: &Around) -> Result<Stores> {
         Bug::Event(bug) => events = Arc::new(event::Wrong::new(bug, events, around)),
         Bug::Limit(bug) => limits = Arc::new(limit::Wrong::new(bug, limits, around)?),
         Bug::Lock(bug) => locks = Arc::new(lock::Wrong::new(bug, locks, around)),
+        Bug::Session(bug) => sessions = Arc::new(session::Wrong::new(bug, sessions, around)),
+        // One of the stores is another handle's, which stays open.
+        Bug::Stores(stores::Bug::OneStoreStaysOpen) => limits = around.other.stores().rate_limiter()?,
+        Bug::Stores(bug) => life = stores::Life::new(Some(bug), around),
         Bug::Token(bug) => tokens = Arc::new(token::Wrong::new(bug, tokens, around)?),
     }
-    Ok(Stores::builder(right.environment().clone(), Arc::new(stores::Life::new(right)))
+    Ok(Stores::builder(right.environment().clone(), Arc::new(life))
         .cache(cache)
-        .sessions(right.session_store()?)
+        .sessions(sessions)
         .events(events)
         .locks(locks)
         .limits(limits)

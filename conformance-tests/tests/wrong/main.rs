@@ -9,6 +9,8 @@ mod event;
 mod limit;
 mod lock;
 mod proof;
+mod refused;
+mod session;
 mod stores;
 mod token;
 
@@ -23,17 +25,23 @@ use self::proof::Proof;
 
 /// Every wrong backend.
 fn proofs() -> impl Iterator<Item = &'static Proof> {
-    [cache::PROOFS, event::PROOFS, limit::PROOFS, lock::PROOFS, token::PROOFS].into_iter().flatten()
+    [
+        cache::PROOFS,
+        event::PROOFS,
+        limit::PROOFS,
+        lock::PROOFS,
+        session::PROOFS,
+        stores::PROOFS,
+        token::PROOFS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Each case of a MUST rule can fail.
 fn every_case_of_a_must_rule_has_a_wrong_backend() -> Result<(), Failed> {
     let mut missing = Vec::new();
     for rule in cases::ALL.iter().flat_map(|(_, rules)| *rules).filter(|rule| rule.level == Level::Must) {
-        // The areas follow one by one.
-        if !["CACHE-", "EVENT-", "LIMIT-", "LOCK-", "TOKEN-"].iter().any(|area| rule.id.starts_with(area)) {
-            continue;
-        }
         for case in rule.cases {
             if !proofs().any(|proof| proof.rule == rule.id && proof.case == case.name) {
                 missing.push(format!("{} {}", rule.id, case.name));
@@ -67,6 +75,15 @@ fn main() -> ExitCode {
     for (area, _) in cases::ALL {
         trials.push(Trial::test(format!("reference_{}_passes", area.name()), || {
             run(the_reference_passes(*area))
+        }));
+    }
+    for area in refused::AREAS {
+        let name = area.name();
+        trials.push(Trial::test(format!("refused_{name}_left_out_passes"), move || {
+            run(refused::left_out_passes(area))
+        }));
+        trials.push(Trial::test(format!("refused_{name}_answered_fails"), move || {
+            run(refused::answered_fails(area))
         }));
     }
     for proof in proofs() {
