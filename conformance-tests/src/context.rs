@@ -7,6 +7,7 @@ use stanchion::clock::{Clock, SystemClock};
 use stanchion::stores::Stores;
 use stanchion::time::Ttl;
 
+use crate::child::{Child, Role};
 use crate::{Failure, Harness, Outcome, Place, Time};
 
 /// A place, and the harness to open it with.
@@ -45,6 +46,11 @@ impl Context {
             .map_err(|error| Failure::Broken(format!("can't open a place: {error}")))?;
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(stores.clone());
         Ok(stores)
+    }
+
+    /// Another process with a handle on the case's place, which can be killed.
+    pub(crate) fn child(&self, role: &Role) -> Outcome<Child> {
+        Child::start(&*self.harness, &self.place, role)
     }
 
     /// A short life: a test can wait for its end.

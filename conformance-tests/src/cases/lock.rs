@@ -2,13 +2,16 @@
 
 use super::rules;
 use crate::check::{dropped_after, ensure, fail, same};
-use crate::{Context, Outcome};
+use crate::child::Role;
+use crate::{Context, Failure, Outcome};
 use futures_util::future::try_join_all;
 
 use std::time::Duration;
 
 use stanchion::key::Key;
-use stanchion::lock::{AcquireOutcome, Lease, LockRequest, LockToken, Locker, ReleaseOutcome, RenewOutcome};
+use stanchion::lock::{
+    AcquireOutcome, Fence, Lease, LockRequest, LockToken, Locker, ReleaseOutcome, RenewOutcome,
+};
 use stanchion::time::Ttl;
 
 fn key(name: &str) -> Outcome<Key> {
@@ -215,6 +218,31 @@ async fn a_dropped_acquire_takes_the_lock_or_not(cx: &Context) -> Outcome {
     Ok(())
 }
 
+async fn the_lock_of_a_killed_process_is_free_after_its_lease(cx: &Context) -> Outcome {
+    let locker = cx.open().await?.locker()?;
+    let (name, fence, life) = cx
+        .while_it_lasts(|life, attempt| {
+            let locker = &locker;
+            async move {
+                let name = format!("a{attempt}");
+                let mut holder = cx.child(&Role::LockHolder { name: name.clone(), lease: life })?;
+                let said = holder.line().await?;
+                holder.kill().await?;
+                let fence = said.parse().map(Fence::new);
+                let fence =
+                    fence.map_err(|_| Failure::Broken(format!("a fence was to be said, not {said:?}")))?;
+                match ask(&**locker, &name, 1, long()).await? {
+                    None => Ok((name, fence, life)),
+                    Some(lease) => fail("held for the lease of the process that was killed", lease),
+                }
+            }
+        })
+        .await?;
+    cx.pass(life).await;
+    let next = take(&*locker, &name, 2, long()).await?;
+    ensure(next.fence > fence, "a greater fence than that of the killed process", (fence, next.fence))
+}
+
 rules! {
     "LOCK-01" Must "At any time at most one lease on a key is live; another request is told how long it lasts." => [
         "acquire::one_holder": one_holder_at_a_time,
@@ -248,5 +276,8 @@ rules! {
     ];
     "LOCK-15" Must "A dropped acquire leaves the lock free, or held for the lease that was asked for." => [
         "cancel::free_or_leased": a_dropped_acquire_takes_the_lock_or_not,
+    ];
+    "LOCK-16" Must "The lock of a process that was killed is held until its lease is over, and then it is free, with a greater fence." => [
+        "process::killed_holder": the_lock_of_a_killed_process_is_free_after_its_lease,
     ];
 }

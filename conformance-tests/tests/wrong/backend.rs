@@ -22,6 +22,8 @@ pub(crate) enum Bug {
     None,
     /// Every place keeps its things under the same names: the prefix is forgotten.
     PrefixForgotten,
+    /// A lease is ended by the process that took it; see [`lock_file`](crate::lock_file).
+    LeaseEndsWithTheProcess,
     Cache(cache::Bug),
     Event(event::Bug),
     Limit(limit::Bug),
@@ -130,7 +132,7 @@ fn spoil(bug: Bug, around: &Around) -> Result<Stores> {
     let mut limits = right.rate_limiter()?;
     let mut tokens = right.token_store()?;
     match bug {
-        Bug::None | Bug::PrefixForgotten => {}
+        Bug::None | Bug::PrefixForgotten | Bug::LeaseEndsWithTheProcess => {}
         Bug::Cache(bug) => cache = Arc::new(cache::Wrong::new(bug, cache, around)),
         Bug::Event(bug) => events = Arc::new(event::Wrong::new(bug, events, around)),
         Bug::Limit(bug) => limits = Arc::new(limit::Wrong::new(bug, limits, around)?),

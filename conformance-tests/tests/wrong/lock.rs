@@ -115,6 +115,12 @@ pub(crate) const PROOFS: &[Proof] = &[
     proof("LOCK-13", Bug::NoLeasesAreSent, "renew::nothing", "a pipeline without commands"),
     proof("LOCK-14", Bug::FenceIsACounter, "fence::is_a_time", "not less than the time in microseconds"),
     proof("LOCK-15", Bug::TakeThenExpire, "cancel::free_or_leased", "the lease that was asked for"),
+    must_fail(
+        "LOCK-16",
+        backend::Bug::LeaseEndsWithTheProcess,
+        "process::killed_holder",
+        "the lock is free\nobserved: \"busy\"",
+    ),
 ];
 
 /// What one process remembers of locks.

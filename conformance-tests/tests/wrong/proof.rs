@@ -7,6 +7,7 @@ use libtest_mimic::Failed;
 use stanchion_conformance::{Case, Failure, Rule, cases, run_case};
 
 use crate::backend::{Bug, Wrong};
+use crate::lock_file::LockFile;
 
 /// A wrong backend, the rule that it breaks, and how the suite says so.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +53,11 @@ impl Proof {
         name
     }
 
+    /// Whether it needs other processes, and with them sockets and real time.
+    pub(crate) fn has_processes(&self) -> bool {
+        self.bug == Bug::LeaseEndsWithTheProcess
+    }
+
     /// The case fails as claimed; of the area's other rules those fail that are named, and no others.
     pub(crate) async fn check(&self) -> Result<(), Failed> {
         let (rules, case) = self.find()?;
@@ -70,7 +76,8 @@ impl Proof {
         let mut why = Vec::new();
         for rule in rules.iter().filter(|rule| rule.id != self.rule) {
             for case in rule.cases {
-                if let Err(failure) = run(self.bug, case).await {
+                let outcome = run(self.bug, case).await;
+                if let Err(failure @ (Failure::Failed { .. } | Failure::Broken(_))) = outcome {
                     broken.insert(rule.id);
                     why.push(format!("\n{} {}:\n{failure}", rule.id, case.name));
                 }
@@ -101,5 +108,8 @@ impl Proof {
 }
 
 async fn run(bug: Bug, case: &Case) -> Result<(), Failure> {
-    run_case(Arc::new(Wrong::new(bug)), case).await
+    match bug {
+        Bug::LeaseEndsWithTheProcess => run_case(Arc::new(LockFile::default()), case).await,
+        bug => run_case(Arc::new(Wrong::new(bug)), case).await,
+    }
 }
