@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use stanchion::ErrorKind;
-use stanchion::cache::{CacheStore, SetOptions, SetOutcome, When};
+use stanchion::cache::{CacheStore, SetEntry, SetOptions, SetOutcome, When};
 use stanchion::key::Key;
 use stanchion::time::Ttl;
 
@@ -23,6 +23,15 @@ fn bytes(text: &'static str) -> Bytes {
 
 fn always() -> SetOptions {
     SetOptions::new(Ttl::MAX)
+}
+
+fn entry(key: Key, value: Bytes) -> SetEntry {
+    SetEntry::new(key, value, always())
+}
+
+async fn put_many(store: &dyn CacheStore, entries: &[SetEntry]) -> Outcome {
+    let stored = store.set_many(entries).await?;
+    same(stored, vec![SetOutcome::Stored; entries.len()], "unconditional sets")
 }
 
 async fn put(store: &dyn CacheStore, id: &str, value: &'static str) -> Outcome {
@@ -69,12 +78,8 @@ async fn a_value_may_be_as_large_as_declared_and_no_larger(cx: &Context) -> Outc
         ErrorKind::InvalidInput,
         "a value over the cap",
     )?;
-    let entries = [(key("b")?, bytes("fine")), (key("a")?, larger)];
-    refused(
-        store.set_many(&entries, Ttl::MAX).await,
-        ErrorKind::InvalidInput,
-        "a batch with a value over the cap",
-    )?;
+    let entries = [entry(key("b")?, bytes("fine")), entry(key("a")?, larger)];
+    refused(store.set_many(&entries).await, ErrorKind::InvalidInput, "a batch with a value over the cap")?;
     holds(&*store, "b", None).await?;
     ensure(store.get(&key("a")?).await? == Some(largest), "the first value is still there", "another")
 }
@@ -84,9 +89,9 @@ async fn a_batch_over_the_bound_changes_nothing(cx: &Context) -> Outcome {
     put(&*store, "k0", "kept").await?;
     let most = store.capabilities().max_batch;
     let keys = (0..=most).map(|n| key(&format!("k{n}"))).collect::<Outcome<Vec<_>>>()?;
-    let entries: Vec<_> = keys.iter().map(|key| (key.clone(), bytes("new"))).collect();
+    let entries: Vec<_> = keys.iter().map(|key| entry(key.clone(), bytes("new"))).collect();
     refused(store.get_many(&keys).await, ErrorKind::InvalidInput, "too many to get")?;
-    refused(store.set_many(&entries, Ttl::MAX).await, ErrorKind::InvalidInput, "too many to set")?;
+    refused(store.set_many(&entries).await, ErrorKind::InvalidInput, "too many to set")?;
     refused(store.remove_many(&keys).await, ErrorKind::InvalidInput, "too many to remove")?;
     holds(&*store, "k0", Some("kept")).await
 }
@@ -94,17 +99,17 @@ async fn a_batch_over_the_bound_changes_nothing(cx: &Context) -> Outcome {
 async fn batches_answer_in_the_order_of_the_keys(cx: &Context) -> Outcome {
     let store = cx.open().await?.cache_store()?;
     let entries = (0..100)
-        .map(|n| Ok((key(&format!("k{n}"))?, Bytes::from(n.to_string()))))
+        .map(|n| Ok(entry(key(&format!("k{n}"))?, Bytes::from(n.to_string()))))
         .collect::<Outcome<Vec<_>>>()?;
-    store.set_many(&entries, Ttl::MAX).await?;
+    put_many(&*store, &entries).await?;
     let asked = ["k7", "none", "k99", "k7", "k0"].map(key).into_iter().collect::<Outcome<Vec<_>>>()?;
     let expected = [Some("7"), None, Some("99"), Some("7"), Some("0")].map(|value| value.map(bytes));
     same(store.get_many(&asked).await?, expected.to_vec(), "values in the order asked")?;
-    let all: Vec<_> = entries.iter().map(|(key, _)| key.clone()).collect();
+    let all: Vec<_> = entries.iter().map(|entry| entry.key.clone()).collect();
     let found = store.get_many(&all).await?;
     same(
         found.into_iter().flatten().collect::<Vec<_>>(),
-        entries.into_iter().map(|(_, value)| value).collect(),
+        entries.into_iter().map(|entry| entry.value).collect(),
         "all",
     )
 }
@@ -112,13 +117,13 @@ async fn batches_answer_in_the_order_of_the_keys(cx: &Context) -> Outcome {
 async fn an_empty_batch_is_no_error(cx: &Context) -> Outcome {
     let store = cx.open().await?.cache_store()?;
     same(store.get_many(&[]).await?, Vec::<Option<Bytes>>::new(), "nothing asked")?;
-    store.set_many(&[], Ttl::MAX).await?;
+    put_many(&*store, &[]).await?;
     same(store.remove_many(&[]).await?, 0, "nothing removed")
 }
 
 async fn the_last_of_a_key_given_twice_holds(cx: &Context) -> Outcome {
     let store = cx.open().await?.cache_store()?;
-    store.set_many(&[(key("a")?, bytes("first")), (key("a")?, bytes("last"))], Ttl::MAX).await?;
+    put_many(&*store, &[entry(key("a")?, bytes("first")), entry(key("a")?, bytes("last"))]).await?;
     holds(&*store, "a", Some("last")).await
 }
 
@@ -184,7 +189,8 @@ async fn a_value_is_gone_at_its_deadline(cx: &Context) -> Outcome {
     let short = cx.short();
     let stored = here.set(&key("a")?, bytes("x"), &SetOptions::new(short)).await?;
     same(stored, SetOutcome::Stored, "a set")?;
-    here.set_many(&[(key("b")?, bytes("x"))], short).await?;
+    let stored = here.set_many(&[SetEntry::new(key("b")?, bytes("x"), SetOptions::new(short))]).await?;
+    same(stored, vec![SetOutcome::Stored], "a set in a batch")?;
     let _one = here.add(&key("c")?, 1, short).await?;
     cx.pass(short).await;
     let keys = ["a", "b", "c"].map(key).into_iter().collect::<Outcome<Vec<_>>>()?;
@@ -358,8 +364,8 @@ async fn keys_stay_apart_whatever_they_hold(cx: &Context) -> Outcome {
         "日本語",
     ];
     let keys = ids.map(key).into_iter().collect::<Outcome<Vec<_>>>()?;
-    let entries: Vec<_> = keys.iter().zip(ids).map(|(key, id)| (key.clone(), bytes(id))).collect();
-    store.set_many(&entries, Ttl::MAX).await?;
+    let entries: Vec<_> = keys.iter().zip(ids).map(|(key, id)| entry(key.clone(), bytes(id))).collect();
+    put_many(&*store, &entries).await?;
     let expected: Vec<_> = ids.iter().map(|id| Some(bytes(id))).collect();
     same(store.get_many(&keys).await?, expected, "each its own value")?;
     same(store.remove_many(&keys[..1]).await?, 1, "removing one")?;
@@ -378,11 +384,11 @@ async fn places_stay_apart(cx: &Context) -> Outcome {
 async fn a_dropped_call_is_done_or_not_done(cx: &Context) -> Outcome {
     let store = cx.open().await?.cache_store()?;
     let entries =
-        (0..200).map(|n| Ok((key(&format!("k{n}"))?, bytes("whole")))).collect::<Outcome<Vec<_>>>()?;
+        (0..200).map(|n| Ok(entry(key(&format!("k{n}"))?, bytes("whole")))).collect::<Outcome<Vec<_>>>()?;
     let calls = (0..50).map(|n| {
         let (store, entries) = (&store, &entries);
         async move {
-            let call = store.set_many(entries, Ttl::MAX);
+            let call = store.set_many(entries);
             // Polled a few times, then dropped.
             let mut polls = n % 4;
             let polled = futures_util::future::poll_fn(|context| {
@@ -394,7 +400,7 @@ async fn a_dropped_call_is_done_or_not_done(cx: &Context) -> Outcome {
         }
     });
     futures_util::future::join_all(calls).await;
-    let keys: Vec<_> = entries.iter().map(|(key, _)| key.clone()).collect();
+    let keys: Vec<_> = entries.iter().map(|entry| entry.key.clone()).collect();
     for value in store.get_many(&keys).await?.into_iter().flatten() {
         same(value, bytes("whole"), "a value of a dropped call")?;
     }
