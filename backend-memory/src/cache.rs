@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use stanchion::cache::{
-    CacheCapabilities, CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry,
-    SetOptions, SetOutcome, Tag, Want, Watch, Watcher, When, schema_of,
+    CacheCapabilities, CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken,
+    SetEntry, SetOptions, SetOutcome, Tag, Want, Watch, Watcher, When, schema_of,
 };
 use stanchion::key::{Key, Namespace};
 use stanchion::time::{Monotonic, Timestamp, Ttl, days};

@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 
 use super::flight::{Flights, Pilot, Progress};
 use super::stats::Counts;
-use super::{CacheStats, CacheStore, LoadError, SetEntry, SetOptions, SetOutcome, When};
 use super::wire::{Read, Stamp, Wire};
+use super::{CacheStats, CacheStore, LoadError, SetEntry, SetOptions, SetOutcome, When};
 use crate::codec::{Codec, Json};
 use crate::error::{ErrorKind, Result};
 use crate::key::{Identifier, Key, Namespace};
@@ -170,7 +170,11 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     pub async fn get_many<I: Identifier>(&self, ids: &[I]) -> Result<Vec<Option<Arc<T>>>> {
         let keys = ids.iter().map(|id| self.key(id)).collect::<Result<Vec<_>>>()?;
         let found = self.0.store.get_many(&keys).await?;
-        Ok(keys.iter().zip(&found).map(|(key, bytes)| self.0.read(key, bytes.as_deref()).map(Arc::new)).collect())
+        Ok(keys
+            .iter()
+            .zip(&found)
+            .map(|(key, bytes)| self.0.read(key, bytes.as_deref()).map(Arc::new))
+            .collect())
     }
 
     /// Sets the value, whatever is there.

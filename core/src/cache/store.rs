@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    CacheCapabilities, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions,
-    SetOutcome, Tag, Watch, Watcher,
+    CacheCapabilities, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry,
+    SetOptions, SetOutcome, Tag, Watch, Watcher,
 };
 use crate::error::Result;
 use crate::key::{Key, Namespace};

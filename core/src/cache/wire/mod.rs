@@ -56,7 +56,8 @@ impl<C: Codec> Wire<C> {
         }
         let body = value.map(|value| self.codec.encode(value)).transpose()?;
         let flags = if body.is_none() { ABSENT } else { 0 };
-        let mut bytes = BytesMut::with_capacity(64 + key.as_str().len() + body.as_ref().map_or(0, Bytes::len));
+        let mut bytes =
+            BytesMut::with_capacity(64 + key.as_str().len() + body.as_ref().map_or(0, Bytes::len));
         Header { codec: C::ID, flags, schema: self.schema, stamp }.write(key, &mut bytes)?;
         bytes.extend_from_slice(&body.unwrap_or_default());
         Ok(bytes.freeze())
