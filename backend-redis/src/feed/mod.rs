@@ -188,6 +188,8 @@ impl Masters for Feed {
 
     fn suspect(&self) {
         let nodes = self.state().nodes();
-        nodes.iter().for_each(|node| node.suspect());
+        for node in nodes {
+            node.suspect();
+        }
     }
 }
