@@ -45,6 +45,7 @@ pub(super) fn wanted(want: Want) -> Result<&'static [u8]> {
     match want {
         Want::IfAbsent => Ok(b"absent"),
         Want::Anyway => Ok(b"anyway"),
+        Want::Keep => Ok(b"keep"),
         other => Err(Error::unsupported(format!("a lease wanted {other:?} is not known"))),
     }
 }

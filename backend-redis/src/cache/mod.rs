@@ -5,6 +5,7 @@ mod replies;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -159,28 +160,13 @@ impl CacheStore for RedisCache {
         call.each(replies, reply::count).map(drop)
     }
 
-    async fn generations(&self, tags: &[Tag]) -> Result<Vec<Generation>> {
+    async fn generations(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>> {
         let call = self.soon(Call::write("cache.generations"));
         self.checked(call, |can| can.check_batch(tags.len()))?;
-        // Plain reads, and a script only for the few that nobody has made yet.
-        let reads = tags.iter().map(|tag| commands::get(&self.0.layout.key(tag.key()))).collect();
-        let read = self.soon(Call::read("cache.generations"));
-        let replies = read.each(self.0.link.batch(read, reads).await?, reply::maybe_bytes)?;
-        let mut generations = Vec::with_capacity(tags.len());
-        for reply in &replies {
-            let number = reply.as_ref().map(|stored| replies::stored_generation(stored)).transpose();
-            generations.push(number.map_err(|error| read.named(error))?);
-        }
-        let missing: Vec<_> = (0..tags.len()).filter(|at| generations[*at].is_none()).collect();
-        if !missing.is_empty() {
-            let build =
-                |at: usize, form| self.tag_command(&scripts::CACHE_GENERATION, &tags[missing[at]], form);
-            let made = self.0.link.scripts(call, missing.len(), build).await?;
-            for (at, made) in missing.iter().zip(call.each(made, replies::generation)?) {
-                generations[*at] = Some(made);
-            }
-        }
-        Ok(generations.into_iter().flatten().collect())
+        // A script each, not a plain read: the age is told by the clock of the master that made the generation.
+        let build = |at: usize, form| self.tag_command(&scripts::CACHE_GENERATION, &tags[at], form);
+        let replies = self.0.link.scripts(call, tags.len(), build).await?;
+        call.each(replies, replies::dated_generation)
     }
 
     async fn bump(&self, tags: &[Tag]) -> Result<Vec<Generation>> {
