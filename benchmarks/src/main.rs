@@ -4,11 +4,21 @@
 //! `-- all` runs every one and writes `benchmarks/results/NAME.md`. Only ratios within one run mean anything:
 //! the machines are shared, and client and server share their cores.
 
+mod coherence;
+mod commands;
+mod load;
 mod machine;
 mod memory_hit;
-mod redis_ops;
+mod near_hit;
+mod outage;
+mod peers;
+mod redis_get;
+mod redis_set;
 mod report;
 mod rounds;
+mod server;
+mod stampede;
+mod timing;
 
 use std::process::ExitCode;
 
@@ -17,13 +27,19 @@ use crate::report::Report;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Every comparison by its name.
-const NAMES: [&str; 3] = ["memory-hit", "redis-get", "redis-set"];
+const NAMES: [&str; 8] =
+    ["coherence", "stampede", "near-hit", "redis-get", "redis-set", "commands", "outage", "memory-hit"];
 
 async fn run(name: &str) -> Result<Report, Failure> {
     match name {
+        "coherence" => coherence::run().await,
+        "stampede" => stampede::run().await,
+        "near-hit" => near_hit::run().await,
+        "redis-get" => redis_get::run().await,
+        "redis-set" => redis_set::run().await,
+        "commands" => commands::run().await,
+        "outage" => outage::run().await,
         "memory-hit" => memory_hit::run().await,
-        "redis-get" => redis_ops::run(redis_ops::Operation::Get).await,
-        "redis-set" => redis_ops::run(redis_ops::Operation::Set).await,
         other => Err(format!("there is no comparison {other:?}; there are {NAMES:?} and all").into()),
     }
 }
@@ -31,16 +47,28 @@ async fn run(name: &str) -> Result<Report, Failure> {
 fn main() -> ExitCode {
     let (flags, names): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|arg| arg.starts_with("--"));
     let json = flags.iter().any(|flag| flag == "--json");
-    let [name] = names.as_slice() else {
-        eprintln!("usage: stanchion-benchmarks NAME [--json], NAME one of {NAMES:?} or all");
-        return ExitCode::from(2);
-    };
     // The runtime that the reference figures were taken on.
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("no runtime: {error}");
             return ExitCode::FAILURE;
+        }
+    };
+    let name = match names.as_slice() {
+        [name] => name,
+        [role, arguments @ ..] if role == stampede::CHILD => {
+            return match runtime.block_on(stampede::child(arguments)) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("{role}: {error}");
+                    ExitCode::FAILURE
+                }
+            };
+        }
+        _ => {
+            eprintln!("usage: stanchion-benchmarks NAME [--json], NAME one of {NAMES:?} or all");
+            return ExitCode::from(2);
         }
     };
     let all = name == "all";
@@ -50,11 +78,11 @@ fn main() -> ExitCode {
         let done = runtime.block_on(run(name)).and_then(|report| {
             passed &= report.pass();
             println!("{}", report.markdown());
-            if json {
-                println!("{}", report.json()?);
-            }
             if all {
                 report.write()?;
+            }
+            if json {
+                println!("{}", report.json()?);
             }
             Ok(())
         });

@@ -10,12 +10,13 @@ use stanchion::time::Ttl;
 use stanchion_memory::MemoryBackend;
 
 use crate::report::{Report, Row};
-use crate::rounds::{self, Pairs, ROUNDS, rate, timed};
+use crate::rounds::{ROUNDS, Rounds};
+use crate::timing::{rate, timed};
 use crate::{Failure, machine};
 
 const METHOD: &str = "10,000 values of 100 bytes under string keys, read in a scrambled order. Ours: `CacheStore::get` of the \
 memory backend through the trait object (boxed future, expiry checked by the clock). moka: `sync::Cache::get` \
-with a time to live set, of `Bytes` under the same `Key` type. Median of 8 paired rounds in shuffled order after one to \
+with a time to live set, of `Bytes` under the same `Key` type. Median of 8 paired rounds in changing order after one to \
 warm up; rates in operations per second, of all threads together.";
 
 const KEYS: usize = 10_000;
@@ -34,17 +35,16 @@ pub(crate) async fn run() -> Result<Report, Failure> {
         peer.insert(key.clone(), value);
     }
     let mut rows = Vec::new();
-    for (threads, target) in [(1, Some(1.0)), (2, Some(1.0))] {
-        let mut pairs = Pairs::default();
+    for threads in [1, 2] {
+        let mut rounds = Rounds::of(2);
         for round in 0..=ROUNDS {
-            let ours_first = rounds::ours_first(round);
-            let mut rates = (0.0, 0.0);
-            for ours in [ours_first, !ours_first] {
+            let mut measured = vec![0.0; 2];
+            for side in rounds.order(round) {
                 let (done, elapsed) = timed(async {
                     let readers: Vec<_> = (0..threads)
                         .map(|thread| {
                             let keys = Arc::clone(&keys);
-                            if ours {
+                            if side == 0 {
                                 tokio::spawn(read_ours(Arc::clone(&store), keys, thread))
                             } else {
                                 let peer = peer.clone();
@@ -59,22 +59,14 @@ pub(crate) async fn run() -> Result<Report, Failure> {
                 })
                 .await;
                 done?;
-                *(if ours { &mut rates.0 } else { &mut rates.1 }) = rate(READS * threads, elapsed);
+                measured[side] = rate(READS * threads, elapsed);
             }
             if round > 0 {
-                pairs.add(rates.0, rates.1);
+                rounds.add(measured);
             }
         }
-        rows.push(Row {
-            case: format!("{threads} threads"),
-            peer: "moka",
-            ours: pairs.ours(),
-            theirs: pairs.theirs(),
-            unit: "op/s",
-            ratio: pairs.ratio(),
-            spread: pairs.spread(),
-            target,
-        });
+        let case = format!("{threads} threads");
+        rows.push(Row::pairs(case, "moka", "op/s", &rounds.pairs(0, 1)).at_least(1.0));
     }
     Ok(Report::new("memory-hit", machine::versions(&["moka", "tokio", "stanchion-memory"]), METHOD, rows))
 }

@@ -7,31 +7,124 @@ use serde::Serialize;
 
 use crate::Failure;
 use crate::machine;
+use crate::rounds::Pairs;
 
-/// One line of a comparison: ours against a peer.
+/// One line of a comparison: ours against a peer, or ours against a bound.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
     /// What was measured, and how many at once.
-    pub(crate) case: String,
-    /// Whom it was measured against.
-    pub(crate) peer: &'static str,
+    case: String,
+    /// Whom it was measured against, if anybody.
+    peer: Option<&'static str>,
     /// Our median.
-    pub(crate) ours: f64,
+    ours: f64,
     /// The peer's median.
-    pub(crate) theirs: f64,
+    theirs: Option<f64>,
     /// The unit of both.
-    pub(crate) unit: &'static str,
-    /// The median of the ratios of the paired rounds; above 1 is better for us.
-    pub(crate) ratio: f64,
+    unit: &'static str,
+    /// What is judged: the median of the ratios of the paired rounds, ours by the peer's; of a count, which nothing
+    /// is divided by, the count itself.
+    ratio: f64,
     /// The least and the greatest of those ratios.
-    pub(crate) spread: (f64, f64),
-    /// The least ratio that passes, or `None` for a row that is shown and not judged.
-    pub(crate) target: Option<f64>,
+    spread: (f64, f64),
+    /// The bound of the ratio, or `None` for a row that is shown and not judged.
+    target: Option<f64>,
+    /// On which side of the target the ratio has to be.
+    rule: Rule,
+    met: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Rule {
+    Shown,
+    AtLeast,
+    AtMost,
 }
 
 impl Row {
-    fn met(&self) -> bool {
-        self.target.is_none_or(|target| self.ratio >= target)
+    /// A ratio of paired rounds; shown only, unless a target is set.
+    pub(crate) fn pairs(
+        case: impl Into<String>,
+        peer: &'static str,
+        unit: &'static str,
+        pairs: &Pairs,
+    ) -> Self {
+        let (ours, theirs, ratio) = (pairs.ours(), Some(pairs.theirs()), pairs.ratio());
+        Self { theirs, peer: Some(peer), spread: pairs.spread(), ..Self::new(case, unit, ours, ratio) }
+    }
+
+    /// Something that is counted, or measured once; shown only, unless a target is set.
+    pub(crate) fn count(case: impl Into<String>, unit: &'static str, ours: f64) -> Self {
+        Self::new(case, unit, ours, ours)
+    }
+
+    fn new(case: impl Into<String>, unit: &'static str, ours: f64, ratio: f64) -> Self {
+        Self {
+            case: case.into(),
+            peer: None,
+            ours,
+            theirs: None,
+            unit,
+            ratio,
+            spread: (ratio, ratio),
+            target: None,
+            rule: Rule::Shown,
+            met: true,
+        }
+    }
+
+    /// What a peer counts in the same run.
+    pub(crate) fn beside(self, peer: &'static str, theirs: f64) -> Self {
+        Self { peer: Some(peer), theirs: Some(theirs), ..self }
+    }
+
+    /// Passes if the ratio is this or more: more is better.
+    pub(crate) fn at_least(self, target: f64) -> Self {
+        Self { met: self.ratio >= target, target: Some(target), rule: Rule::AtLeast, ..self }
+    }
+
+    /// Passes if the ratio is this or less: less is better.
+    pub(crate) fn at_most(self, target: f64) -> Self {
+        Self { met: self.ratio <= target, target: Some(target), rule: Rule::AtMost, ..self }
+    }
+
+    fn markdown(&self) -> String {
+        let theirs = self.theirs.map(number).unwrap_or_default();
+        let ratio = match self.spread {
+            (least, greatest) if self.theirs.is_some() && least < greatest => {
+                format!("{} ({least:.2} to {greatest:.2})", number(self.ratio))
+            }
+            _ => number(self.ratio),
+        };
+        let target = match (self.rule, self.target) {
+            (Rule::AtLeast, Some(target)) => format!("≥ {}", number(target)),
+            (Rule::AtMost, Some(target)) => format!("≤ {}", number(target)),
+            _ => "shown only".to_owned(),
+        };
+        let met = match (self.rule, self.met) {
+            (Rule::Shown, _) => "",
+            (_, true) => "yes",
+            (_, false) => "**no**",
+        };
+        format!(
+            "| {} | {} | {} | {theirs} | {} | {ratio} | {target} | {met} |",
+            self.case,
+            self.peer.unwrap_or_default(),
+            number(self.ours),
+            self.unit
+        )
+    }
+}
+
+/// Whole numbers as they are, others with as many digits as say something.
+fn number(value: f64) -> String {
+    if value.fract() == 0.0 || value.abs() >= 1_000.0 {
+        format!("{value:.0}")
+    } else if value.abs() >= 100.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.2}")
     }
 }
 
@@ -48,7 +141,7 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn new(name: &'static str, versions: String, method: &'static str, rows: Vec<Row>) -> Self {
-        let pass = rows.iter().all(Row::met);
+        let pass = rows.iter().all(|row| row.met);
         Self { name, machine: machine::describe(), versions, method, rows, pass }
     }
 
@@ -67,20 +160,11 @@ impl Report {
             "# {}\n\n{}\n\nMachine: {}  \nVersions: {}\n\n",
             self.name, self.method, self.machine, self.versions
         );
-        text.push_str("| case | peer | ours | peer's | unit | ratio (least to greatest) | target | met |\n|---|---|---|---|---|---|---|---|\n");
+        text.push_str("| case | peer | ours | peer's | unit | ratio (least to greatest) | target | met |\n");
+        text.push_str("|---|---|---|---|---|---|---|---|\n");
         for row in &self.rows {
-            let target = row.target.map_or("shown only".to_owned(), |target| format!("≥ {target:.2}"));
-            let met = match row.target {
-                None => "",
-                Some(_) if row.met() => "yes",
-                Some(_) => "**no**",
-            };
             // Writing into a String can't fail.
-            let _ = writeln!(
-                text,
-                "| {} | {} | {:.0} | {:.0} | {} | {:.2} ({:.2} to {:.2}) | {target} | {met} |",
-                row.case, row.peer, row.ours, row.theirs, row.unit, row.ratio, row.spread.0, row.spread.1
-            );
+            let _ = writeln!(text, "{}", row.markdown());
         }
         let _ =
             writeln!(text, "\n{}", if self.pass { "All targets met." } else { "**Not all targets met.**" });

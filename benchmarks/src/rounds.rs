@@ -1,20 +1,14 @@
 //! Paired rounds in shuffled order: each round measures every variant once, and a ratio is taken within the
 //! round, so that a slow minute of the machine touches both sides.
 
-use std::time::{Duration, Instant};
-
 /// How many rounds there are, after one that warms up.
 pub(crate) const ROUNDS: usize = 8;
 
-/// Two sides' rates per round, in operations per second.
+/// What two sides measured in each round.
 #[derive(Debug, Default)]
 pub(crate) struct Pairs(Vec<(f64, f64)>);
 
 impl Pairs {
-    pub(crate) fn add(&mut self, ours: f64, theirs: f64) {
-        self.0.push((ours, theirs));
-    }
-
     pub(crate) fn ours(&self) -> f64 {
         median(self.0.iter().map(|pair| pair.0))
     }
@@ -33,6 +27,43 @@ impl Pairs {
     }
 }
 
+/// What any number of variants measured, round by round.
+#[derive(Debug)]
+pub(crate) struct Rounds {
+    variants: usize,
+    measured: Vec<Vec<f64>>,
+}
+
+impl Rounds {
+    pub(crate) fn of(variants: usize) -> Self {
+        Self { variants, measured: Vec::new() }
+    }
+
+    /// The order of the variants in the round with this number: another one in each, the same in every run. Each
+    /// variant is first, last and in between in turn, and follows now the one and now the other.
+    pub(crate) fn order(&self, round: usize) -> Vec<usize> {
+        // A stride that has no divisor in common with the number visits every variant.
+        let strides: Vec<_> = (1..=self.variants).filter(|stride| divisor(*stride, self.variants) == 1).collect();
+        let stride = strides[round % strides.len()];
+        let first = [0, 2, 1, 4, 3, 6, 5, 8, 7][round % 9];
+        (0..self.variants).map(|place| (first + place * stride) % self.variants).collect()
+    }
+
+    /// Adds what a round measured, by variant.
+    pub(crate) fn add(&mut self, measured: Vec<f64>) {
+        self.measured.push(measured);
+    }
+
+    /// Two of the variants, ours first.
+    pub(crate) fn pairs(&self, ours: usize, theirs: usize) -> Pairs {
+        Pairs(self.measured.iter().map(|round| (round[ours], round[theirs])).collect())
+    }
+}
+
+fn divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { divisor(b, a % b) }
+}
+
 fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
@@ -43,22 +74,21 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     }
 }
 
-/// Which side goes first in a round: a fixed sequence without a pattern, the same in every run.
-pub(crate) fn ours_first(round: usize) -> bool {
-    [true, false, false, true, false, true, true, false, true][round % 9]
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Operations per second.
-pub(crate) fn rate(operations: usize, elapsed: Duration) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "counts of operations are far below 2^52")]
-    let operations = operations as f64;
-    operations / elapsed.as_secs_f64()
-}
-
-/// The time that some work takes; the one place where benchmarks read a clock.
-#[expect(clippy::disallowed_methods, reason = "a measurement is of real time")]
-pub(crate) async fn timed<F: Future>(work: F) -> (F::Output, Duration) {
-    let start = Instant::now();
-    let output = work.await;
-    (output, start.elapsed())
+    #[test]
+    fn every_round_has_every_variant_once_in_changing_order() {
+        for variants in [2, 3, 6, 9] {
+            let rounds = Rounds::of(variants);
+            let orders: Vec<_> = (0..ROUNDS).map(|round| rounds.order(round)).collect();
+            for order in &orders {
+                let mut sorted = order.clone();
+                sorted.sort_unstable();
+                assert_eq!(sorted, (0..variants).collect::<Vec<_>>());
+            }
+            assert!(orders.windows(2).any(|two| two[0] != two[1]), "{variants}");
+        }
+    }
 }

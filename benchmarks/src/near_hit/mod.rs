@@ -1,0 +1,99 @@
+//! A hit in the near cache against the bare engine that keeps it.
+
+mod allocations;
+mod sides;
+
+use std::sync::Arc;
+
+use stanchion::cache::NearEngine;
+use stanchion_memory::{MokaNear, QuickNear};
+
+use self::sides::{BareMoka, BareQuick, Get, Peek, Read};
+use crate::report::{Report, Row};
+use crate::rounds::{ROUNDS, Rounds};
+use crate::timing::{count, nanos_each, timed};
+use crate::{Failure, machine};
+
+const METHOD: &str = "10,000 distinct values of 100 bytes under short string identifiers, read in a scrambled order. Ours: \
+`cache.get(id).await` and `cache.peek(id)` of a `Cache<String>` with a near cache. moka: `sync::Cache::get` of an \
+`Arc<String>`, the same hasher and policy, no time to live, and one read of the same clock. quick_cache: a lookup written \
+by hand, with a check of expiry by the same clock and a counter of hits. Nanoseconds a hit in each thread, so that less \
+is better; median of 8 paired rounds in changing order after one to warm up. Allocations are counted by a program of \
+its own, whose allocator counts, over 100,000 hits after as many.";
+
+const KEYS: usize = 10_000;
+const READS: usize = 400_000;
+const ENTRIES: u64 = 2 * KEYS as u64;
+
+pub(crate) async fn run() -> Result<Report, Failure> {
+    let ids: Arc<[String]> = (0..KEYS).map(|n| format!("u{n}")).collect();
+    let mut rows = Vec::new();
+    let moka = (MokaNear::entries(ENTRIES), BareMoka::filled(&ids), "moka", 1.15);
+    compare(&ids, "MokaNear", moka, &mut rows).await?;
+    let quick = (QuickNear::entries(ENTRIES), BareQuick::filled(&ids), "quick_cache by hand", 1.3);
+    compare(&ids, "QuickNear", quick, &mut rows).await?;
+    for (case, allocations) in allocations::counted().await? {
+        rows.push(Row::count(format!("{case}: allocations"), "per hit", allocations).at_most(0.0));
+    }
+    let versions = machine::versions(&["moka", "quick_cache", "tokio", "stanchion"]);
+    Ok(Report::new("near-hit", versions, METHOD, rows))
+}
+
+async fn compare(
+    ids: &Arc<[String]>,
+    engine: &str,
+    (near, bare, peer, target): (impl NearEngine, impl Read, &'static str, f64),
+    rows: &mut Vec<Row>,
+) -> Result<(), Failure> {
+    let cache = sides::filled(near, ids).await?;
+    let (get, peek) = (Get(cache.clone()), Peek(cache));
+    for threads in [1, 2] {
+        let mut rounds = Rounds::of(3);
+        for round in 0..=ROUNDS {
+            let mut measured = vec![0.0; 3];
+            for side in rounds.order(round) {
+                measured[side] = match side {
+                    0 => time(&get, ids, threads).await?,
+                    1 => time(&peek, ids, threads).await?,
+                    _ => time(&bare, ids, threads).await?,
+                };
+            }
+            if round > 0 {
+                rounds.add(measured);
+            }
+        }
+        for (side, call) in [(0, "get"), (1, "peek")] {
+            let case = format!("{engine}, {call}, {threads} threads");
+            rows.push(Row::pairs(case, peer, "ns/hit", &rounds.pairs(side, 2)).at_most(target));
+        }
+    }
+    Ok(())
+}
+
+/// Nanoseconds a read, while each thread reads.
+async fn time(side: &impl Read, ids: &Arc<[String]>, threads: usize) -> Result<f64, Failure> {
+    let work = async {
+        let readers: Vec<_> = (0..threads)
+            .map(|thread| {
+                let (side, ids) = (side.clone(), Arc::clone(ids));
+                tokio::spawn(async move { side.all(&ids, walk(thread)).await })
+            })
+            .collect();
+        let mut found = 0;
+        for reader in readers {
+            found += reader.await?;
+        }
+        Ok::<_, Failure>(found)
+    };
+    let (found, elapsed) = timed(work).await;
+    let (found, asked) = (found?, READS * threads);
+    if found < asked {
+        return Err(format!("{} of {} reads were no hits", asked - found, count(asked)).into());
+    }
+    Ok(nanos_each(READS, elapsed))
+}
+
+/// The same scrambled walk for all sides: a full cycle, since the step and the size have no common divisor.
+fn walk(thread: usize) -> impl Iterator<Item = usize> + Send {
+    (0..READS).map(move |turn| (turn * 7_919 + thread * 31) % KEYS)
+}

@@ -1,0 +1,152 @@
+//! A read from Redis against those of the clients in use.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use stanchion::cache::{Cache, CacheStore, SetOptions};
+use stanchion::key::Key;
+use stanchion::time::Ttl;
+use stanchion_conformance::servers::RedisProcess;
+use stanchion_redis::RedisBackend;
+
+use crate::load::{Client, Variant, compare};
+use crate::peers::{Bare, Bb8, Deadpool, Fred, Rustis, Work, bare_connection};
+use crate::report::{Report, Row};
+use crate::rounds::ROUNDS;
+use crate::{Failure, machine};
+
+const METHOD: &str = "Values of 100 bytes and of 10 KiB under 1,000 keys, read in turn by that many tasks, client and \
+server on the same machine. `get`: `CacheStore::get`, the same keys and bytes as the clients. `get_or_load`: one that \
+hits, without a near cache, against the clients with the same decoding of the same JSON string; ours reads its header of some \
+50 bytes as well, and checks it. The `redis` crate has one multiplexed connection, no-delay, no response timeout; fred and \
+rustis one, no-delay; the pools have 16. Median of 8 paired rounds in changing order after one to warm up; rates in \
+operations per second. Judged: at 16 tasks 0.95 of the bare client, at 256 at least as good as each peer. 1 and 64 \
+tasks, of 3 rounds, are shown, since their noise is about a quarter.";
+
+const KEYS: usize = 1_000;
+/// The pools are so slow that they are given fewer operations.
+const FEWER: usize = 4;
+
+pub(crate) async fn run() -> Result<Report, Failure> {
+    let server = RedisProcess::start().await?;
+    let stores = RedisBackend::connect(server.url().as_str()).await?.stores();
+    let store = stores.cache_store()?;
+    let cache: Cache<String> = stores.cache("typed").ttl(LIFE).build()?;
+    let mut rows = Vec::new();
+    for (size, of) in [(100, "100 B"), (10 * 1024, "10 KiB")] {
+        let keys = fill(&server, &store, &cache, size).await?;
+        let variants = variants(&server, &store, &cache, keys).await?;
+        for (tasks, rounds) in [(1, 3), (16, ROUNDS), (64, 3), (256, ROUNDS)] {
+            let measured = compare(&variants, rounds, tasks, operations(tasks, size)).await?;
+            for (index, peer) in variants.iter().enumerate() {
+                // Ours stand first, each before those that it is compared with.
+                let (ours, what) = if index < SECOND { (0, "get") } else { (SECOND, "get_or_load") };
+                if index == ours {
+                    continue;
+                }
+                let case = format!("{what}, {of}, {tasks} tasks");
+                let row = Row::pairs(case, peer.name, "op/s", &measured.pairs(ours, index));
+                rows.push(match tasks {
+                    16 if index == ours + 1 => row.at_least(0.95),
+                    256 => row.at_least(1.0),
+                    _ => row,
+                });
+            }
+        }
+    }
+    let crates = ["redis", "fred", "rustis", "deadpool-redis", "bb8-redis", "tokio", "stanchion"];
+    let versions = format!("Redis {}, {}", server.version().await?, machine::versions(&crates));
+    Ok(Report::new("redis-get", versions, METHOD, rows))
+}
+
+const LIFE: Duration = Duration::from_mins(10);
+
+/// So many that a round takes a few tenths of a second.
+fn operations(tasks: usize, size: usize) -> usize {
+    let small = match tasks {
+        1 => 2_000,
+        16 => 48_000,
+        64 => 32_000,
+        _ => 80_000,
+    };
+    if size > 1_000 { small / 2 } else { small }
+}
+
+/// Writes what all read; answers the keys as they stand in Redis.
+async fn fill(
+    server: &RedisProcess,
+    store: &Arc<dyn CacheStore>,
+    cache: &Cache<String>,
+    size: usize,
+) -> Result<Arc<[String]>, Failure> {
+    let mut bare = bare_connection(&server.url()).await?;
+    let (value, ttl) = ("v".repeat(size), Ttl::new(LIFE)?);
+    let bytes = Bytes::from(value.clone());
+    let mut keys = Vec::new();
+    for n in 0..KEYS {
+        let key = raw_key(n)?;
+        let _stored = store.set(&key, bytes.clone(), &SetOptions::new(ttl)).await?;
+        keys.push(key.as_str().to_owned());
+        cache.set(n, &value).await?;
+        let json = serde_json::to_vec(&value)?;
+        redis::cmd("SET").arg(format!("bare:{n}")).arg(json).exec_async(&mut bare).await?;
+    }
+    Ok(keys.into())
+}
+
+fn raw_key(n: usize) -> Result<Key, Failure> {
+    Ok(Key::new("cache", "raw", n)?)
+}
+
+/// Where the second of ours stands.
+const SECOND: usize = 6;
+
+async fn variants(
+    server: &RedisProcess,
+    store: &Arc<dyn CacheStore>,
+    cache: &Cache<String>,
+    keys: Arc<[String]>,
+) -> Result<Vec<Variant>, Failure> {
+    let url = server.url();
+    let ours: Arc<[Key]> = (0..KEYS).map(raw_key).collect::<Result<_, _>>()?;
+    let (bytes, json) = (Work::Bytes(keys), Work::Json);
+    Ok(vec![
+        Variant::new("", KEYS, Store { store: Arc::clone(store), keys: ours }),
+        Variant::new("redis", KEYS, Bare::connect(&url, bytes.clone()).await?),
+        Variant::new("fred", KEYS, Fred::connect(&url, bytes.clone()).await?),
+        Variant::new("rustis", KEYS, Rustis::connect(&url, bytes.clone()).await?),
+        Variant::new("deadpool-redis", KEYS, Deadpool::connect(&url, bytes.clone())?).fewer(FEWER),
+        Variant::new("bb8-redis", KEYS, Bb8::connect(&url, bytes).await?).fewer(FEWER),
+        Variant::new("", KEYS, Typed(cache.clone())),
+        Variant::new("redis", KEYS, Bare::connect(&url, json.clone()).await?),
+        Variant::new("fred", KEYS, Fred::connect(&url, json.clone()).await?),
+        Variant::new("rustis", KEYS, Rustis::connect(&url, json).await?),
+    ])
+}
+
+#[derive(Clone)]
+struct Store {
+    store: Arc<dyn CacheStore>,
+    keys: Arc<[Key]>,
+}
+
+impl Client for Store {
+    async fn once(&mut self, key: usize) -> Result<(), Failure> {
+        let bytes = self.store.get(&self.keys[key]).await?.ok_or("a value is missing")?;
+        let _read = std::hint::black_box(bytes.len());
+        Ok(())
+    }
+}
+
+#[derive(Clone)]
+struct Typed(Cache<String>);
+
+impl Client for Typed {
+    async fn once(&mut self, key: usize) -> Result<(), Failure> {
+        let missed = || async { Err::<String, _>(std::io::Error::other("a value is missing")) };
+        let value = self.0.get_or_load(key, missed).await?;
+        drop(std::hint::black_box(value));
+        Ok(())
+    }
+}
