@@ -82,12 +82,18 @@ pub(crate) trait PushHandler: Send + Sync + 'static {
 
 pub(crate) struct Node {
     target: Target,
-    live: RwLock<Option<Live>>,
+    live: RwLock<State>,
     // Wakes the supervisor when the connection may be dead; dropped with the node, which ends the supervisor.
     suspicions: watch::Sender<u64>,
     number: u64,
     carries: Carries,
     board: Arc<Board>,
+}
+
+enum State {
+    Live(Live),
+    /// There is no connection; why the last attempt at one failed.
+    Away(Option<Error>),
 }
 
 struct Live {
@@ -145,7 +151,7 @@ impl Node {
         let carries = if pushes.is_some() { Carries::Subscriptions } else { Carries::Commands };
         let node = Arc::new(Self {
             target: target.clone(),
-            live: RwLock::new(None),
+            live: RwLock::new(State::Away(None)),
             suspicions,
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             carries,
@@ -165,18 +171,24 @@ impl Node {
 
     /// The connection, if there is one, and which one it is.
     fn connection(&self) -> Result<(MultiplexedConnection, u64)> {
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
-        live.as_ref().map(|live| (live.connection.clone(), live.generation)).ok_or_else(|| {
-            Error::new(
-                ErrorKind::Unavailable,
-                format!("not connected to {}; reconnecting", self.target.label),
-            )
-            .with_retry_after(Duration::from_millis(100))
+        let state = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let why = match &*state {
+            State::Live(live) => return Ok((live.connection.clone(), live.generation)),
+            State::Away(why) => why.clone(),
+        };
+        let label = &self.target.label;
+        Err(match why {
+            // What an operator has to mend is said as such: the caller need not wait for it.
+            Some(why) if !why.kind().is_transient() => {
+                Error::new(why.kind(), format!("can't reconnect to {label}: {why}")).with_source(why)
+            }
+            _ => Error::new(ErrorKind::Unavailable, format!("not connected to {label}; reconnecting"))
+                .with_retry_after(Duration::from_millis(100)),
         })
     }
 
     pub(crate) fn is_live(&self) -> bool {
-        self.live.read().unwrap_or_else(PoisonError::into_inner).is_some()
+        matches!(*self.live.read().unwrap_or_else(PoisonError::into_inner), State::Live(_))
     }
 
     /// One command. An error that the server answered is an `Err` as well.
@@ -236,24 +248,31 @@ impl Node {
 
     /// Nobody uses this connection any more; the supervisor makes another.
     fn give_up(&self, generation: u64) {
-        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
-        if live.as_ref().is_some_and(|live| live.generation == generation) {
-            *live = None;
+        let mut state = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        if matches!(&*state, State::Live(live) if live.generation == generation) {
+            *state = State::Away(None);
             self.report(Some(false));
         }
-        drop(live);
+        drop(state);
         self.suspect();
     }
 
     fn go_live(&self, connection: MultiplexedConnection, generation: u64) {
-        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
-        *live = Some(Live { connection, generation });
+        let mut state = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        *state = State::Live(Live { connection, generation });
         self.report(Some(true));
+    }
+
+    /// An attempt to connect has failed.
+    fn stay_away(&self, why: &Error) {
+        let mut state = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        *state = State::Away(Some(why.clone()));
+        self.report(Some(false));
     }
 
     /// Ends the connection for good.
     pub(crate) fn close(&self) {
-        *self.live.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = State::Away(None);
         self.report(Some(false));
     }
 
@@ -320,7 +339,7 @@ impl Supervisor {
             Ok(connected) => connected.map_err(|error| error::from_client(&error, Access::Read)),
             Err(_) => Err(error::timed_out(2 * self.deadline, Access::Read)),
         };
-        let connection = connected.inspect_err(|_| node.report(Some(false)))?;
+        let connection = connected.inspect_err(|why| node.stay_away(why))?;
         node.go_live(connection, generation);
         if let Some(pushes) = &self.pushes {
             pushes.ready();
