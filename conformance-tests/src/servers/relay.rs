@@ -35,6 +35,7 @@ pub(super) struct Counters {
     pub(super) accepted: usize,
     pub(super) open: usize,
     pub(super) dropped: usize,
+    pub(super) swallowed: usize,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -171,6 +172,7 @@ impl Connection {
         }
         if frozen {
             self.lost = true;
+            lock(&self.shared.counters).swallowed += bytes.len();
             return Ok(());
         }
         self.requests.extend_from_slice(bytes);
@@ -203,6 +205,7 @@ impl Connection {
         }
         if frozen {
             self.lost = true;
+            lock(&self.shared.counters).swallowed += bytes.len();
             return Ok(());
         }
         self.replies.extend_from_slice(bytes);
