@@ -280,7 +280,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         loop {
             // Before asking, so that no news in between is missed.
             let mut wait = self.told.waiters.wait_for(identifier);
-            let before = self.before(identifier);
+            let before = Before { again: prior.present, ..self.before(identifier) };
             let request = LeaseRequest::new(key.clone(), token, self.policy.lease, want);
             let answer = match self.ask(self.store.fetch(&[request])).await {
                 Ok(mut answers) => answers.pop(),
