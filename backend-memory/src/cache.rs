@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use stanchion::cache::{
-    CacheCapabilities, CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry,
-    SetOptions, SetOutcome, Tag, Want, Watch, Watcher, When, schema_of,
+    CacheCapabilities, CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken,
+    SetEntry, SetOptions, SetOutcome, Tag, Want, Watch, Watcher, When, schema_of,
 };
 use stanchion::key::{Key, Namespace};
 use stanchion::time::{Monotonic, Timestamp, Ttl, days};
@@ -19,7 +20,7 @@ use crate::recency::Recency;
 use crate::watchers::Watchers;
 
 /// How long a generation is remembered. Later ones are greater all the same, since they are made of the time.
-const GENERATION_KEPT: std::time::Duration = days(30);
+const GENERATION_KEPT: Duration = days(30);
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -66,7 +67,9 @@ impl State {
 
     fn purge(&mut self, now: Monotonic) {
         self.leases.purge(now);
-        self.generations.purge(now);
+        for (forgotten, _) in self.generations.purge(now) {
+            self.watchers.changed(forgotten.key().as_str());
+        }
         for (ended, _) in self.entries.purge(now) {
             self.watchers.changed(ended.as_str());
             if let Some(recency) = &mut self.recency {
@@ -110,12 +113,21 @@ impl State {
     }
 
     fn fetch(&mut self, request: &LeaseRequest, now: Monotonic) -> Fetched {
+        let held = self.leases.get(&request.key, now) == Some(&request.token);
+        if request.want == Want::Keep {
+            if held {
+                self.leases.extend(&request.key, deadline(now, request.lease), now);
+                return Fetched::Leased { current: None };
+            }
+            let ends = self.leases.deadline(&request.key, now).unwrap_or(now);
+            return Fetched::Busy { remaining: ends.saturating_since(now), current: None };
+        }
         let current = self.get(&request.key, now);
         if let (Want::IfAbsent, Some(value)) = (request.want, &current) {
             return Fetched::Hit(value.clone());
         }
         match self.leases.get(&request.key, now) {
-            Some(holder) if *holder != request.token => {
+            Some(_) if !held => {
                 let ends = self.leases.deadline(&request.key, now).unwrap_or(now);
                 Fetched::Busy { remaining: ends.saturating_since(now), current }
             }
@@ -135,10 +147,15 @@ impl State {
         FillOutcome::Filled
     }
 
-    fn bump(&mut self, tag: &Tag, now: Monotonic, wall: Timestamp) -> Generation {
+    fn next_generation(&mut self, tag: &Tag, now: Monotonic, wall: Timestamp) -> Generation {
         let last = self.generations.get(tag, now).copied().unwrap_or_default();
         let next = Generation::new(wall.as_micros().max(last.get().saturating_add(1)));
         self.generations.insert(tag.clone(), next, now.saturating_add(GENERATION_KEPT));
+        next
+    }
+
+    fn bump(&mut self, tag: &Tag, now: Monotonic, wall: Timestamp) -> Generation {
+        let next = self.next_generation(tag, now, wall);
         self.watchers.changed(tag.key().as_str());
         next
     }
@@ -285,13 +302,16 @@ impl CacheStore for MemoryCache {
         })
     }
 
-    async fn generations(&self, tags: &[Tag]) -> Result<Vec<Generation>> {
+    async fn generations(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>> {
         self.0.operate("cache.generations", || {
             self.capabilities().check_batch(tags.len())?;
             let ((mut state, now), wall) = ((locked(&self.0.place.cache), self.0.now()), self.0.wall());
-            let read = |tag| match state.generations.get(tag, now) {
-                Some(generation) => *generation,
-                None => state.bump(tag, now, wall),
+            let read = |tag| {
+                let stored = state.generations.get(tag, now).copied();
+                let generation = // Nobody can have mirrored one that there was not.
+                    stored.unwrap_or_else(|| state.next_generation(tag, now, wall));
+                // By the wall clock that it is made of; one set back makes it young, which is safe.
+                (generation, wall.saturating_since(Timestamp::from_micros(generation.get())))
             };
             Ok(tags.iter().map(read).collect())
         })

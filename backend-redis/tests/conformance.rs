@@ -9,6 +9,9 @@ use stanchion_conformance::{Harness, Offers, Place, Time, Unavailable};
 use stanchion_redis::{RedisBackend, RedisConfig};
 use tokio::sync::OnceCell;
 
+/// Where a child process finds the server of its parent, whichever way that was found.
+const CHILD_URLS: &str = "STANCHION_CHILD_URLS";
+
 struct Redis {
     name: &'static str,
     topology: Topology,
@@ -53,6 +56,10 @@ impl Harness for Redis {
     }
 
     async fn prepare(&self) -> Result<(), Unavailable> {
+        if let Ok(urls) = std::env::var(CHILD_URLS) {
+            let urls = urls.split(',').map(ToOwned::to_owned).collect();
+            self.server.get_or_init(|| async { RedisServer::Url(urls) }).await;
+        }
         let found = self.server.get_or_try_init(|| RedisServer::find(self.topology)).await;
         found.map(drop).map_err(|absent| Unavailable { reason: absent.message, fatal: absent.fatal })
     }
@@ -67,6 +74,11 @@ impl Harness for Redis {
     )]
     async fn advance(&self, _place: &Place, by: Duration) {
         tokio::time::sleep(by).await;
+    }
+
+    fn child_environment(&self) -> Option<Vec<(String, String)>> {
+        let urls = self.server.get()?.urls().join(",");
+        Some(vec![(CHILD_URLS.to_owned(), urls)])
     }
 }
 

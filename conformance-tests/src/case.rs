@@ -89,6 +89,8 @@ pub enum Failure {
     },
     /// The harness itself broke: nothing is said about the backend.
     Broken(String),
+    /// The case can't run on this harness, for this reason: nothing is said about the backend.
+    Ignored(String),
 }
 
 impl fmt::Display for Failure {
@@ -96,6 +98,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Failed { expected, observed } => write!(f, "expected: {expected}\nobserved: {observed}"),
             Self::Broken(why) => write!(f, "the harness broke: {why}"),
+            Self::Ignored(why) => write!(f, "not run: {why}"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The vocabulary of the cases. Nothing here panics: a failure is data.
 
 use std::fmt::Debug;
+use std::task::Poll;
 
 use stanchion::key::Name;
 use stanchion::{Effect, ErrorKind, Result};
@@ -34,4 +35,23 @@ pub(crate) fn refused<T: Debug>(outcome: Result<T>, kind: ErrorKind, what: &str)
 /// A name that is known to be one.
 pub(crate) fn name(text: &str) -> Outcome<Name> {
     Name::new(text).map_err(|error| Failure::Broken(error.to_string()))
+}
+
+/// Polls a call so often, and drops it: in the middle of what it does, if it does that in more steps than one.
+/// Answers what it has answered by then.
+pub(crate) async fn dropped_after<T>(polls: u32, call: impl Future<Output = T>) -> Option<T> {
+    let mut left = polls;
+    let mut call = std::pin::pin!(call);
+    std::future::poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(answer) = call.as_mut().poll(context) {
+            return Poll::Ready(Some(answer));
+        }
+        left -= 1;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await
 }

@@ -7,6 +7,7 @@ use stanchion::clock::{Clock, SystemClock};
 use stanchion::stores::Stores;
 use stanchion::time::Ttl;
 
+use crate::child::{Child, Role};
 use crate::{Failure, Harness, Outcome, Place, Time};
 
 /// A place, and the harness to open it with.
@@ -47,6 +48,11 @@ impl Context {
         Ok(stores)
     }
 
+    /// Another process with a handle on the case's place, which can be killed.
+    pub(crate) fn child(&self, role: &Role) -> Outcome<Child> {
+        Child::start(&*self.harness, &self.place, role)
+    }
+
     /// A short life: a test can wait for its end.
     pub(crate) fn short(&self) -> Ttl {
         let life = match self.harness.time() {
@@ -66,6 +72,16 @@ impl Context {
             Time::Real => Duration::from_millis(10),
         };
         self.harness.advance(&self.place, life.as_duration() + margin).await;
+    }
+
+    /// So much of a life that it is not over yet.
+    pub(crate) fn most_of(&self, life: Ttl) -> Duration {
+        match self.harness.time() {
+            // To the tick.
+            Time::Manual => life.as_duration().saturating_sub(Duration::from_millis(1)),
+            // Enough is left to look.
+            Time::Real => life.as_duration() / 2,
+        }
     }
 
     /// Lets a part of a life pass.

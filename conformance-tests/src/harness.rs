@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stanchion::Result;
+use stanchion::key::Name;
 use stanchion::random::{Random, SystemRandom};
 use stanchion::stores::Stores;
 
@@ -22,7 +23,15 @@ impl Place {
         Self(format!("t{:016x}", u64::from_le_bytes(bytes)))
     }
 
-    /// A valid [`Name`](stanchion::key::Name) that no other place has.
+    /// The place with this prefix, for another process.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the prefix is no [`Name`].
+    pub fn named(prefix: &str) -> Result<Self> {
+        Ok(Self(Name::new(prefix)?.as_str().to_owned()))
+    }
+
+    /// A valid [`Name`] that no other place has.
     pub fn prefix(&self) -> &str {
         &self.0
     }
@@ -101,4 +110,11 @@ pub trait Harness: Send + Sync + 'static {
 
     /// Lets time pass in a place.
     async fn advance(&self, place: &Place, by: Duration);
+
+    /// What another process must find in its environment to open the same places with the harness of this
+    /// name: the address of the server, say. `None`, the default, if no other process can: what is in memory
+    /// is in one process. Cases that kill a process are ignored then, with this reason.
+    fn child_environment(&self) -> Option<Vec<(String, String)>> {
+        None
+    }
 }

@@ -25,7 +25,7 @@ pub(super) fn heap_bytes(value: &u64) -> usize {
 
 fn entry_of(value: NearValue) -> NearEntry {
     let end = Monotonic::from_origin(Duration::from_secs(1));
-    NearEntry::new(Some(value), end, end)
+    NearEntry::new(Some(value), end)
 }
 
 fn entry(key: &str, version: u64) -> NearEntry {
@@ -68,9 +68,9 @@ fn what_is_put_in_is_there_until_it_goes(engine: &impl NearEngine) {
     engine.remove("never was");
     assert_eq!((read(engine, "k7"), read(engine, "k8"), read(engine, "k")), (Some(700), None, None));
     let end = Monotonic::from_origin(Duration::from_secs(2));
-    engine.insert("none", NearEntry::new(None, end, end));
+    engine.insert("none", NearEntry::new(None, end));
     let none = engine.get("none").expect("the knowledge that there is nothing");
-    assert!(none.value.is_none() && none.ends == end);
+    assert!(none.value.is_none() && none.fresh_until == end);
     engine.clear();
     assert!((0..100).all(|n| read(engine, &format!("k{n}")).is_none()));
 }

@@ -67,6 +67,8 @@ impl SubscribeOptions {
 ///   it, unless it is closed, lags, or the connection is lost; the last two are said in the stream.
 /// - Events that one handle published in one domain, each after the other's answer, arrive in that order,
 ///   none twice.
+/// - An event that has reached a handle is not kept for its later subscriptions. One that is still on its way, between
+///   the nodes of a Cluster say, may reach a subscription that began after it was published.
 /// - A slow or stuck subscriber holds up nobody else.
 /// - Closing or dropping a subscription ends it at the server.
 ///

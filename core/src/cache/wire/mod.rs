@@ -13,6 +13,7 @@ use self::header::{ABSENT, Header};
 use crate::codec::Codec;
 use crate::error::Result;
 use crate::key::Key;
+use crate::time::Timestamp;
 
 /// How the values of one cache are written and read.
 #[derive(Debug, Clone)]
@@ -56,7 +57,8 @@ impl<C: Codec> Wire<C> {
         }
         let body = value.map(|value| self.codec.encode(value)).transpose()?;
         let flags = if body.is_none() { ABSENT } else { 0 };
-        let mut bytes = BytesMut::with_capacity(64 + key.as_str().len() + body.as_ref().map_or(0, Bytes::len));
+        let mut bytes =
+            BytesMut::with_capacity(64 + key.as_str().len() + body.as_ref().map_or(0, Bytes::len));
         Header { codec: C::ID, flags, schema: self.schema, stamp }.write(key, &mut bytes)?;
         bytes.extend_from_slice(&body.unwrap_or_default());
         Ok(bytes.freeze())
@@ -94,5 +96,33 @@ impl<C: Codec> Wire<C> {
             return Ok(None);
         }
         self.codec.decode(entry.body).map(Some)
+    }
+
+    /// Whether an entry holds this value, by its encoding.
+    pub(super) fn holds<T: Serialize>(&self, entry: &Entry<'_>, value: &T) -> Result<bool> {
+        if !self.plain && entry.flags & ABSENT != 0 {
+            return Ok(false);
+        }
+        Ok(self.codec.encode(value)? == entry.body)
+    }
+
+    /// The same bytes with another end of their life; `None` for what has no header of this version.
+    pub(super) fn renewed(&self, key: &Key, bytes: &Bytes, fresh_until: Timestamp) -> Result<Option<Bytes>> {
+        let (mut header, body) = Header::read(key, bytes)?;
+        if header.stamp.namespace.is_none() {
+            return Ok(None);
+        }
+        header.stamp.fresh_until = fresh_until;
+        let mut renewed = BytesMut::with_capacity(bytes.len());
+        header.write(key, &mut renewed)?;
+        renewed.extend_from_slice(body);
+        Ok(Some(renewed.freeze()))
+    }
+}
+
+impl<C> Wire<C> {
+    /// The same with another codec.
+    pub(super) fn with_codec<D: Codec>(self, codec: D) -> Wire<D> {
+        Wire { codec, schema: self.schema, readable: self.readable, plain: self.plain }
     }
 }

@@ -1,0 +1,390 @@
+//! Wrong caches.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use stanchion::cache::{CacheCapabilities, CacheStore, SetOptions, SetOutcome, When};
+use stanchion::key::Key;
+use stanchion::time::Ttl;
+use stanchion::{Error, ErrorKind, Result};
+use tokio::task::yield_now;
+
+use crate::backend::{self, Around, locked};
+use crate::proof::{Proof, must_fail};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// A near cache that hears of nobody else's writes.
+    NearCacheIsNotInvalidated,
+    /// Values are handled as text.
+    ValuesAreText,
+    /// A batch is checked while it is sent.
+    BatchIsCheckedOneByOne,
+    /// A batch over the bound is split, and not refused.
+    BatchIsSplit,
+    /// The replies are taken out of a map, so that a key's second question finds none.
+    SecondQuestionFindsNone,
+    /// `MGET` without keys is an error of the server.
+    EmptyBatchIsSent,
+    /// The batch is gathered with `entry().or_insert()`.
+    FirstOfABatchHolds,
+    /// `EXISTS a a` is 2.
+    RemovingCountsDuplicates,
+    /// `SET GET KEEPTTL`, and the condition is judged by the old value afterwards.
+    AbsentIsJudgedAfterwards,
+    /// The same for a condition that nothing was there.
+    PresentIsJudgedAfterwards,
+    /// `get() or ''` in a script: what is absent equals the empty value.
+    NothingEqualsEmpty,
+    /// The condition is looked at, and then the value is set.
+    CheckThenSet,
+    /// `MSET` has no expiry.
+    BatchHasNoTtl,
+    /// Lives are shortened a little, so that not all end at once.
+    EndsEarly,
+    /// What was asked for is told, and not what is left.
+    TtlIsToldAsItWasSet,
+    /// `EX` in place of `PX`.
+    TtlInWholeSeconds,
+    /// `KEEPTTL` on every set.
+    SetKeepsTheOldLife,
+    /// The script's `PEXPIRE` stands after its `end`.
+    NotStoredGivesANewLife,
+    /// `PEXPIRE GT`.
+    TouchOnlyLengthens,
+    /// "Nothing to add": the server is not asked.
+    AddingZeroAsksNobody,
+    /// The sum is made by the client.
+    AddIsGetAndSet,
+    /// Every addition sets the expiry.
+    AddGivesANewLife,
+    /// The sum stops at the end of its range.
+    AddSaturates,
+    /// What is no number counts as zero.
+    NoNumberIsZero,
+    /// The store's collation does not tell upper from lower case.
+    KeysAreFolded,
+    /// `SET`, and then `PEXPIRE`.
+    SetThenExpire,
+    /// The reply of a call that was dropped is taken for that of the next.
+    RepliesGetOutOfStep,
+}
+
+const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'static str) -> Proof {
+    must_fail(rule, backend::Bug::Cache(bug), case, message)
+}
+
+pub(crate) const PROOFS: &[Proof] = &[
+    proof(
+        "CACHE-01",
+        Bug::NearCacheIsNotInvalidated,
+        "value::is_read_back_by_every_handle",
+        "a: Some(b\"two\")\nobserved: Some(b\"one\")",
+    ),
+    proof("CACHE-02", Bug::ValuesAreText, "value::any_bytes", "expected: all: Some"),
+    proof("CACHE-03", Bug::BatchIsCheckedOneByOne, "value::size_cap", "b: None\nobserved: Some(b\"fine\")"),
+    proof("CACHE-04", Bug::BatchIsSplit, "batch::bound", "too many to set: refused as invalid input"),
+    proof("CACHE-05", Bug::SecondQuestionFindsNone, "batch::order", "values in the order asked"),
+    proof("CACHE-06", Bug::EmptyBatchIsSent, "batch::empty", "wrong number of arguments"),
+    proof("CACHE-07", Bug::FirstOfABatchHolds, "batch::last_holds", "observed: Some(b\"first\")"),
+    proof(
+        "CACHE-08",
+        Bug::RemovingCountsDuplicates,
+        "remove::counts_what_was_there",
+        "distinct keys that held something: 2\nobserved: 3",
+    ),
+    proof(
+        "CACHE-09",
+        Bug::AbsentIsJudgedAfterwards,
+        "when::absent",
+        "a: Some(b\"one\")\nobserved: Some(b\"two\")",
+    ),
+    proof("CACHE-10", Bug::PresentIsJudgedAfterwards, "when::present", "a: None\nobserved: Some(b\"one\")"),
+    proof("CACHE-11", Bug::NothingEqualsEmpty, "when::equals", "nothing is not the empty value: NotStored"),
+    proof(
+        "CACHE-12",
+        Bug::CheckThenSet,
+        "when::race_has_one_winner",
+        "sets of 30 at once on the condition absent: 1\nobserved: 30",
+    ),
+    proof("CACHE-13", Bug::BatchHasNoTtl, "ttl::gone_at_deadline", "values after their deadline")
+        .also(&["CACHE-26"]),
+    proof("CACHE-14", Bug::EndsEarly, "ttl::there_until_deadline", "observed: None"),
+    proof("CACHE-15", Bug::TtlIsToldAsItWasSet, "ttl::is_told", "what is left of the life"),
+    proof("CACHE-16", Bug::TtlInWholeSeconds, "ttl::extremes", "short: None\nobserved: Some"),
+    proof(
+        "CACHE-17",
+        Bug::SetKeepsTheOldLife,
+        "ttl::set_gives_a_new_life",
+        "a: Some(b\"y\")\nobserved: None",
+    ),
+    proof("CACHE-17", Bug::NotStoredGivesANewLife, "ttl::not_stored_changes_none", "a: None\nobserved: Some"),
+    proof("CACHE-18", Bug::TouchOnlyLengthens, "ttl::touch", "b: None\nobserved: Some"),
+    proof("CACHE-19", Bug::AddingZeroAsksNobody, "counter::is_text", "adding nothing: -2\nobserved: 0"),
+    proof("CACHE-20", Bug::AddIsGetAndSet, "counter::race_loses_nothing", "the sums of 60 additions at once"),
+    proof("CACHE-21", Bug::AddGivesANewLife, "counter::window", "a: None\nobserved: Some(b\"2\")"),
+    proof("CACHE-22", Bug::AddSaturates, "counter::range", "one more: refused as invalid input"),
+    proof("CACHE-23", Bug::NoNumberIsZero, "counter::no_number", "word: refused as codec"),
+    proof("CACHE-24", Bug::KeysAreFolded, "isolation::keys", "each its own value"),
+    must_fail(
+        "CACHE-25",
+        backend::Bug::PrefixForgotten,
+        "isolation::places",
+        "a: None\nobserved: Some(b\"here\")",
+    ),
+    proof("CACHE-26", Bug::SetThenExpire, "cancel::done_or_not_done", "the life that was asked for"),
+    proof("CACHE-26", Bug::RepliesGetOutOfStep, "cancel::done_or_not_done", "observed: b\"another\""),
+];
+
+#[derive(Debug)]
+pub(crate) struct Wrong {
+    bug: Bug,
+    right: Arc<dyn CacheStore>,
+    read: Mutex<HashMap<Key, Bytes>>,
+    lives: Mutex<HashMap<Key, Ttl>>,
+    replies: Arc<Mutex<VecDeque<Option<Bytes>>>>,
+}
+
+impl Wrong {
+    pub(crate) fn new(bug: Bug, right: Arc<dyn CacheStore>, _: &Around) -> Self {
+        Self { bug, right, read: Mutex::default(), lives: Mutex::default(), replies: Arc::default() }
+    }
+
+    /// The near cache and what it forgets by the handle's own writes.
+    fn forget<'a>(&self, keys: impl IntoIterator<Item = &'a Key>) {
+        keys.into_iter().for_each(|key| drop(locked(&self.read).remove(key)));
+    }
+
+    fn key(&self, key: &Key) -> Result<Key> {
+        if self.bug != Bug::KeysAreFolded {
+            return Ok(key.clone());
+        }
+        let mut parts = key.as_str().splitn(3, ':');
+        let mut part = || parts.next().unwrap_or_default();
+        Key::new(part(), part(), part().to_lowercase())
+    }
+
+    fn keys(&self, keys: &[Key]) -> Result<Vec<Key>> {
+        keys.iter().map(|key| self.key(key)).collect()
+    }
+
+    /// What is left of a value's life, or the life it shall get.
+    async fn left_or(&self, key: &Key, ttl: Ttl) -> Result<Ttl> {
+        Ok(self.right.ttl(key).await?.unwrap_or(ttl))
+    }
+}
+
+/// A reply that comes, whether or not somebody still waits for it.
+struct Reply {
+    value: Option<Bytes>,
+    queue: Arc<Mutex<VecDeque<Option<Bytes>>>>,
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        locked(&self.queue).push_back(self.value.take());
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl CacheStore for Wrong {
+    fn capabilities(&self) -> CacheCapabilities {
+        self.right.capabilities()
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
+        let key = &self.key(key)?;
+        match self.bug {
+            Bug::NearCacheIsNotInvalidated => {
+                if let Some(value) = locked(&self.read).get(key) {
+                    return Ok(Some(value.clone()));
+                }
+                let value = self.right.get(key).await?;
+                locked(&self.read).extend(value.clone().map(|value| (key.clone(), value)));
+                Ok(value)
+            }
+            Bug::RepliesGetOutOfStep => {
+                let reply = Reply { value: self.right.get(key).await?, queue: Arc::clone(&self.replies) };
+                yield_now().await;
+                drop(reply);
+                Ok(locked(&self.replies).pop_front().flatten())
+            }
+            _ => self.right.get(key).await,
+        }
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
+        if self.bug == Bug::EmptyBatchIsSent && keys.is_empty() {
+            return Err(Error::new(ErrorKind::Internal, "wrong number of arguments"));
+        }
+        let values = self.right.get_many(&self.keys(keys)?).await?;
+        if self.bug == Bug::SecondQuestionFindsNone {
+            let mut replies: HashMap<_, _> = keys.iter().zip(values).collect();
+            return Ok(keys.iter().map(|key| replies.remove(key).flatten()).collect());
+        }
+        Ok(values)
+    }
+
+    async fn set(&self, key: &Key, mut value: Bytes, options: &SetOptions) -> Result<SetOutcome> {
+        let (key, mut options) = (&self.key(key)?, options.clone());
+        self.forget([key]);
+        locked(&self.lives).insert(key.clone(), options.ttl);
+        match self.bug {
+            Bug::ValuesAreText => value = String::from_utf8_lossy(&value).into_owned().into(),
+            Bug::AbsentIsJudgedAfterwards if options.when == When::Absent => {
+                if let Some(left) = self.right.ttl(key).await? {
+                    let _overwritten = self.right.set(key, value, &SetOptions::new(left)).await?;
+                    return Ok(SetOutcome::NotStored);
+                }
+            }
+            Bug::PresentIsJudgedAfterwards if options.when == When::Present => {
+                let was_there = self.right.get(key).await?.is_some();
+                let _set = self.right.set(key, value, &SetOptions::new(options.ttl)).await?;
+                return Ok(if was_there { SetOutcome::Stored } else { SetOutcome::NotStored });
+            }
+            Bug::NothingEqualsEmpty
+                if options.when == When::Equals(Bytes::new())
+                    && self.right.get(key).await?.unwrap_or_default().is_empty() =>
+            {
+                options.when = When::Always;
+            }
+            Bug::CheckThenSet => {
+                let now = self.right.get(key).await?;
+                let holds = match options.when {
+                    When::Absent => now.is_none(),
+                    When::Present => now.is_some(),
+                    When::Equals(expected) => now == Some(expected),
+                    _ => true,
+                };
+                yield_now().await;
+                if !holds {
+                    return Ok(SetOutcome::NotStored);
+                }
+                options.when = When::Always;
+            }
+            Bug::EndsEarly => {
+                let life = options.ttl.as_duration();
+                options.ttl = Ttl::new(life.saturating_sub(Duration::from_secs(5).min(life / 10)))?;
+            }
+            Bug::TtlInWholeSeconds => {
+                options.ttl = Ttl::new(Duration::from_secs(options.ttl.as_millis().div_ceil(1_000)))?;
+            }
+            Bug::SetKeepsTheOldLife => options.ttl = self.left_or(key, options.ttl).await?,
+            Bug::SetThenExpire => {
+                let life = std::mem::replace(&mut options.ttl, Ttl::MAX);
+                let outcome = self.right.set(key, value, &options).await?;
+                yield_now().await;
+                if outcome == SetOutcome::Stored {
+                    self.right.touch(key, life).await?;
+                }
+                return Ok(outcome);
+            }
+            _ => {}
+        }
+        let outcome = self.right.set(key, value, &options).await?;
+        if self.bug == Bug::NotStoredGivesANewLife {
+            self.right.touch(key, options.ttl).await?;
+        }
+        Ok(outcome)
+    }
+
+    async fn set_many(&self, entries: &[(Key, Bytes)], ttl: Ttl) -> Result<()> {
+        self.forget(entries.iter().map(|(key, _)| key));
+        let mut entries: Vec<_> =
+            entries.iter().map(|(key, value)| Ok((self.key(key)?, value.clone()))).collect::<Result<_>>()?;
+        match self.bug {
+            Bug::BatchIsCheckedOneByOne => {
+                self.capabilities().check_batch(entries.len())?;
+                for entry in &entries {
+                    self.right.set_many(std::slice::from_ref(entry), ttl).await?;
+                }
+                return Ok(());
+            }
+            Bug::BatchIsSplit => {
+                for part in entries.chunks(self.capabilities().max_batch) {
+                    self.right.set_many(part, ttl).await?;
+                }
+                return Ok(());
+            }
+            Bug::FirstOfABatchHolds => {
+                let mut seen = BTreeSet::new();
+                entries.retain(|(key, _)| seen.insert(key.clone()));
+            }
+            Bug::BatchHasNoTtl => return self.right.set_many(&entries, Ttl::MAX).await,
+            _ => {}
+        }
+        self.right.set_many(&entries, ttl).await
+    }
+
+    async fn remove_many(&self, keys: &[Key]) -> Result<u64> {
+        self.forget(keys);
+        let keys = self.keys(keys)?;
+        if self.bug == Bug::RemovingCountsDuplicates {
+            let there = self.right.get_many(&keys).await?.into_iter().flatten().count();
+            self.right.remove_many(&keys).await?;
+            return Ok(there as u64);
+        }
+        self.right.remove_many(&keys).await
+    }
+
+    async fn add(&self, key: &Key, delta: i64, ttl: Ttl) -> Result<i64> {
+        let key = &self.key(key)?;
+        self.forget([key]);
+        match self.bug {
+            Bug::AddingZeroAsksNobody if delta == 0 => Ok(0),
+            Bug::AddIsGetAndSet => {
+                let now = self.right.get(key).await?.unwrap_or(Bytes::from_static(b"0"));
+                yield_now().await;
+                let number: Option<i64> = std::str::from_utf8(&now).ok().and_then(|text| text.parse().ok());
+                match number.and_then(|number| number.checked_add(delta)) {
+                    Some(sum) if number.map(|number| number.to_string().into()) == Some(now) => {
+                        let options = SetOptions::new(self.left_or(key, ttl).await?);
+                        let _set = self.right.set(key, sum.to_string().into(), &options).await?;
+                        Ok(sum)
+                    }
+                    // The right error.
+                    _ => self.right.add(key, delta, ttl).await,
+                }
+            }
+            Bug::AddGivesANewLife => {
+                let sum = self.right.add(key, delta, ttl).await?;
+                self.right.touch(key, ttl).await?;
+                Ok(sum)
+            }
+            Bug::AddSaturates => match self.right.add(key, delta, ttl).await {
+                Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(i64::MAX),
+                answer => answer,
+            },
+            Bug::NoNumberIsZero => match self.right.add(key, delta, ttl).await {
+                Err(error) if error.kind() == ErrorKind::Codec => {
+                    let _set = self.right.set(key, delta.to_string().into(), &SetOptions::new(ttl)).await?;
+                    Ok(delta)
+                }
+                answer => answer,
+            },
+            _ => self.right.add(key, delta, ttl).await,
+        }
+    }
+
+    async fn touch(&self, key: &Key, ttl: Ttl) -> Result<bool> {
+        let key = &self.key(key)?;
+        self.forget([key]);
+        match self.bug {
+            Bug::TouchOnlyLengthens => self.right.touch(key, ttl.max(self.left_or(key, ttl).await?)).await,
+            _ => self.right.touch(key, ttl).await,
+        }
+    }
+
+    async fn ttl(&self, key: &Key) -> Result<Option<Ttl>> {
+        let key = &self.key(key)?;
+        let left = self.right.ttl(key).await?;
+        if self.bug == Bug::TtlIsToldAsItWasSet {
+            return Ok(left.map(|left| locked(&self.lives).get(key).copied().unwrap_or(left)));
+        }
+        Ok(left)
+    }
+}

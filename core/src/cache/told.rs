@@ -1,0 +1,108 @@
+//! What a cache does when it is told of changes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::flight::Flights;
+use super::near::{Feed, Near};
+use super::stats::Counts;
+use super::waiters::Waiters;
+use super::{Tag, Watcher};
+
+/// Everything in this process that a change of an entry concerns: the near copy, the load under way, and those who
+/// wait for another process's load.
+pub(super) struct Told<T> {
+    pub(super) near: Option<Near>,
+    pub(super) flights: Arc<Flights<T>>,
+    pub(super) waiters: Arc<Waiters>,
+    pub(super) counts: Arc<Counts>,
+    /// How many bytes of a key come before the identifier.
+    pub(super) stem: usize,
+}
+
+impl<T> fmt::Debug for Told<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Told").field("near", &self.near).finish_non_exhaustive()
+    }
+}
+
+impl<T> Told<T> {
+    /// The entry under this key was written or removed.
+    pub(super) fn entry_changed(&self, key: &str) {
+        let Some(identifier) = key.get(self.stem..) else {
+            return;
+        };
+        if let Some(near) = &self.near {
+            near.invalidate(identifier);
+        }
+        // Whoever asks from now on must not be served what was loaded before.
+        self.flights.detach(key);
+        self.waiters.wake(identifier);
+    }
+
+    fn lost(&self, feed: Feed) {
+        if let Some(near) = &self.near {
+            near.lost(feed);
+            self.counts.epoch_flushes.one();
+        }
+        self.waiters.wake_all();
+    }
+}
+
+impl<T: Send + Sync + 'static> Watcher for Told<T> {
+    fn changed(&self, key: &str) {
+        self.counts.invalidations.one();
+        self.entry_changed(key);
+    }
+
+    fn lost(&self) {
+        self.lost(Feed::Values);
+    }
+
+    fn restored(&self) {
+        if let Some(near) = &self.near {
+            near.restored(Feed::Values);
+        }
+        self.waiters.wake_all();
+    }
+}
+
+/// Told of the generation of the namespace: what drops everything in it.
+pub(super) struct NamespaceTold<T> {
+    pub(super) told: Arc<Told<T>>,
+    pub(super) tag: Tag,
+}
+
+impl<T> fmt::Debug for NamespaceTold<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NamespaceTold({})", self.tag)
+    }
+}
+
+impl<T> NamespaceTold<T> {
+    pub(super) fn flush(told: &Told<T>) {
+        if let Some(near) = &told.near {
+            near.flush();
+            told.counts.epoch_flushes.one();
+        }
+        told.flights.detach_all();
+    }
+}
+
+impl<T: Send + Sync + 'static> Watcher for NamespaceTold<T> {
+    fn changed(&self, key: &str) {
+        if key == self.tag.key().as_str() {
+            Self::flush(&self.told);
+        }
+    }
+
+    fn lost(&self) {
+        self.told.lost(Feed::Generation);
+    }
+
+    fn restored(&self) {
+        if let Some(near) = &self.told.near {
+            near.restored(Feed::Generation);
+        }
+    }
+}
