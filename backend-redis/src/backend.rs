@@ -1,19 +1,20 @@
 //! The backend: connections, and the stores on them.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use stanchion::cache::CacheCapabilities;
 use stanchion::random::jittered;
-use stanchion::stores::{Backend, Environment, Health, Stores};
+use stanchion::stores::{Backend, Health, Stores};
 use stanchion::{Error, Result};
 use tokio::sync::watch;
 
-use crate::config::{IntoRedisConfig, RedisConfig};
-use crate::connect::{Board, Link};
+use crate::config::{IntoRedisConfig, Invalidation, RedisConfig};
+use crate::connect::{Context, Link};
 use crate::event::Hub;
+use crate::feed::Feed;
 use crate::keys::Layout;
 use crate::{cache, event, limit, lock, meta, session, token};
 
@@ -27,8 +28,10 @@ pub(crate) struct Shared {
     pub(crate) layout: Layout,
     pub(crate) cache_capabilities: CacheCapabilities,
     pub(crate) hub: Arc<Hub>,
-    environment: Environment,
-    board: Arc<Board>,
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) context: Arc<Context>,
+    pub(crate) invalidation: Invalidation,
+    pub(crate) cache_deadline: Duration,
 }
 
 impl RedisBackend {
@@ -47,17 +50,29 @@ impl RedisBackend {
     pub async fn connect(config: impl IntoRedisConfig) -> Result<Self> {
         let config = config.into_redis_config()?;
         let environment = config.environment.clone().unwrap_or_default().with_own_tasks();
-        let board = Arc::new(Board::new());
+        let context = Context::new(&config, environment);
         let layout = Layout::new(config.prefix.as_ref(), config.buckets);
-        let link = first_connection(&config, &environment, &board, &layout).await?;
-        let hub = Hub::new(link.any_target(), config.deadline, &environment, &board);
-        Ok(Self(Arc::new(Shared { link, layout, cache_capabilities: config.cache, hub, environment, board })))
+        let link = first_connection(&config, &context, &layout).await?;
+        let hub = Hub::new(link.any_target(), &context);
+        let feed = Feed::new(config.invalidation, &layout, &context);
+        let observer: Weak<Feed> = Arc::downgrade(&feed);
+        link.observe(observer);
+        Ok(Self(Arc::new(Shared {
+            link,
+            layout,
+            cache_capabilities: config.cache.read_deadline(config.cache_deadline),
+            hub,
+            feed,
+            context,
+            invalidation: config.invalidation,
+            cache_deadline: config.cache_deadline,
+        })))
     }
 
     /// One store of each kind.
     pub fn stores(&self) -> Stores {
         let shared = &self.0;
-        Stores::builder(shared.environment.clone(), Arc::clone(shared) as Arc<dyn Backend>)
+        Stores::builder(shared.context.environment.clone(), Arc::clone(shared) as Arc<dyn Backend>)
             .cache(Arc::new(cache::RedisCache(Arc::clone(shared))))
             .sessions(Arc::new(session::RedisSessions(Arc::clone(shared))))
             .events(Arc::new(event::RedisEvents(Arc::clone(shared))))
@@ -70,29 +85,21 @@ impl RedisBackend {
 
 /// One attempt. The layout is part of it, because a server that is still loading takes connections but answers
 /// nothing.
-async fn connect_once(
-    config: &RedisConfig,
-    environment: &Environment,
-    board: &Arc<Board>,
-    layout: &Layout,
-) -> Result<Link> {
-    let link = Link::open(config, environment, board).await?;
-    meta::check(&link, layout, &environment.hashing_key).await?;
+async fn connect_once(config: &RedisConfig, context: &Arc<Context>, layout: &Layout) -> Result<Link> {
+    let link = Link::open(config, context).await?;
+    let hashing_key = &context.environment.hashing_key;
+    meta::check(&link, layout, hashing_key, config.invalidation, &context.time).await?;
     Ok(link)
 }
 
 /// Tries several times, with pauses that grow; says where, how often, and why not.
-async fn first_connection(
-    config: &RedisConfig,
-    environment: &Environment,
-    board: &Arc<Board>,
-    layout: &Layout,
-) -> Result<Link> {
+async fn first_connection(config: &RedisConfig, context: &Arc<Context>, layout: &Layout) -> Result<Link> {
+    let environment = &context.environment;
     let mut pause = Duration::from_millis(50);
     let attempts = config.connect_attempts.max(1);
     let mut attempt = 1;
     loop {
-        let error = match connect_once(config, environment, board, layout).await {
+        let error = match connect_once(config, context, layout).await {
             Ok(link) => return Ok(link),
             Err(error) => error,
         };
@@ -132,10 +139,11 @@ impl Backend for Shared {
     }
 
     fn health(&self) -> watch::Receiver<Health> {
-        self.board.watch()
+        self.context.board.watch()
     }
 
     async fn close(&self) {
+        self.feed.close();
         self.hub.close().await;
         self.link.close();
     }

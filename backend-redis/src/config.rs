@@ -16,6 +16,9 @@ pub struct RedisConfig {
     pub(crate) cluster: bool,
     pub(crate) prefix: Option<Name>,
     pub(crate) deadline: Duration,
+    pub(crate) cache_deadline: Duration,
+    pub(crate) ping_every: Duration,
+    pub(crate) invalidation: Invalidation,
     pub(crate) connect_attempts: u32,
     pub(crate) buckets: u16,
     pub(crate) cache: CacheCapabilities,
@@ -34,6 +37,9 @@ impl RedisConfig {
             cluster: false,
             prefix: None,
             deadline: Duration::from_secs(1),
+            cache_deadline: Duration::from_millis(100),
+            ping_every: Duration::from_secs(5),
+            invalidation: Invalidation::Tracking,
             connect_attempts: 5,
             buckets: 1_024,
             cache: CacheCapabilities::new(),
@@ -67,6 +73,30 @@ impl RedisConfig {
     #[must_use]
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// How long a read of cached values may take: `get`, `get_many`, `fetch` and the generations of tags; 100 ms
+    /// unless set. Shorter than other operations, since loading anew is better than waiting.
+    #[must_use]
+    pub const fn cache_deadline(mut self, deadline: Duration) -> Self {
+        self.cache_deadline = deadline;
+        self
+    }
+
+    /// How often an idle connection is tried; every 5 seconds unless set. A link that is dead and does not say so
+    /// is noticed after this time and a [`deadline`](Self::deadline): so long a near cache may miss changes.
+    #[must_use]
+    pub const fn ping_every(mut self, period: Duration) -> Self {
+        self.ping_every = period;
+        self
+    }
+
+    /// How changes of cached values are told to near caches; by [`Tracking`](Invalidation::Tracking) unless set.
+    /// The same for all services of a deployment, and recorded in it.
+    #[must_use]
+    pub const fn invalidation(mut self, by: Invalidation) -> Self {
+        self.invalidation = by;
         self
     }
 
@@ -106,6 +136,28 @@ impl RedisConfig {
     }
 }
 
+/// How the changes of cached values are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Invalidation {
+    /// By the server (`CLIENT TRACKING`): every change, by anybody, and expiry.
+    #[default]
+    Tracking,
+    /// By what makes the change: each write of this library publishes its key as well. For servers that refuse
+    /// tracking. Changes by other programs, `FLUSHALL` and expiry are not told: near caches leave those to the TTL.
+    Bus,
+}
+
+impl Invalidation {
+    /// As it is recorded.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tracking => "tracking",
+            Self::Bus => "bus",
+        }
+    }
+}
+
 fn parse(url: &str) -> Result<ConnectionInfo> {
     // The URL may hold a password, and so may the client's message: neither is repeated.
     let wrong = |why: &str| {
@@ -132,6 +184,9 @@ impl fmt::Debug for RedisConfig {
             .field("cluster", &self.cluster)
             .field("prefix", &self.prefix)
             .field("deadline", &self.deadline)
+            .field("cache_deadline", &self.cache_deadline)
+            .field("ping_every", &self.ping_every)
+            .field("invalidation", &self.invalidation)
             .field("connect_attempts", &self.connect_attempts)
             .field("buckets", &self.buckets)
             .finish_non_exhaustive()

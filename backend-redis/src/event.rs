@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
@@ -11,11 +10,10 @@ use futures_util::future::BoxFuture;
 use redis::aio::MultiplexedConnection;
 use redis::{PushInfo, PushKind, RedisResult, Value};
 use stanchion::event::{Envelope, EventBus, FeedSender, Received, SubscribeOptions, Subscription, feed};
-use stanchion::stores::Environment;
 use stanchion::{Error, ErrorKind, Result};
 
 use crate::backend::Shared;
-use crate::connect::{Board, Call, Node, PushHandler, Target};
+use crate::connect::{Call, Context, Node, PushHandler, Target};
 use crate::error::{self, Access};
 
 const MAX_EVENT_BYTES: usize = 1024 * 1024;
@@ -29,9 +27,7 @@ pub(crate) struct Hub {
     server: tokio::sync::Mutex<Option<Arc<Node>>>,
     local: Mutex<Local>,
     target: Target,
-    deadline: Duration,
-    environment: Environment,
-    board: Arc<Board>,
+    context: Arc<Context>,
     me: Weak<Hub>,
 }
 
@@ -60,19 +56,12 @@ impl fmt::Debug for Hub {
 }
 
 impl Hub {
-    pub(crate) fn new(
-        target: Target,
-        deadline: Duration,
-        environment: &Environment,
-        board: &Arc<Board>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(target: Target, context: &Arc<Context>) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             server: tokio::sync::Mutex::default(),
             local: Mutex::default(),
             target,
-            deadline,
-            environment: environment.clone(),
-            board: Arc::clone(board),
+            context: Arc::clone(context),
             me: Weak::clone(me),
         })
     }
@@ -126,13 +115,13 @@ impl Hub {
             channels.iter().filter(|channel| !local.confirmed.contains(*channel)).cloned().collect()
         };
         if !missing.is_empty() {
-            let subscribing = tokio::time::timeout(self.deadline, connection.subscribe(&missing));
+            let subscribing = tokio::time::timeout(self.context.deadline, connection.subscribe(&missing));
             match subscribing.await {
                 Ok(Ok(())) => {}
                 Ok(Err(failure)) => return Err(error::from_client(&failure, Access::Read)),
                 Err(_) => {
                     node.suspect();
-                    return Err(error::timed_out(self.deadline, Access::Read));
+                    return Err(error::timed_out(self.context.deadline, Access::Read));
                 }
             }
         }
@@ -152,9 +141,7 @@ impl Hub {
         }
         let me: Weak<dyn PushHandler> = Weak::clone(&self.me) as _;
         let handler: Arc<dyn PushHandler> = Arc::new(WeakHandler(me));
-        let node =
-            Node::open(self.target.clone(), Some(handler), self.deadline, &self.environment, &self.board)
-                .await?;
+        let node = Node::open(self.target.clone(), Some(handler), &self.context).await?;
         *server = Some(Arc::clone(&node));
         Ok(node)
     }
@@ -179,7 +166,7 @@ impl Hub {
             && let Some(hub) = self.me.upgrade()
         {
             // A closed backend has no connection left to unsubscribe on.
-            let _ = self.environment.tasks.spawn(async move { hub.unsubscribe(empty).await });
+            let _ = self.context.environment.tasks.spawn(async move { hub.unsubscribe(empty).await });
         }
     }
 
@@ -198,7 +185,8 @@ impl Hub {
         if !unwanted.is_empty()
             && let Some(mut connection) = server.as_ref().and_then(|node| node.raw().ok())
         {
-            let unsubscribing = tokio::time::timeout(self.deadline, connection.unsubscribe(&unwanted));
+            let unsubscribing =
+                tokio::time::timeout(self.context.deadline, connection.unsubscribe(&unwanted));
             if !matches!(unsubscribing.await, Ok(Ok(()))) {
                 tracing::debug!(
                     "could not unsubscribe; messages on channels without subscribers are dropped"
@@ -247,19 +235,29 @@ impl PushHandler for WeakHandler {
         }
     }
 
-    fn connected(&self, connection: MultiplexedConnection) -> BoxFuture<'_, RedisResult<()>> {
+    fn connected(
+        &self,
+        connection: MultiplexedConnection,
+        generation: u64,
+    ) -> BoxFuture<'_, RedisResult<()>> {
         async move {
             match self.0.upgrade() {
-                Some(hub) => hub.connected(connection).await,
+                Some(hub) => hub.connected(connection, generation).await,
                 None => Ok(()),
             }
         }
         .boxed()
     }
 
-    fn ready(&self) {
+    fn ready(&self, generation: u64) {
         if let Some(hub) = self.0.upgrade() {
-            hub.ready();
+            hub.ready(generation);
+        }
+    }
+
+    fn lost(&self, generation: u64) {
+        if let Some(hub) = self.0.upgrade() {
+            hub.lost(generation);
         }
     }
 }
@@ -272,7 +270,7 @@ impl PushHandler for Hub {
     }
 
     /// Subscribes the new connection to everything that is wanted.
-    fn connected(&self, mut connection: MultiplexedConnection) -> BoxFuture<'_, RedisResult<()>> {
+    fn connected(&self, mut connection: MultiplexedConnection, _: u64) -> BoxFuture<'_, RedisResult<()>> {
         async move {
             let wanted: Vec<String> = {
                 let mut local = self.local();
@@ -289,7 +287,7 @@ impl PushHandler for Hub {
     }
 
     /// Tells those who were there before that they may have missed something.
-    fn ready(&self) {
+    fn ready(&self, _: u64) {
         let mut local = self.local();
         local.connections += 1;
         let connections = local.connections;
@@ -297,6 +295,9 @@ impl PushHandler for Hub {
             subscriber.feed.send(Received::Reconnected);
         }
     }
+
+    /// Told by the next connection, which knows what was missed.
+    fn lost(&self, _: u64) {}
 }
 
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! How keys and channels look on the server; see `core/docs/wire-format.md`.
 
+use std::borrow::Cow;
+
 use stanchion::Result;
 use stanchion::key::{Key, Name, bucket_of, escape};
 use stanchion::session::SessionId;
@@ -30,9 +32,35 @@ impl Layout {
         format!("{}{rest}", self.prefix)
     }
 
-    /// A key of the general layout, for caches, counters and limits.
-    pub(crate) fn key(&self, key: &Key) -> String {
-        [&self.prefix, key.as_str()].concat()
+    /// A key of the general layout, for caches, counters, limits and generations. Without a prefix it is the key's
+    /// own text.
+    pub(crate) fn key<'a>(&self, key: &'a Key) -> Cow<'a, str> {
+        if self.prefix.is_empty() {
+            Cow::Borrowed(key.as_str())
+        } else {
+            Cow::Owned([&self.prefix, key.as_str()].concat())
+        }
+    }
+
+    /// The lease on filling a cached value, by the value's own stored key, which has no brace: as hash tag it puts
+    /// the lease into the same slot, and before it the brace keeps it out of the namespace that is watched.
+    pub(crate) fn lease(stored: &str) -> String {
+        format!("{{{stored}}}:lease")
+    }
+
+    /// The key of a stored key.
+    pub(crate) fn without_prefix<'a>(&self, stored: &'a [u8]) -> Option<&'a str> {
+        std::str::from_utf8(stored.strip_prefix(self.prefix.as_bytes())?).ok()
+    }
+
+    /// What the stored keys of a namespace begin with, and no others.
+    pub(crate) fn begins(&self, namespace: &str) -> String {
+        self.with_prefix(format_args!("{namespace}:"))
+    }
+
+    /// The channel on which changes in a namespace are told, where the server does not track them.
+    pub(crate) fn invalidated(&self, namespace: &str) -> String {
+        self.with_prefix(format_args!("invalidated:{namespace}"))
     }
 
     /// The record of the layout itself.
@@ -81,6 +109,12 @@ impl Layout {
     }
 }
 
+/// The namespace of a key: its first two segments.
+pub(crate) fn namespace_of(key: &str) -> Option<&str> {
+    let (end, _) = key.match_indices(':').nth(1)?;
+    key.get(..end)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,7 +141,31 @@ mod tests {
     }
 
     #[test]
+    fn the_namespace_of_a_key_is_its_first_two_segments() {
+        for (key, namespace) in [
+            ("cache:user:u1", Some("cache:user")),
+            ("cache:user:u1:sub", Some("cache:user")),
+            ("cache:user", None),
+            ("", None),
+        ] {
+            assert_eq!(namespace_of(key), namespace, "{key}");
+        }
+    }
+
+    #[test]
     fn what_one_script_touches_is_in_one_slot() {
+        for id in ["u1", "u{1}", "{", "}", "{}", "a:b"] {
+            for layout in [layout(), Layout::new(None, 1)] {
+                let key = Key::new("cache", "user", id).unwrap().subkey(id).unwrap();
+                let entry = layout.key(&key);
+                let lease = Layout::lease(&entry);
+                assert_eq!(slot(entry.as_bytes()), slot(lease.as_bytes()), "{lease}");
+                assert!(
+                    !lease.starts_with(&layout.begins("cache:user")),
+                    "{lease} would be told as a change"
+                );
+            }
+        }
         let service = Name::new("auth").unwrap();
         let index = layout().session_index(&service, "u{x}1").unwrap();
         let session = layout().sessions(&service, bucket_of("u{x}1")) + "s:abc";

@@ -27,6 +27,7 @@ mod config;
 mod connect;
 mod error;
 mod event;
+mod feed;
 mod keys;
 mod limit;
 mod lock;
@@ -37,4 +38,4 @@ mod session;
 mod token;
 
 pub use self::backend::RedisBackend;
-pub use self::config::{IntoRedisConfig, RedisConfig};
+pub use self::config::{IntoRedisConfig, Invalidation, RedisConfig};

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::Value;
+use stanchion::Result;
 use stanchion::key::Key;
 use stanchion::lock::{AcquireOutcome, Fence, Lease, LockRequest, Locker, ReleaseOutcome, RenewOutcome};
 use stanchion::time::Ttl;
-use stanchion::{Error, Result};
 
 use crate::backend::Shared;
-use crate::connect::{Call, Routed};
-use crate::error::Repeat;
+use crate::connect::Call;
 use crate::{reply, scripts};
 
 /// How long the last fence is remembered after the last lease. Later ones are greater all the same, since they
@@ -50,29 +49,19 @@ impl Locker for RedisLocks {
 
     async fn renew(&self, leases: &[Lease]) -> Result<Vec<RenewOutcome>> {
         let call = Call::write("lock.renew");
-        let renewal = |lease: &Lease, by_hash: bool| {
+        let renewal = |at: usize, form| {
+            let lease = &leases[at];
             let (lock, fence) = self.0.layout.lock(&lease.key);
             let args = arguments(lease.token.to_hex(), lease.lease);
             let args = args.each_ref().map(String::as_bytes);
-            let (script, keys) = (&scripts::LOCK_RENEW, [lock.as_str(), &fence]);
-            let command = if by_hash { script.by_hash(&keys, &args) } else { script.by_source(&keys, &args) };
-            Routed::new(&lock, command)
+            scripts::LOCK_RENEW.routed(form, &[&lock, &fence], &args)
         };
-        let commands = leases.iter().map(|lease| renewal(lease, true)).collect();
-        let mut renewed = self.0.link.batch(call, commands).await?;
-        // Where the server does not know the script, it has done nothing.
-        let refused = |reply: &Result<Value>| matches!(reply, Err(e) if is_unknown_script(e));
-        let again = leases.iter().zip(&renewed).filter(|(_, reply)| refused(reply));
-        let again = self.0.link.batch(call, again.map(|(lease, _)| renewal(lease, false)).collect()).await?;
-        for (reply, second) in renewed.iter_mut().filter(|reply| refused(reply)).zip(again) {
-            *reply = second;
-        }
-        let outcome = |reply| match reply::count(reply) {
-            Some(1) => Ok(RenewOutcome::Held),
-            Some(0) => Ok(RenewOutcome::Lost),
-            _ => Err(call.unexpected()),
-        };
-        call.all(renewed)?.into_iter().map(outcome).collect()
+        let renewed = self.0.link.scripts(call, leases.len(), renewal).await?;
+        call.each(renewed, |reply| match reply::count(reply)? {
+            1 => Some(RenewOutcome::Held),
+            0 => Some(RenewOutcome::Lost),
+            _ => None,
+        })
     }
 
     async fn release(&self, lease: &Lease) -> Result<ReleaseOutcome> {
@@ -98,10 +87,6 @@ impl Locker for RedisLocks {
         let (fence, left) = pair(answer).ok_or_else(|| call.unexpected())?;
         Ok(Some((Fence::new(fence), Duration::from_millis(left))))
     }
-}
-
-fn is_unknown_script(error: &Error) -> bool {
-    matches!(Repeat::of(error), Some(Repeat::WithSource))
 }
 
 /// A reply of two numbers.

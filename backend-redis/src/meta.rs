@@ -3,15 +3,25 @@
 use stanchion::session::HashingKey;
 use stanchion::{Error, ErrorKind, Result};
 
-use crate::connect::{Call, Link};
+use crate::config::Invalidation;
+use crate::connect::{Call, Link, ServerTime, of_parts};
 use crate::keys::Layout;
 use crate::{reply, scripts};
 
 /// The version of everything in `core/docs/wire-format.md`.
 const LAYOUT: &str = "1";
 
-/// Creates the record, or compares ours with the one that is there.
-pub(crate) async fn check(link: &Link, layout: &Layout, hashing_key: &HashingKey) -> Result<()> {
+/// The only field that a record may lack: there was none before there was a choice.
+const INVALIDATION: &str = "invalidation";
+
+/// Creates the record, or compares ours with the one that is there. Learns the server's time on the way.
+pub(crate) async fn check(
+    link: &Link,
+    layout: &Layout,
+    hashing_key: &HashingKey,
+    invalidation: Invalidation,
+    time: &ServerTime,
+) -> Result<()> {
     let call = Call::write("connect");
     let buckets = layout.buckets().to_string();
     let ours = [
@@ -20,21 +30,32 @@ pub(crate) async fn check(link: &Link, layout: &Layout, hashing_key: &HashingKey
         ("lock_buckets", &buckets),
         ("channel_mode", "broadcast"),
         ("hashing_key", hashing_key.id().as_str()),
+        (INVALIDATION, invalidation.as_str()),
     ];
     let args: Vec<&[u8]> =
         ours.iter().flat_map(|(field, value)| [field.as_bytes(), value.as_bytes()]).collect();
     let key = layout.meta();
+    let started = time.started();
     let stored = link.script(call, &scripts::META, &[&key], &args).await?;
     let mut stored = reply::array(stored).ok_or_else(|| call.unexpected())?.into_iter();
     for (field, value) in ours {
         // Field and value alternate.
-        let theirs = stored.nth(1).and_then(reply::text).ok_or_else(|| call.unexpected())?;
+        let mut theirs = stored.nth(1).and_then(reply::text).ok_or_else(|| call.unexpected())?;
+        if field == INVALIDATION && theirs.is_empty() {
+            Invalidation::Tracking.as_str().clone_into(&mut theirs);
+        }
         if theirs != value {
             return Err(call.named(Error::new(
                 ErrorKind::Config,
                 format!("{key} says {field} = {theirs:?}, this service is set to {value:?}: they can't share these keys"),
             )));
         }
+    }
+    let mut clock = stored.map(reply::count);
+    if let (Some(Some(seconds)), Some(Some(micros))) = (clock.next(), clock.next())
+        && let Some(now) = of_parts(seconds, micros)
+    {
+        time.learn_time(started, now);
     }
     Ok(())
 }

@@ -37,6 +37,7 @@ impl Redis {
             Topology::Standalone => RedisConfig::standalone(urls.first().map_or("", String::as_str))?,
         }
         .deadline(Duration::from_secs(10))
+        .cache_deadline(Duration::from_secs(10))
         .prefix(place.prefix())
     }
 }

@@ -121,7 +121,10 @@ async fn one_load_serves_every_process_and_a_dead_one_is_taken_over() {
     }
     assert_eq!((here.stats().loads, there.stats().loads), (1, 0));
     let waits = there.stats().lease_waits;
-    assert!((1..=2).contains(&waits), "one waits for all, and looks again once it is told of changes: {waits}");
+    assert!(
+        (1..=2).contains(&waits),
+        "one waits for all, and looks again once it is told of changes: {waits}"
+    );
 
     // A process that dies holds its lease until it runs out: here its tasks are cut off.
     let dying = backend.handle().stores();

@@ -12,11 +12,10 @@ use std::time::Duration;
 use futures_util::future::{join_all, try_join_all};
 use redis::{Client, Cmd, ConnectionAddr, ConnectionInfo, Pipeline, Value};
 use stanchion::random::jittered;
-use stanchion::stores::Environment;
 use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
-use super::{Board, Node, Routed, Target};
+use super::{Context, Node, Observer, Routed, Target, observer};
 use crate::config::RedisConfig;
 use crate::error::{self, Access, Repeat};
 use crate::reply::{self, SlotRange};
@@ -40,9 +39,8 @@ pub(super) struct Cluster {
     map: RwLock<Map>,
     opening: tokio::sync::Mutex<()>,
     seeds: Vec<ConnectionInfo>,
-    deadline: Duration,
-    environment: Environment,
-    board: Arc<Board>,
+    context: Arc<Context>,
+    observer: Arc<Observer>,
     // Bumped when the map may be out of date; dropped with the Cluster, which ends its refresher.
     stale: watch::Sender<u64>,
 }
@@ -56,26 +54,42 @@ impl fmt::Debug for Cluster {
 impl Cluster {
     pub(super) async fn open(
         config: &RedisConfig,
-        environment: &Environment,
-        board: &Arc<Board>,
+        context: &Arc<Context>,
+        observer: &Arc<Observer>,
     ) -> Result<Arc<Self>> {
         let (stale, watched) = watch::channel(0);
         let cluster = Arc::new(Self {
             map: RwLock::default(),
             opening: tokio::sync::Mutex::default(),
             seeds: config.addresses.clone(),
-            deadline: config.deadline,
-            environment: environment.clone(),
-            board: Arc::clone(board),
+            context: Arc::clone(context),
+            observer: Arc::clone(observer),
             stale,
         });
         cluster.refresh().await?;
-        environment.tasks.spawn(refresher(Arc::downgrade(&cluster), watched, environment.clone()))?;
+        let refreshing = refresher(Arc::downgrade(&cluster), watched, Arc::clone(context));
+        context.environment.tasks.spawn(refreshing)?;
         Ok(cluster)
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Map> {
         self.map.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Map> {
+        self.map.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Under the lock of the map, so that what is told is what is asked.
+    fn tell(&self, map: &Map) {
+        if let Some(masters) = observer(&self.observer) {
+            let targets: Vec<_> = map.nodes.values().map(|node| node.target().clone()).collect();
+            masters.are(&targets);
+        }
+    }
+
+    pub(super) fn tell_masters(&self) {
+        self.tell(&self.write());
     }
 
     fn known(&self, address: &Address) -> Option<Arc<Node>> {
@@ -160,11 +174,12 @@ impl Cluster {
             }
             // A node that is no master gets no lasting connection.
             let target = Target::one(self.info(address))?;
-            target.ask_once(&command, self.deadline).await
+            target.ask_once(&command, self.context.deadline).await
         };
-        let value = tokio::time::timeout(2 * self.deadline, asking)
+        let patience = 2 * self.context.deadline;
+        let value = tokio::time::timeout(patience, asking)
             .await
-            .map_err(|_| error::timed_out(2 * self.deadline, Access::Read))??;
+            .map_err(|_| error::timed_out(patience, Access::Read))??;
         reply::slot_ranges(&value, &address.0).ok_or_else(|| error::unexpected_reply(Access::Read))
     }
 
@@ -179,7 +194,7 @@ impl Cluster {
                 return Ok((address.clone(), node));
             }
             let target = Target::one(self.info(address))?;
-            let node = Node::open_or_wait(target, self.deadline, &self.environment, &self.board).await?;
+            let node = Node::open_or_wait(target, None, &self.context).await?;
             Ok::<_, Error>((address.clone(), node))
         });
         let nodes: HashMap<_, _> = try_join_all(opened).await?.into_iter().collect();
@@ -189,7 +204,10 @@ impl Cluster {
                 *owner = nodes.get(address).cloned();
             }
         }
-        *self.map.write().unwrap_or_else(PoisonError::into_inner) = Map { nodes, owners };
+        let drawn = Map { nodes, owners };
+        let mut map = self.write();
+        self.tell(&drawn);
+        *map = drawn;
         Ok(())
     }
 
@@ -204,9 +222,12 @@ impl Cluster {
             return Ok(node);
         }
         let target = Target::one(self.info(address))?;
-        let node = Node::open(target, None, self.deadline, &self.environment, &self.board).await?;
-        let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
-        Ok(Arc::clone(map.nodes.entry(address.clone()).or_insert(node)))
+        let node = Node::open(target, None, &self.context).await?;
+        let mut map = self.write();
+        let node = Arc::clone(map.nodes.entry(address.clone()).or_insert(node));
+        // It has not been asked anything yet.
+        self.tell(&map);
+        Ok(node)
     }
 
     fn owner(&self, slot: Option<u16>) -> Result<Arc<Node>> {
@@ -263,8 +284,8 @@ impl Cluster {
                     replies.into_iter().nth(1).unwrap_or_else(|| Err(error::unexpected_reply(access)))
                 }
                 Some(Repeat::Later) => {
-                    let pause = jittered(&*self.environment.random, Duration::from_millis(20));
-                    self.environment.sleep(pause).await;
+                    let pause = jittered(&*self.context.environment.random, Duration::from_millis(20));
+                    self.context.environment.sleep(pause).await;
                     node = self.owner(slot)?;
                     node.command(command, access).await
                 }
@@ -345,8 +366,9 @@ fn address_of(address: &ConnectionAddr) -> Option<Address> {
 async fn refresher(
     cluster: std::sync::Weak<Cluster>,
     mut stale: watch::Receiver<u64>,
-    environment: Environment,
+    context: Arc<Context>,
 ) {
+    let environment = &context.environment;
     let closing = environment.tasks.closing();
     let refreshing = async {
         loop {

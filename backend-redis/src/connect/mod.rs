@@ -1,61 +1,34 @@
 //! The way to the server: one [`Link`] for all commands, standalone or Cluster.
 
+mod call;
 mod cluster;
+mod context;
 mod health;
 mod node;
 mod slots;
+mod supervisor;
+mod target;
+mod time;
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use redis::{Cmd, Value};
-use stanchion::stores::Environment;
-use stanchion::{Effect, Error, ErrorKind, Result};
+use stanchion::{Error, ErrorKind, Result};
 
+pub(crate) use self::call::Call;
 use self::cluster::Cluster;
+pub(crate) use self::context::Context;
 pub(crate) use self::health::Board;
-pub(crate) use self::node::{Node, PushHandler, Target};
+pub(crate) use self::node::{Node, PushHandler};
 pub(crate) use self::slots::slot;
+pub(crate) use self::target::Target;
+pub(crate) use self::time::{ServerTime, of_parts};
 use crate::config::RedisConfig;
 use crate::error::{self, Access, Repeat};
-use crate::scripts::Script;
-
-/// What every part of a call needs: its name, and whether it only reads.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Call {
-    pub(crate) operation: &'static str,
-    pub(crate) access: Access,
-}
-
-impl Call {
-    pub(crate) const fn read(operation: &'static str) -> Self {
-        Self { operation, access: Access::Read }
-    }
-
-    pub(crate) const fn write(operation: &'static str) -> Self {
-        Self { operation, access: Access::Write }
-    }
-
-    /// The error with the names of operation and backend.
-    pub(crate) fn named(self, error: Error) -> Error {
-        error.with_operation(self.operation).with_backend("redis")
-    }
-
-    /// All replies of a batch, or its first error. What has been carried out beside a failure is not undone, so
-    /// that the failure of a batch of writes leaves in doubt what was changed.
-    pub(crate) fn all(self, replies: Vec<Result<Value>>) -> Result<Vec<Value>> {
-        let untouched = |reply: &Result<Value>| matches!(reply, Err(e) if e.effect() == Effect::NotApplied);
-        let effect =
-            if replies.iter().all(untouched) { Effect::NotApplied } else { self.access.unanswered() };
-        replies.into_iter().map(|reply| reply.map_err(|error| error.with_effect(effect))).collect()
-    }
-
-    /// The reply could not be understood.
-    pub(crate) fn unexpected(self) -> Error {
-        self.named(error::unexpected_reply(self.access))
-    }
-}
+use crate::scripts::{Form, Script};
 
 /// A command and the slot it belongs to; without a slot any node will do.
 #[derive(Debug, Clone)]
@@ -70,6 +43,22 @@ impl Routed {
     }
 }
 
+/// Who must know of every master before it is asked anything.
+pub(crate) trait Masters: Send + Sync + 'static {
+    /// These are the masters from now on. Must not wait, nor call the link.
+    fn are(&self, masters: &[Target]);
+
+    /// A call had no answer in time: a link may be dead.
+    fn suspect(&self);
+}
+
+/// The one that is told of the masters, once there is one.
+type Observer = OnceLock<Weak<dyn Masters>>;
+
+fn observer(observer: &Observer) -> Option<Arc<dyn Masters>> {
+    observer.get().and_then(Weak::upgrade)
+}
+
 #[derive(Debug)]
 enum Topology {
     Standalone(Arc<Node>),
@@ -80,27 +69,45 @@ enum Topology {
 #[derive(Debug, Clone)]
 pub(crate) struct Link(Arc<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     topology: Topology,
     deadline: Duration,
     closed: AtomicBool,
+    observer: Arc<Observer>,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.topology.fmt(f)
+    }
 }
 
 impl Link {
     /// Connects; one attempt.
-    pub(crate) async fn open(
-        config: &RedisConfig,
-        environment: &Environment,
-        board: &Arc<Board>,
-    ) -> Result<Self> {
+    pub(crate) async fn open(config: &RedisConfig, context: &Arc<Context>) -> Result<Self> {
+        let observer = Arc::new(Observer::new());
         let topology = if config.cluster {
-            Topology::Cluster(Cluster::open(config, environment, board).await?)
+            Topology::Cluster(Cluster::open(config, context, &observer).await?)
         } else {
             let target = Target::one(config.addresses[0].clone())?;
-            Topology::Standalone(Node::open(target, None, config.deadline, environment, board).await?)
+            Topology::Standalone(Node::open(target, None, context).await?)
         };
-        Ok(Self(Arc::new(Inner { topology, deadline: config.deadline, closed: AtomicBool::new(false) })))
+        let closed = AtomicBool::new(false);
+        Ok(Self(Arc::new(Inner { topology, deadline: config.deadline, closed, observer })))
+    }
+
+    /// Tells of the masters from now on, each before it is asked anything.
+    pub(crate) fn observe(&self, masters: Weak<dyn Masters>) {
+        // There is one for the life of the backend.
+        let _ = self.0.observer.set(masters);
+        match &self.0.topology {
+            Topology::Standalone(node) => {
+                if let Some(masters) = observer(&self.0.observer) {
+                    masters.are(&[node.target().clone()]);
+                }
+            }
+            Topology::Cluster(cluster) => cluster.tell_masters(),
+        }
     }
 
     /// Answers `Closed` from now on.
@@ -125,14 +132,23 @@ impl Link {
         if self.0.closed.load(Ordering::Acquire) {
             return Err(call.named(Error::new(ErrorKind::Closed, "the backend is closed")));
         }
-        let Ok(outcome) = tokio::time::timeout(self.0.deadline, work).await else {
-            match &self.0.topology {
-                Topology::Standalone(node) => node.suspect(),
-                Topology::Cluster(cluster) => cluster.suspect(),
-            }
-            return Err(call.named(error::timed_out(self.0.deadline, call.access)));
+        let deadline = call.deadline.unwrap_or(self.0.deadline);
+        let Ok(outcome) = tokio::time::timeout(deadline, work).await else {
+            self.suspect();
+            return Err(call.named(error::timed_out(deadline, call.access)));
         };
         outcome.map_err(|error| call.named(error))
+    }
+
+    /// An answer is overdue; a ping of each connection tells which links are dead.
+    fn suspect(&self) {
+        match &self.0.topology {
+            Topology::Standalone(node) => node.suspect(),
+            Topology::Cluster(cluster) => cluster.suspect(),
+        }
+        if let Some(masters) = observer(&self.0.observer) {
+            masters.suspect();
+        }
     }
 
     async fn execute(&self, call: Call, routed: &Routed) -> Result<Value> {
@@ -156,18 +172,18 @@ impl Link {
         self.within(call, self.execute(call, &Routed { slot: None, command })).await
     }
 
+    async fn write(&self, call: Call, commands: Vec<Routed>) -> Vec<Result<Value>> {
+        match &self.0.topology {
+            _ if commands.is_empty() => Vec::new(),
+            Topology::Standalone(node) => node.pipeline(commands, call.access).await,
+            Topology::Cluster(cluster) => cluster.batch(commands, call.access).await,
+        }
+    }
+
     /// Many commands in one pipelined write per master; the replies in the order of the commands. An error
     /// of one command is its own; a lost connection is that of all its commands.
     pub(crate) async fn batch(&self, call: Call, commands: Vec<Routed>) -> Result<Vec<Result<Value>>> {
-        if commands.is_empty() {
-            return Ok(Vec::new());
-        }
-        let work = async {
-            Ok(match &self.0.topology {
-                Topology::Standalone(node) => node.pipeline(commands, call.access).await,
-                Topology::Cluster(cluster) => cluster.batch(commands, call.access).await,
-            })
-        };
+        let work = async { Ok(self.write(call, commands).await) };
         let replies = self.within(call, work).await?;
         Ok(replies.into_iter().map(|reply| reply.map_err(|error| call.named(error))).collect())
     }
@@ -180,18 +196,56 @@ impl Link {
         keys: &[&str],
         args: &[&[u8]],
     ) -> Result<Value> {
-        let slot = keys.first().map(|key| slot(key.as_bytes()));
+        self.scripted(call, |form| script.routed(form, keys, args)).await
+    }
+
+    /// As [`script`](Self::script), by what makes its command.
+    pub(crate) async fn scripted(&self, call: Call, build: impl Fn(Form) -> Routed) -> Result<Value> {
         let work = async {
-            let by_hash = Routed { slot, command: script.by_hash(keys, args) };
-            match self.execute(call, &by_hash).await {
+            match self.execute(call, &build(Form::Hash)).await {
                 // The server forgot it, or never knew it: it has done nothing.
-                Err(error) if matches!(Repeat::of(&error), Some(Repeat::WithSource)) => {
-                    let by_source = Routed { slot, command: script.by_source(keys, args) };
-                    self.execute(call, &by_source).await
-                }
+                Err(error) if is_unknown_script(&error) => self.execute(call, &build(Form::Source)).await,
                 outcome => outcome,
             }
         };
         self.within(call, work).await
+    }
+
+    /// Many scripts in one pipelined write per master, and in a second one those that a server did not know;
+    /// `build` makes the command of each, by its place. The replies as those of [`batch`](Self::batch).
+    ///
+    /// Of scripts on the same key the first may so run last: where that matters, build all in their
+    /// [source](Form::Source).
+    pub(crate) async fn scripts(
+        &self,
+        call: Call,
+        count: usize,
+        build: impl Fn(usize, Form) -> Routed,
+    ) -> Result<Vec<Result<Value>>> {
+        let work = async {
+            let mut replies = self.write(call, (0..count).map(|at| build(at, Form::Hash)).collect()).await;
+            let refused: Vec<_> = (0..count)
+                .filter(|at| matches!(replies.get(*at), Some(Err(error)) if is_unknown_script(error)))
+                .collect();
+            let again = refused.iter().map(|at| build(*at, Form::Source)).collect();
+            for (at, second) in refused.iter().zip(self.write(call, again).await) {
+                replies[*at] = second;
+            }
+            Ok(replies)
+        };
+        let replies = self.within(call, work).await?;
+        Ok(replies.into_iter().map(|reply| reply.map_err(|error| call.named(error))).collect())
+    }
+}
+
+fn is_unknown_script(error: &Error) -> bool {
+    matches!(Repeat::of(error), Some(Repeat::WithSource))
+}
+
+/// An error that came as a value.
+fn unwrap(value: Value, access: Access) -> Result<Value> {
+    match value {
+        Value::ServerError(error) => Err(error::from_server(&error, access)),
+        value => Ok(value),
     }
 }

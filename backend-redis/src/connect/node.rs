@@ -4,80 +4,41 @@
 //! reconnects for ever. Until it is back, calls fail at once, with nothing sent.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionInfo, Pipeline, PushInfo, PushKind, Value};
-use stanchion::random::jittered;
-use stanchion::stores::Environment;
+use redis::{Cmd, Pipeline, PushInfo, Value};
 use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
 use super::health::Carries;
-use super::{Board, Routed};
+use super::supervisor::Supervisor;
+use super::{Context, Routed, Target, unwrap};
 use crate::error::{self, Access};
 
-const PING_EVERY: Duration = Duration::from_secs(5);
-/// The first attempt to reconnect is jittered too: all clients of a server lose it at the same moment.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-
-/// Where to connect: the addresses are asked anew for each attempt.
-#[derive(Clone)]
-pub(crate) struct Target {
-    label: String,
-    client: Arc<dyn Fn(u32) -> redis::RedisResult<Client> + Send + Sync>,
-}
-
-impl Target {
-    /// Always the same server.
-    pub(crate) fn one(info: ConnectionInfo) -> Result<Self> {
-        let label = info.addr().to_string();
-        let client = Client::open(info).map_err(|error| error::from_client(&error, Access::Read))?;
-        Ok(Self { label, client: Arc::new(move |_| Ok(client.clone())) })
-    }
-
-    /// One of several, another at each attempt.
-    pub(crate) fn any(
-        label: &str,
-        client: impl Fn(u32) -> redis::RedisResult<Client> + Send + Sync + 'static,
-    ) -> Self {
-        Self { label: label.to_owned(), client: Arc::new(client) }
-    }
-
-    /// Asks something on a connection that is used for nothing else.
-    pub(super) async fn ask_once(&self, command: &Cmd, deadline: Duration) -> Result<Value> {
-        let asking = async {
-            let config = AsyncConnectionConfig::new()
-                .set_connection_timeout(Some(deadline))
-                .set_response_timeout(None);
-            let mut connection =
-                (self.client)(0)?.get_multiplexed_async_connection_with_config(&config).await?;
-            connection.send_packed_command(command).await
-        };
-        let answer = asking.await.map_err(|failure| error::from_client(&failure, Access::Read))?;
-        unwrap(answer, Access::Read)
-    }
-
-    /// The host of a single server.
-    pub(super) fn host(&self) -> &str {
-        self.label.rsplit_once(':').map_or(&self.label, |(host, _)| host)
-    }
-}
-
 /// What is done with pushed messages, and with each new connection.
+///
+/// Connections are told apart by their generation, a number that is never used twice in a process.
 pub(crate) trait PushHandler: Send + Sync + 'static {
     /// A message has come; must not wait.
     fn pushed(&self, info: PushInfo);
 
     /// The connection is there, for the first time or again; it is used by nobody until this is done.
-    fn connected(&self, connection: MultiplexedConnection) -> BoxFuture<'_, redis::RedisResult<()>>;
+    fn connected(
+        &self,
+        connection: MultiplexedConnection,
+        generation: u64,
+    ) -> BoxFuture<'_, redis::RedisResult<()>>;
 
-    /// All of that is done, and the connection is in use.
-    fn ready(&self);
+    /// All of that is done, and the connection is in use. Told in order with [`lost`](Self::lost); neither may
+    /// wait, or call the node.
+    fn ready(&self, generation: u64);
+
+    /// The connection is not in use any more.
+    fn lost(&self, generation: u64);
 }
 
 pub(crate) struct Node {
@@ -86,8 +47,8 @@ pub(crate) struct Node {
     // Wakes the supervisor when the connection may be dead; dropped with the node, which ends the supervisor.
     suspicions: watch::Sender<u64>,
     number: u64,
-    carries: Carries,
-    board: Arc<Board>,
+    pushes: Option<Arc<dyn PushHandler>>,
+    context: Arc<Context>,
 }
 
 struct Live {
@@ -97,7 +58,7 @@ struct Live {
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Node({})", self.target.label)
+        write!(f, "Node({})", self.target.label())
     }
 }
 
@@ -106,70 +67,69 @@ impl Node {
     pub(crate) async fn open(
         target: Target,
         pushes: Option<Arc<dyn PushHandler>>,
-        deadline: Duration,
-        environment: &Environment,
-        board: &Arc<Board>,
+        context: &Arc<Context>,
     ) -> Result<Arc<Self>> {
-        let (node, supervisor) = Self::prepare(target, pushes, deadline, environment, board);
+        let (node, supervisor) = Self::prepare(target, pushes, context);
         supervisor.connect_once(&node, 0).await?;
-        environment.tasks.spawn(supervisor.run(Arc::downgrade(&node)))?;
+        context.environment.tasks.spawn(supervisor.run(Arc::downgrade(&node)))?;
         Ok(node)
     }
 
     /// Like [`open`](Self::open), but a server that can't be reached yet is a node that is down: its
     /// supervisor goes on trying.
-    pub(super) async fn open_or_wait(
+    pub(crate) async fn open_or_wait(
         target: Target,
-        deadline: Duration,
-        environment: &Environment,
-        board: &Arc<Board>,
+        pushes: Option<Arc<dyn PushHandler>>,
+        context: &Arc<Context>,
     ) -> Result<Arc<Self>> {
-        let (node, supervisor) = Self::prepare(target, None, deadline, environment, board);
+        let (node, supervisor) = Self::prepare(target, pushes, context);
         if let Err(error) = supervisor.connect_once(&node, 0).await {
-            tracing::warn!(server = %node.target.label, %error, "not connected yet");
+            tracing::warn!(server = %node.target.label(), %error, "not connected yet");
             node.suspect();
         }
-        environment.tasks.spawn(supervisor.run(Arc::downgrade(&node)))?;
+        context.environment.tasks.spawn(supervisor.run(Arc::downgrade(&node)))?;
         Ok(node)
     }
 
     fn prepare(
         target: Target,
         pushes: Option<Arc<dyn PushHandler>>,
-        deadline: Duration,
-        environment: &Environment,
-        board: &Arc<Board>,
+        context: &Arc<Context>,
     ) -> (Arc<Self>, Supervisor) {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let (suspicions, watched) = watch::channel(0);
-        let carries = if pushes.is_some() { Carries::Subscriptions } else { Carries::Commands };
+        let supervisor = Supervisor::new(Arc::clone(context), watched);
         let node = Arc::new(Self {
-            target: target.clone(),
+            target,
             live: RwLock::new(None),
             suspicions,
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
-            carries,
-            board: Arc::clone(board),
+            pushes,
+            context: Arc::clone(context),
         });
-        let environment = environment.clone();
-        (node, Supervisor { target, pushes, deadline, environment, watched, pause: FIRST_PAUSE })
+        (node, supervisor)
     }
 
-    fn report(&self, up: Option<bool>) {
-        self.board.report(self.number, self.carries, up);
+    pub(super) fn report(&self, up: Option<bool>) {
+        let carries = if self.pushes.is_some() { Carries::Subscriptions } else { Carries::Commands };
+        self.context.board.report(self.number, carries, up);
     }
 
     pub(crate) fn target(&self) -> &Target {
         &self.target
     }
 
+    pub(super) fn pushes(&self) -> Option<&Arc<dyn PushHandler>> {
+        self.pushes.as_ref()
+    }
+
     /// The connection, if there is one, and which one it is.
-    fn connection(&self) -> Result<(MultiplexedConnection, u64)> {
+    pub(crate) fn connection(&self) -> Result<(MultiplexedConnection, u64)> {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         live.as_ref().map(|live| (live.connection.clone(), live.generation)).ok_or_else(|| {
             Error::new(
                 ErrorKind::Unavailable,
-                format!("not connected to {}; reconnecting", self.target.label),
+                format!("not connected to {}; reconnecting", self.target.label()),
             )
             .with_retry_after(Duration::from_millis(100))
         })
@@ -235,26 +195,48 @@ impl Node {
     }
 
     /// Nobody uses this connection any more; the supervisor makes another.
-    fn give_up(&self, generation: u64) {
+    pub(crate) fn give_up(&self, generation: u64) {
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
         if live.as_ref().is_some_and(|live| live.generation == generation) {
-            *live = None;
-            self.report(Some(false));
+            self.forget(&mut live);
         }
         drop(live);
         self.suspect();
     }
 
-    fn go_live(&self, connection: MultiplexedConnection, generation: u64) {
+    /// Under the lock, so that the handler is told in order.
+    fn forget(&self, live: &mut Option<Live>) {
+        if let Some(Live { generation, .. }) = live.take()
+            && let Some(pushes) = &self.pushes
+        {
+            pushes.lost(generation);
+        }
+        self.report(Some(false));
+    }
+
+    /// Puts a new connection to use, unless it broke in the meantime; answers whether it did not.
+    pub(super) fn go_live(
+        &self,
+        connection: MultiplexedConnection,
+        generation: u64,
+        broken: &AtomicBool,
+    ) -> bool {
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        // Set before the lock is asked for to give the connection up.
+        if broken.load(Ordering::Acquire) {
+            return false;
+        }
         *live = Some(Live { connection, generation });
         self.report(Some(true));
+        if let Some(pushes) = &self.pushes {
+            pushes.ready(generation);
+        }
+        true
     }
 
     /// Ends the connection for good.
     pub(crate) fn close(&self) {
-        *self.live.write().unwrap_or_else(PoisonError::into_inner) = None;
-        self.report(Some(false));
+        self.forget(&mut self.live.write().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// A handle for commands that this module knows nothing of, such as subscribing.
@@ -266,131 +248,5 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.report(None);
-    }
-}
-
-/// An error that came as a value.
-fn unwrap(value: Value, access: Access) -> Result<Value> {
-    match value {
-        Value::ServerError(error) => Err(error::from_server(&error, access)),
-        value => Ok(value),
-    }
-}
-
-/// The task that keeps a node connected.
-struct Supervisor {
-    target: Target,
-    pushes: Option<Arc<dyn PushHandler>>,
-    deadline: Duration,
-    environment: Environment,
-    watched: watch::Receiver<u64>,
-    // Before the next attempt to reconnect.
-    pause: Duration,
-}
-
-impl Supervisor {
-    async fn connect_once(&self, node: &Arc<Node>, attempt: u32) -> Result<()> {
-        static GENERATIONS: AtomicU64 = AtomicU64::new(1);
-        let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
-        let weak = Arc::downgrade(node);
-        let pushes = self.pushes.clone();
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.deadline))
-            // The deadline is ours, around the whole operation.
-            .set_response_timeout(None)
-            .set_push_sender(move |info: PushInfo| {
-                if info.kind == PushKind::Disconnection {
-                    if let Some(node) = weak.upgrade() {
-                        node.give_up(generation);
-                    }
-                } else if let Some(pushes) = &pushes {
-                    pushes.pushed(info);
-                }
-                Ok::<(), redis::aio::SendError>(())
-            });
-        let connecting = async {
-            let client = (self.target.client)(attempt)?;
-            let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
-            if let Some(pushes) = &self.pushes {
-                pushes.connected(connection.clone()).await?;
-            }
-            Ok(connection)
-        };
-        let connected = match tokio::time::timeout(2 * self.deadline, connecting).await {
-            Ok(connected) => connected.map_err(|error| error::from_client(&error, Access::Read)),
-            Err(_) => Err(error::timed_out(2 * self.deadline, Access::Read)),
-        };
-        let connection = connected.inspect_err(|_| node.report(Some(false)))?;
-        node.go_live(connection, generation);
-        if let Some(pushes) = &self.pushes {
-            pushes.ready();
-        }
-        Ok(())
-    }
-
-    async fn run(mut self, node: Weak<Node>) {
-        let closing = self.environment.tasks.closing();
-        let supervised = async {
-            let mut since = self.environment.clock.now();
-            loop {
-                let dropped = tokio::select! {
-                    changed = self.watched.changed() => changed.is_err(),
-                    () = self.environment.sleep(PING_EVERY) => false,
-                };
-                let Some(node) = node.upgrade().filter(|_| !dropped) else {
-                    return;
-                };
-                if node.is_live() {
-                    self.ping(&node).await;
-                }
-                if !node.is_live() {
-                    let weak = Arc::downgrade(&node);
-                    drop(node);
-                    if self.environment.clock.now().saturating_since(since) > LONGEST_PAUSE {
-                        self.pause = FIRST_PAUSE;
-                    }
-                    self.reconnect(&weak).await;
-                    since = self.environment.clock.now();
-                }
-            }
-        };
-        tokio::select! {
-            () = closing => {}
-            () = supervised => {}
-        }
-    }
-
-    async fn ping(&self, node: &Arc<Node>) {
-        let Ok((mut connection, generation)) = node.connection() else {
-            return;
-        };
-        let ping = redis::cmd("PING");
-        let answer = tokio::time::timeout(self.deadline, connection.send_packed_command(&ping)).await;
-        if !matches!(answer, Ok(Ok(_))) {
-            node.give_up(generation);
-        }
-    }
-
-    /// Tries until it is connected. The pauses grow on from one call to the next, unless the connection had
-    /// lasted: a server that takes connections and drops them is not hammered.
-    async fn reconnect(&mut self, node: &Weak<Node>) {
-        let mut attempt = 0;
-        loop {
-            self.environment.sleep(jittered(&*self.environment.random, self.pause)).await;
-            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-            let Some(node) = node.upgrade() else {
-                return;
-            };
-            match self.connect_once(&node, attempt).await {
-                Ok(()) => {
-                    tracing::info!(server = %self.target.label, "reconnected");
-                    return;
-                }
-                Err(error) => {
-                    tracing::warn!(server = %self.target.label, %error, attempt, "can't reconnect yet");
-                }
-            }
-            attempt = attempt.saturating_add(1);
-        }
     }
 }

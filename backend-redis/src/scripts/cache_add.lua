@@ -1,11 +1,15 @@
--- Adds to a counter, and gives it its time to live if it is new.
--- KEYS[1]  the counter, a string holding a decimal number.
--- ARGV     1 what to add, 2 the time to live of a new counter in ms.
--- Replies  the new value as text (a Lua number would lose digits); errors NOTANUMBER and OVERFLOW.
+-- Adds to a counter, and gives it its time to live if it is new; voids the lease on it.
+-- KEYS     1 the counter, a string holding a decimal number; 2 the lease on filling it.
+-- ARGV     1 what to add, 2 the time to live of a new counter in ms, 3 the channel on which changes are told, or
+--          empty.
+-- Replies  the new value as text (a Lua number would lose digits); errors WRONGTYPE, NOTANUMBER and OVERFLOW.
 -- One step, so that there is never a counter without an expiry.
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind ~= 'none' and kind ~= 'string' then
   return redis.error_reply('WRONGTYPE the key holds no counter')
+end
+if ARGV[3] ~= '' then
+  redis.call('PUBLISH', ARGV[3], KEYS[1])
 end
 local sum = redis.pcall('INCRBY', KEYS[1], ARGV[1])
 if type(sum) == 'table' and sum.err then
@@ -19,4 +23,5 @@ end
 if kind == 'none' then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
+redis.call('DEL', KEYS[2])
 return redis.call('GET', KEYS[1])

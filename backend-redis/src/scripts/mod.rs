@@ -6,10 +6,21 @@ use std::sync::LazyLock;
 
 use redis::Cmd;
 
+use crate::connect::Routed;
+
 /// A script, by its source and its hash.
 pub(crate) struct Script {
     source: &'static str,
     hash: LazyLock<String>,
+}
+
+/// How a script is named to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// `EVALSHA`: what is usually sent.
+    Hash,
+    /// `EVAL`: runs the script and teaches the server its hash.
+    Source,
 }
 
 impl Script {
@@ -17,9 +28,17 @@ impl Script {
         Self { source, hash: LazyLock::new(hash) }
     }
 
-    fn command(name: &str, script: &str, keys: &[&str], args: &[&[u8]]) -> Cmd {
-        let mut command = redis::cmd(name);
-        command.arg(script).arg(keys.len());
+    /// The command that runs it.
+    pub(crate) fn command(&self, form: Form, keys: &[&str], args: &[&[u8]]) -> Cmd {
+        let (name, script) = match form {
+            Form::Hash => ("EVALSHA", self.hash.as_str()),
+            Form::Source => ("EVAL", self.source),
+        };
+        let bytes = script.len()
+            + keys.iter().map(|key| key.len()).sum::<usize>()
+            + args.iter().map(|arg| arg.len()).sum::<usize>();
+        let mut command = Cmd::with_capacity(3 + keys.len() + args.len(), bytes + 16);
+        command.arg(name).arg(script).arg(keys.len());
         for key in keys {
             command.arg(*key);
         }
@@ -29,14 +48,13 @@ impl Script {
         command
     }
 
-    /// `EVALSHA`: what is usually sent.
-    pub(crate) fn by_hash(&self, keys: &[&str], args: &[&[u8]]) -> Cmd {
-        Self::command("EVALSHA", &self.hash, keys, args)
-    }
-
-    /// `EVAL`: runs the script and teaches the server its hash.
-    pub(crate) fn by_source(&self, keys: &[&str], args: &[&[u8]]) -> Cmd {
-        Self::command("EVAL", self.source, keys, args)
+    /// The command, and the slot of its first key.
+    pub(crate) fn routed(&self, form: Form, keys: &[&str], args: &[&[u8]]) -> Routed {
+        let command = self.command(form, keys, args);
+        match keys.first() {
+            Some(key) => Routed::new(key, command),
+            None => Routed { slot: None, command },
+        }
     }
 }
 
@@ -53,10 +71,17 @@ macro_rules! scripts {
 
 scripts! {
     META = "meta.lua";
+    CACHE_READ = "cache_read.lua";
+    CACHE_SET = "cache_set.lua";
+    CACHE_REMOVE = "cache_remove.lua";
     CACHE_ADD = "cache_add.lua";
-    CACHE_SET_IF = "cache_set_if.lua";
     CACHE_TOUCH = "cache_touch.lua";
     CACHE_TTL = "cache_ttl.lua";
+    CACHE_FETCH = "cache_fetch.lua";
+    CACHE_FILL = "cache_fill.lua";
+    CACHE_ABANDON = "cache_abandon.lua";
+    CACHE_GENERATION = "cache_generation.lua";
+    CACHE_BUMP = "cache_bump.lua";
     SESSION_CREATE = "session_create.lua";
     SESSION_LOAD = "session_load.lua";
     SESSION_PATCH = "session_patch.lua";

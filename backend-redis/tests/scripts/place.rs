@@ -27,7 +27,8 @@ impl Place {
         let mut random = [0; 8];
         SystemRandom.fill(&mut random).unwrap();
         let prefix = format!("scripts-{:016x}", u64::from_be_bytes(random));
-        let config = RedisConfig::standalone(url).unwrap().prefix(&prefix).unwrap().deadline(PATIENCE);
+        let config = RedisConfig::standalone(url).unwrap().prefix(&prefix).unwrap();
+        let config = config.deadline(PATIENCE).cache_deadline(PATIENCE);
         let stores = RedisBackend::connect(config).await.unwrap().stores();
         let client = redis::Client::open(url).unwrap();
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use stanchion::ErrorKind;
-use stanchion::cache::{CacheStore, SetOptions, SetOutcome, When};
+use stanchion::cache::{CacheStore, SetEntry, SetOptions, SetOutcome, When};
 use stanchion::key::Key;
 use stanchion::time::Ttl;
 
@@ -23,6 +23,16 @@ fn bytes(text: &'static str) -> Bytes {
 
 fn always() -> SetOptions {
     SetOptions::new(Ttl::MAX)
+}
+
+/// An entry of a batch, set whatever is there.
+fn entry(key: Key, value: Bytes) -> SetEntry {
+    SetEntry::new(key, value, always())
+}
+
+async fn put_many(store: &dyn CacheStore, entries: &[SetEntry]) -> Outcome {
+    let stored = store.set_many(entries).await?;
+    same(stored, vec![SetOutcome::Stored; entries.len()], "unconditional sets")
 }
 
 async fn put(store: &dyn CacheStore, id: &str, value: &'static str) -> Outcome {
@@ -72,12 +82,8 @@ async fn a_value_may_be_as_large_as_declared_and_no_larger(cx: &Context) -> Outc
         ErrorKind::InvalidInput,
         "a value over the cap",
     )?;
-    let entries = [(key("b")?, bytes("fine")), (key("a")?, larger)];
-    refused(
-        store.set_many(&entries, Ttl::MAX).await,
-        ErrorKind::InvalidInput,
-        "a batch with a value over the cap",
-    )?;
+    let entries = [entry(key("b")?, bytes("fine")), entry(key("a")?, larger)];
+    refused(store.set_many(&entries).await, ErrorKind::InvalidInput, "a batch with a value over the cap")?;
     holds(&*store, "b", None).await?;
     ensure(store.get(&key("a")?).await? == Some(largest), "the first value is still there", "another")
 }
@@ -87,9 +93,9 @@ async fn a_batch_over_the_bound_changes_nothing(cx: &Context) -> Outcome {
     put(&*store, "k0", "kept").await?;
     let most = store.capabilities().max_batch;
     let keys = (0..=most).map(|n| key(&format!("k{n}"))).collect::<Outcome<Vec<_>>>()?;
-    let entries: Vec<_> = keys.iter().map(|key| (key.clone(), bytes("new"))).collect();
+    let entries: Vec<_> = keys.iter().map(|key| entry(key.clone(), bytes("new"))).collect();
     refused(store.get_many(&keys).await, ErrorKind::InvalidInput, "too many to get")?;
-    refused(store.set_many(&entries, Ttl::MAX).await, ErrorKind::InvalidInput, "too many to set")?;
+    refused(store.set_many(&entries).await, ErrorKind::InvalidInput, "too many to set")?;
     refused(store.remove_many(&keys).await, ErrorKind::InvalidInput, "too many to remove")?;
     holds(&*store, "k0", Some("kept")).await
 }
@@ -97,17 +103,17 @@ async fn a_batch_over_the_bound_changes_nothing(cx: &Context) -> Outcome {
 async fn batches_answer_in_the_order_of_the_keys(cx: &Context) -> Outcome {
     let store = cx.open().await?.cache_store()?;
     let entries = (0..100)
-        .map(|n| Ok((key(&format!("k{n}"))?, Bytes::from(n.to_string()))))
+        .map(|n| Ok(entry(key(&format!("k{n}"))?, Bytes::from(n.to_string()))))
         .collect::<Outcome<Vec<_>>>()?;
-    store.set_many(&entries, Ttl::MAX).await?;
+    put_many(&*store, &entries).await?;
     let asked = ["k7", "none", "k99", "k7", "k0"].map(key).into_iter().collect::<Outcome<Vec<_>>>()?;
     let expected = [Some("7"), None, Some("99"), Some("7"), Some("0")].map(|value| value.map(bytes));
     same(store.get_many(&asked).await?, expected.to_vec(), "values in the order asked")?;
-    let all: Vec<_> = entries.iter().map(|(key, _)| key.clone()).collect();
+    let all: Vec<_> = entries.iter().map(|entry| entry.key.clone()).collect();
     let found = store.get_many(&all).await?;
     same(
         found.into_iter().flatten().collect::<Vec<_>>(),
-        entries.into_iter().map(|(_, value)| value).collect(),
+        entries.into_iter().map(|entry| entry.value).collect(),
         "all",
     )
 }
@@ -115,13 +121,13 @@ async fn batches_answer_in_the_order_of_the_keys(cx: &Context) -> Outcome {
 async fn an_empty_batch_is_no_error(cx: &Context) -> Outcome {
     let store = cx.open().await?.cache_store()?;
     same(store.get_many(&[]).await?, Vec::<Option<Bytes>>::new(), "nothing asked")?;
-    store.set_many(&[], Ttl::MAX).await?;
+    put_many(&*store, &[]).await?;
     same(store.remove_many(&[]).await?, 0, "nothing removed")
 }
 
 async fn the_last_of_a_key_given_twice_holds(cx: &Context) -> Outcome {
     let store = cx.open().await?.cache_store()?;
-    store.set_many(&[(key("a")?, bytes("first")), (key("a")?, bytes("last"))], Ttl::MAX).await?;
+    put_many(&*store, &[entry(key("a")?, bytes("first")), entry(key("a")?, bytes("last"))]).await?;
     holds(&*store, "a", Some("last")).await
 }
 
@@ -187,7 +193,8 @@ async fn a_value_is_gone_at_its_deadline(cx: &Context) -> Outcome {
     let short = cx.short();
     let stored = here.set(&key("a")?, bytes("x"), &SetOptions::new(short)).await?;
     same(stored, SetOutcome::Stored, "a set")?;
-    here.set_many(&[(key("b")?, bytes("x"))], short).await?;
+    let stored = here.set_many(&[SetEntry::new(key("b")?, bytes("x"), SetOptions::new(short))]).await?;
+    same(stored, vec![SetOutcome::Stored], "a set in a batch")?;
     let _one = here.add(&key("c")?, 1, short).await?;
     cx.pass(short).await;
     let keys = ["a", "b", "c"].map(key).into_iter().collect::<Outcome<Vec<_>>>()?;
@@ -362,8 +369,8 @@ async fn keys_stay_apart_whatever_they_hold(cx: &Context) -> Outcome {
         "日本語",
     ];
     let keys = ids.map(key).into_iter().collect::<Outcome<Vec<_>>>()?;
-    let entries: Vec<_> = keys.iter().zip(ids).map(|(key, id)| (key.clone(), bytes(id))).collect();
-    store.set_many(&entries, Ttl::MAX).await?;
+    let entries: Vec<_> = keys.iter().zip(ids).map(|(key, id)| entry(key.clone(), bytes(id))).collect();
+    put_many(&*store, &entries).await?;
     let expected: Vec<_> = ids.iter().map(|id| Some(bytes(id))).collect();
     same(store.get_many(&keys).await?, expected, "each its own value")?;
     same(store.remove_many(&keys[..1]).await?, 1, "removing one")?;
@@ -385,8 +392,8 @@ async fn dropped(store: &dyn CacheStore, polls: u32, life: Ttl) -> Outcome<Vec<K
     let keys = keys.into_iter().collect::<Outcome<Vec<_>>>()?;
     dropped_after(polls, store.set(&keys[0], bytes("7"), &SetOptions::new(life))).await;
     dropped_after(polls, store.add(&keys[1], 7, life)).await;
-    let batch = [(keys[2].clone(), bytes("7")), (keys[3].clone(), bytes("7"))];
-    dropped_after(polls, store.set_many(&batch, life)).await;
+    let batch = [&keys[2], &keys[3]].map(|key| SetEntry::new(key.clone(), bytes("7"), SetOptions::new(life)));
+    dropped_after(polls, store.set_many(&batch)).await;
     dropped_after(polls, store.get(&key("other")?)).await;
     dropped_after(polls, store.get_many(&[key("other")?])).await;
     Ok(keys)

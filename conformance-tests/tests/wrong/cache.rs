@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use stanchion::cache::{CacheCapabilities, CacheStore, SetOptions, SetOutcome, When};
-use stanchion::key::Key;
-use stanchion::time::Ttl;
+use stanchion::cache::{
+    CacheCapabilities, CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken,
+    SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher, When,
+};
+use stanchion::key::{Key, Namespace};
+use stanchion::time::{Timestamp, Ttl};
 use stanchion::{Error, ErrorKind, Result};
 use tokio::task::yield_now;
 
@@ -292,32 +295,39 @@ impl CacheStore for Wrong {
         Ok(outcome)
     }
 
-    async fn set_many(&self, entries: &[(Key, Bytes)], ttl: Ttl) -> Result<()> {
-        self.forget(entries.iter().map(|(key, _)| key));
-        let mut entries: Vec<_> =
-            entries.iter().map(|(key, value)| Ok((self.key(key)?, value.clone()))).collect::<Result<_>>()?;
+    async fn set_many(&self, entries: &[SetEntry]) -> Result<Vec<SetOutcome>> {
+        self.forget(entries.iter().map(|entry| &entry.key));
+        let mut entries = entries.to_vec();
+        for entry in &mut entries {
+            entry.key = self.key(&entry.key)?;
+        }
+        let (asked, mut outcomes) = (entries.len(), Vec::new());
         match self.bug {
             Bug::BatchIsCheckedOneByOne => {
                 self.capabilities().check_batch(entries.len())?;
                 for entry in &entries {
-                    self.right.set_many(std::slice::from_ref(entry), ttl).await?;
+                    outcomes.extend(self.right.set_many(std::slice::from_ref(entry)).await?);
                 }
-                return Ok(());
+                return Ok(outcomes);
             }
             Bug::BatchIsSplit => {
                 for part in entries.chunks(self.capabilities().max_batch) {
-                    self.right.set_many(part, ttl).await?;
+                    outcomes.extend(self.right.set_many(part).await?);
                 }
-                return Ok(());
+                return Ok(outcomes);
             }
             Bug::FirstOfABatchHolds => {
                 let mut seen = BTreeSet::new();
-                entries.retain(|(key, _)| seen.insert(key.clone()));
+                entries.retain(|entry| seen.insert(entry.key.clone()));
+                outcomes.extend(self.right.set_many(&entries).await?);
+                // Whoever asked twice is answered twice.
+                outcomes.resize(asked, SetOutcome::Stored);
+                return Ok(outcomes);
             }
-            Bug::BatchHasNoTtl => return self.right.set_many(&entries, Ttl::MAX).await,
+            Bug::BatchHasNoTtl => entries.iter_mut().for_each(|entry| entry.options.ttl = Ttl::MAX),
             _ => {}
         }
-        self.right.set_many(&entries, ttl).await
+        self.right.set_many(&entries).await
     }
 
     async fn remove_many(&self, keys: &[Key]) -> Result<u64> {
@@ -386,5 +396,37 @@ impl CacheStore for Wrong {
             return Ok(left.map(|left| locked(&self.lives).get(key).copied().unwrap_or(left)));
         }
         Ok(left)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.right.now()
+    }
+
+    async fn get_many_with_ttl(&self, keys: &[Key]) -> Result<Vec<Option<(Bytes, Ttl)>>> {
+        self.right.get_many_with_ttl(&self.keys(keys)?).await
+    }
+
+    async fn fetch(&self, requests: &[LeaseRequest]) -> Result<Vec<Fetched>> {
+        self.right.fetch(requests).await
+    }
+
+    async fn fill(&self, fills: &[Fill]) -> Result<Vec<FillOutcome>> {
+        self.right.fill(fills).await
+    }
+
+    async fn abandon(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
+        self.right.abandon(leases).await
+    }
+
+    async fn generations(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>> {
+        self.right.generations(tags).await
+    }
+
+    async fn bump(&self, tags: &[Tag]) -> Result<Vec<Generation>> {
+        self.right.bump(tags).await
+    }
+
+    fn watch(&self, namespace: &Namespace, watcher: Arc<dyn Watcher>) -> Result<Watch> {
+        self.right.watch(namespace, watcher)
     }
 }

@@ -1,0 +1,121 @@
+//! The commands of the cache.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use redis::Cmd;
+use stanchion::cache::{Fill, LeaseRequest, LeaseToken, SetOptions, Tag, Want, When};
+use stanchion::key::Key;
+use stanchion::time::{Ttl, days};
+use stanchion::{Error, Result};
+
+use super::RedisCache;
+use crate::config::Invalidation;
+use crate::connect::Routed;
+use crate::keys::{Layout, namespace_of};
+use crate::scripts::{self, Form, Script};
+
+/// How long a generation is remembered. Later ones are greater all the same, since they are made of the time.
+const GENERATION_KEPT: Duration = days(30);
+
+pub(super) fn get(key: &str) -> Routed {
+    let mut command = Cmd::with_capacity(2, key.len() + 3);
+    command.arg("GET").arg(key);
+    Routed::new(key, command)
+}
+
+/// Refuses a condition of a later version of the trait.
+pub(super) fn check_condition(when: &When) -> Result<()> {
+    condition(when).map(drop)
+}
+
+/// The condition, and the bytes that are expected.
+fn condition(when: &When) -> Result<(&'static [u8], &[u8])> {
+    match when {
+        When::Always => Ok((b"always", b"")),
+        When::Absent => Ok((b"absent", b"")),
+        When::Present => Ok((b"present", b"")),
+        When::Equals(expected) => Ok((b"equals", expected)),
+        other => Err(Error::unsupported(format!("the condition {other:?} is not known"))),
+    }
+}
+
+/// When a lease is wanted; refuses what a later version of the trait may add.
+pub(super) fn wanted(want: Want) -> Result<&'static [u8]> {
+    match want {
+        Want::IfAbsent => Ok(b"absent"),
+        Want::Anyway => Ok(b"anyway"),
+        Want::Keep => Ok(b"keep"),
+        other => Err(Error::unsupported(format!("a lease wanted {other:?} is not known"))),
+    }
+}
+
+impl RedisCache {
+    /// The channel on which a change of this key is told, empty where the server tells it by itself.
+    fn channel(&self, key: &Key) -> String {
+        match self.0.invalidation {
+            Invalidation::Tracking => String::new(),
+            Invalidation::Bus => self.0.layout.invalidated(namespace_of(key.as_str()).unwrap_or_default()),
+        }
+    }
+
+    /// The stored key of an entry and of the lease on it.
+    fn keys<'a>(&self, key: &'a Key) -> (Cow<'a, str>, String) {
+        let entry = self.0.layout.key(key);
+        let lease = Layout::lease(&entry);
+        (entry, lease)
+    }
+
+    pub(super) fn set_command(&self, key: &Key, value: &[u8], options: &SetOptions, form: Form) -> Routed {
+        let ((entry, lease), channel) = (self.keys(key), self.channel(key));
+        // What is not known was refused before.
+        let (condition, expected) = condition(&options.when).unwrap_or((b"absent", b""));
+        let (ttl, schema) = (options.ttl.as_millis().to_string(), options.schema.to_string());
+        let args = [condition, value, ttl.as_bytes(), schema.as_bytes(), channel.as_bytes(), expected];
+        let used = if expected.is_empty() && options.when == When::Always { 5 } else { 6 };
+        scripts::CACHE_SET.routed(form, &[&entry, &lease], &args[..used])
+    }
+
+    pub(super) fn remove_command(&self, key: &Key, form: Form) -> Routed {
+        let ((entry, lease), channel) = (self.keys(key), self.channel(key));
+        scripts::CACHE_REMOVE.routed(form, &[&entry, &lease], &[channel.as_bytes()])
+    }
+
+    pub(super) fn add_command(&self, key: &Key, delta: i64, ttl: Ttl, form: Form) -> Routed {
+        let ((entry, lease), channel) = (self.keys(key), self.channel(key));
+        let (delta, ttl) = (delta.to_string(), ttl.as_millis().to_string());
+        let args = [delta.as_bytes(), ttl.as_bytes(), channel.as_bytes()];
+        scripts::CACHE_ADD.routed(form, &[&entry, &lease], &args)
+    }
+
+    pub(super) fn touch_command(&self, key: &Key, ttl: Ttl, form: Form) -> Routed {
+        let (ttl, channel) = (ttl.as_millis().to_string(), self.channel(key));
+        let args = [ttl.as_bytes(), channel.as_bytes()];
+        scripts::CACHE_TOUCH.routed(form, &[&self.0.layout.key(key)], &args)
+    }
+
+    pub(super) fn fetch_command(&self, request: &LeaseRequest, form: Form) -> Routed {
+        let (entry, lease) = self.keys(&request.key);
+        let (token, life) = (request.token.to_hex(), request.lease.as_millis().to_string());
+        // What is not known was refused before.
+        let wanted = wanted(request.want).unwrap_or(b"absent");
+        scripts::CACHE_FETCH.routed(form, &[&entry, &lease], &[token.as_bytes(), life.as_bytes(), wanted])
+    }
+
+    pub(super) fn fill_command(&self, fill: &Fill, form: Form) -> Routed {
+        let ((entry, lease), channel) = (self.keys(&fill.key), self.channel(&fill.key));
+        let (token, ttl) = (fill.token.to_hex(), fill.ttl.as_millis().to_string());
+        let args = [token.as_bytes(), &fill.value[..], ttl.as_bytes(), channel.as_bytes()];
+        scripts::CACHE_FILL.routed(form, &[&entry, &lease], &args)
+    }
+
+    pub(super) fn abandon_command(&self, key: &Key, token: &LeaseToken, form: Form) -> Routed {
+        let (_, lease) = self.keys(key);
+        scripts::CACHE_ABANDON.routed(form, &[&lease], &[token.to_hex().as_bytes()])
+    }
+
+    pub(super) fn tag_command(&self, script: &Script, tag: &Tag, form: Form) -> Routed {
+        let (kept, channel) = (GENERATION_KEPT.as_millis().to_string(), self.channel(tag.key()));
+        script.routed(form, &[&self.0.layout.key(tag.key())], &[kept.as_bytes(), channel.as_bytes()])
+    }
+}

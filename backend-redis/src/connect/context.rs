@@ -1,0 +1,26 @@
+//! What all connections of a backend share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stanchion::stores::Environment;
+
+use super::{Board, ServerTime};
+use crate::config::RedisConfig;
+
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) deadline: Duration,
+    pub(crate) ping_every: Duration,
+    pub(crate) environment: Environment,
+    pub(crate) board: Arc<Board>,
+    pub(crate) time: ServerTime,
+}
+
+impl Context {
+    pub(crate) fn new(config: &RedisConfig, environment: Environment) -> Arc<Self> {
+        let time = ServerTime::new(Arc::clone(&environment.clock));
+        let (deadline, ping_every) = (config.deadline, config.ping_every);
+        Arc::new(Self { deadline, ping_every, environment, board: Arc::new(Board::new()), time })
+    }
+}

@@ -1,0 +1,81 @@
+//! What one master says on its feed connection.
+
+use std::sync::{Arc, Weak};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use redis::aio::MultiplexedConnection;
+use redis::{PushInfo, PushKind, RedisResult, Value};
+
+use super::Feed;
+use crate::connect::PushHandler;
+
+/// The connection's handler. It must not keep the feed alive, which keeps the connection.
+pub(super) struct Listener {
+    feed: Weak<Feed>,
+    master: Arc<str>,
+}
+
+impl Listener {
+    pub(super) fn new(feed: Weak<Feed>, master: Arc<str>) -> Self {
+        Self { feed, master }
+    }
+}
+
+impl PushHandler for Listener {
+    fn pushed(&self, info: PushInfo) {
+        let Some(feed) = self.feed.upgrade() else { return };
+        match info.kind {
+            // By tracking: all keys that one command changed, or nil for all there are.
+            PushKind::Invalidate => match info.data.first() {
+                Some(Value::Array(keys)) => {
+                    for key in keys {
+                        if let Value::BulkString(key) = key {
+                            feed.changed(key);
+                        }
+                    }
+                }
+                _ => feed.state().flushed(),
+            },
+            // By the bus: the message on the namespace's channel is the key.
+            PushKind::Message => {
+                if let Some(Value::BulkString(key)) = info.data.get(1) {
+                    feed.changed(key);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn connected(
+        &self,
+        connection: MultiplexedConnection,
+        generation: u64,
+    ) -> BoxFuture<'_, RedisResult<()>> {
+        async move {
+            let Some(feed) = self.feed.upgrade() else { return Ok(()) };
+            let wanted = feed.state().wanted();
+            if feed.ask(connection, &wanted).await? {
+                feed.state().coming(&self.master, generation, wanted);
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn ready(&self, generation: u64) {
+        let Some(feed) = self.feed.upgrade() else { return };
+        feed.state().ready(&self.master, generation);
+        // What was watched while the connection was being made.
+        let missing = feed.state().missing(&self.master).is_some();
+        if missing && let Err(error) = feed.listen_to(vec![Arc::clone(&self.master)]) {
+            tracing::debug!(%error, "the feed is closing");
+        }
+    }
+
+    fn lost(&self, generation: u64) {
+        if let Some(feed) = self.feed.upgrade() {
+            feed.state().lost(&self.master, generation);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What is told when connections and servers break.
+
+use std::time::Duration;
+
+use stanchion_conformance::servers::{Proxy, RedisProcess, until};
+
+use crate::watched::{PATIENCE, Told, Watched, config, feeds, key, kill_feed, open, run, stored};
+
+/// Also used on the bus.
+pub(crate) async fn killed_connection(config: stanchion_redis::RedisConfig, server: &RedisProcess) {
+    let (_stores, store) = open(config).await;
+    let watched = Watched::up(&*store, "cache", "user").await;
+    for _ in 0..3 {
+        let before = feeds(server).await;
+        kill_feed(server).await;
+        watched.sees(&[Told::Lost, Told::Restored]).await;
+        assert_eq!(watched.told(), [Told::Lost, Told::Restored]);
+        watched.forget();
+        let after = feeds(server).await;
+        assert_eq!(after.len(), 1, "one connection in place of the other");
+        assert_ne!(after, before);
+        store.add(&key("n"), 1, crate::watched::ttl()).await.unwrap();
+        watched.sees_change("cache:user:n").await;
+    }
+}
+
+pub(crate) async fn a_killed_connection_is_a_loss_until_it_is_back() {
+    let server = RedisProcess::start().await.unwrap();
+    killed_connection(config(&server.url()), &server).await;
+}
+
+pub(crate) async fn a_server_that_dies_is_a_loss_until_it_is_back() {
+    let server = RedisProcess::start().await.unwrap();
+    let (_stores, store) = open(config(&server.url())).await;
+    let watched = Watched::up(&*store, "cache", "user").await;
+    server.kill().unwrap();
+    watched.sees(&[Told::Lost]).await;
+    // What is watched while it is away is heard of later, too.
+    let later = Watched::begin(&*store, "cache", "later");
+    assert_eq!((watched.told(), later.told()), (vec![Told::Lost], vec![]));
+    server.restart().await.unwrap();
+    watched.sees(&[Told::Lost, Told::Restored]).await;
+    later.sees(&[Told::Restored]).await;
+    for (watched, key) in [(&watched, "cache:user:u1"), (&later, "cache:later:u1")] {
+        run(&server, &["SET", &stored(key), "v"]).await;
+        watched.sees_change(key).await;
+    }
+}
+
+pub(crate) async fn a_silent_link_is_found_by_ping() {
+    let server = RedisProcess::start().await.unwrap();
+    let proxy = Proxy::start(server.addr()).await.unwrap();
+    let config = config(&proxy.url()).deadline(Duration::from_millis(300));
+    let (_stores, store) = open(config.ping_every(Duration::from_millis(50))).await;
+    let watched = Watched::up(&*store, "cache", "user").await;
+    proxy.freeze();
+    watched.sees(&[Told::Lost]).await;
+    proxy.thaw();
+    watched.sees(&[Told::Lost, Told::Restored]).await;
+    run(&server, &["SET", &stored("cache:user:u1"), "v"]).await;
+    watched.sees_change("cache:user:u1").await;
+}
+
+pub(crate) async fn a_missed_deadline_is_looked_into_at_once() {
+    let server = RedisProcess::start().await.unwrap();
+    let proxy = Proxy::start(server.addr()).await.unwrap();
+    // No ping by itself comes in time for this case.
+    let config = config(&proxy.url()).deadline(Duration::from_secs(2)).ping_every(Duration::from_hours(1));
+    let (_stores, store) = open(config.cache_deadline(Duration::from_millis(200))).await;
+    let watched = Watched::up(&*store, "cache", "user").await;
+    proxy.freeze();
+    assert!(store.get(&key("u1")).await.is_err());
+    watched.sees(&[Told::Lost]).await;
+    proxy.thaw();
+    watched.sees(&[Told::Lost, Told::Restored]).await;
+}
+
+pub(crate) async fn closing_is_a_loss() {
+    let server = RedisProcess::start().await.unwrap();
+    let (stores, store) = open(config(&server.url())).await;
+    let watched = Watched::up(&*store, "cache", "user").await;
+    stores.close(PATIENCE).await.unwrap();
+    watched.sees(&[Told::Lost]).await;
+    assert_eq!(watched.told(), [Told::Lost]);
+    let gone = until("the connection's end", PATIENCE, || async {
+        let feeds = feeds(&server).await;
+        if feeds.is_empty() { Ok(()) } else { Err(format!("{feeds:?}")) }
+    });
+    gone.await.unwrap();
+    let namespace = stanchion::key::Namespace::new("cache", "user").unwrap();
+    #[derive(Debug)]
+    struct Deaf;
+    impl stanchion::cache::Watcher for Deaf {
+        fn changed(&self, _: &str) {}
+        fn lost(&self) {}
+        fn restored(&self) {}
+    }
+    let refused = store.watch(&namespace, std::sync::Arc::new(Deaf)).unwrap_err();
+    assert_eq!(refused.kind(), stanchion::ErrorKind::Closed);
+    drop(watched);
+}

@@ -1,0 +1,146 @@
+//! The feed of a Cluster: every master's, or none.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use stanchion::cache::{CacheStore, SetOptions, SetOutcome};
+use stanchion::stores::Stores;
+use stanchion_conformance::servers::{Cluster, Link, until};
+use stanchion_redis::{Invalidation, RedisConfig};
+
+use crate::watched::{PATIENCE, PREFIX, Told, Watched, feeds, key, open, run, stored, ttl};
+
+fn config(cluster: &Cluster) -> RedisConfig {
+    let urls = cluster.urls();
+    let config = RedisConfig::cluster(urls.iter().map(String::as_str)).unwrap().prefix(PREFIX).unwrap();
+    config.deadline(PATIENCE).cache_deadline(PATIENCE)
+}
+
+async fn stores(cluster: &Cluster) -> (Stores, Arc<dyn CacheStore>) {
+    open(config(cluster)).await
+}
+
+async fn slot_of(cluster: &Cluster, id: &str) -> u16 {
+    let key = stored(&format!("cache:user:{id}"));
+    run(&cluster.nodes()[0], &["CLUSTER", "KEYSLOT", &key]).await.parse().unwrap()
+}
+
+/// An id whose key is in the slots that this master has at first.
+async fn id_at(cluster: &Cluster, node: usize) -> String {
+    let ranges = [0..=5_460, 5_461..=10_922, 10_923..=16_383];
+    for n in 0..10_000 {
+        let id = format!("u{n}");
+        if ranges[node].contains(&slot_of(cluster, &id).await) {
+            return id;
+        }
+    }
+    panic!("no id for node {node}");
+}
+
+async fn set(store: &dyn CacheStore, id: &str) {
+    let (key, options) = (key(id), SetOptions::new(ttl()));
+    let outcome = until("a set", PATIENCE, || store.set(&key, Bytes::from_static(b"v"), &options));
+    assert_eq!(outcome.await.unwrap(), SetOutcome::Stored);
+}
+
+async fn all_heard(cluster: &Cluster, config: RedisConfig) {
+    let (_stores, store) = open(config).await;
+    let watched = Watched::up(&*store, "cache", "user").await;
+    let tags = Watched::up(&*store, "tags", "tag").await;
+    for node in 0..3 {
+        let id = id_at(cluster, node).await;
+        set(&*store, &id).await;
+        watched.sees_change(&format!("cache:user:{id}")).await;
+        assert_eq!(feeds(&cluster.nodes()[node]).await.len(), 1);
+    }
+    assert!(!watched.told().contains(&Told::Lost) && tags.told().is_empty());
+}
+
+pub(crate) async fn every_master_is_heard() {
+    let cluster = Cluster::start().await.unwrap();
+    all_heard(&cluster, config(&cluster)).await;
+}
+
+pub(crate) async fn on_the_bus_every_master_is_heard() {
+    let cluster = Cluster::start().await.unwrap();
+    all_heard(&cluster, config(&cluster).invalidation(Invalidation::Bus)).await;
+}
+
+pub(crate) async fn a_moved_slot_is_heard_where_it_is() {
+    let cluster = Cluster::start().await.unwrap();
+    let (_stores, store) = stores(&cluster).await;
+    let watched = Watched::up(&*store, "cache", "user").await;
+    let id = id_at(&cluster, 0).await;
+    let (slot, name) = (slot_of(&cluster, &id).await, format!("cache:user:{id}"));
+    set(&*store, &id).await;
+    watched.sees_change(&name).await;
+    // The keys leave the one master and come to the other: copies of them go.
+    cluster.migrate_slot(slot, 0, 1).await.unwrap();
+    watched.sees_change(&name).await;
+    run(&cluster.nodes()[1], &["SET", &stored(&name), "w"]).await;
+    watched.sees_change(&name).await;
+    assert_eq!(store.get(&key(&id)).await.unwrap(), Some(Bytes::from_static(b"w")));
+    set(&*store, &id).await;
+    watched.sees_change(&name).await;
+}
+
+/// Gives all slots of the last master to the first, so that clients see two masters.
+async fn empty_last_master(cluster: &Cluster) {
+    // Or a master that has no slot left becomes the replica of the one that took them (7.0 and later can be told not to).
+    for node in cluster.nodes() {
+        run(node, &["CONFIG", "SET", "cluster-allow-replica-migration", "no"]).await;
+    }
+    // Or the word of the last one, whose epoch is the greatest, would count.
+    run(&cluster.nodes()[0], &["CLUSTER", "BUMPEPOCH"]).await;
+    for node in [0, 2, 1] {
+        let mut link = Link::connect(cluster.nodes()[node].addr()).await.unwrap();
+        for slot in 10_923..=16_383_u16 {
+            let words = ["CLUSTER", "SETSLOT", &slot.to_string(), "NODE", cluster.id(0)];
+            let reply = link.ask(&words).await.unwrap();
+            assert!(!reply.is_error(), "{reply:?}");
+        }
+    }
+    cluster.settled().await.unwrap();
+}
+
+pub(crate) async fn an_unknown_master_is_a_loss_before_it_answers() {
+    let cluster = Cluster::start().await.unwrap();
+    empty_last_master(&cluster).await;
+    let (_stores, store) = stores(&cluster).await;
+    let watched = Watched::up(&*store, "cache", "user").await;
+    assert_eq!(feeds(&cluster.nodes()[2]).await.len(), 0, "it is not known yet");
+    let id = id_at(&cluster, 2).await;
+    let (slot, name) = (slot_of(&cluster, &id).await, format!("cache:user:{id}"));
+    set(&*store, &id).await;
+    watched.sees_change(&name).await;
+    // On its way: the answer comes from the last master, by redirection.
+    cluster.begin_migration(slot, 0, 2).await.unwrap();
+    cluster.move_key(&stored(&name), 0, 2).await.unwrap();
+    watched.sees_change(&name).await;
+    assert_eq!(store.get(&key(&id)).await.unwrap(), Some(Bytes::from_static(b"v")));
+    assert_eq!(watched.told().first(), Some(&Told::Lost), "what it answered may change unheard");
+    watched.sees(&[Told::Lost, Told::Restored]).await;
+    watched.forget();
+    cluster.finish_migration(slot, 0, 2).await.unwrap();
+    run(&cluster.nodes()[2], &["SET", &stored(&name), "w"]).await;
+    watched.sees_change(&name).await;
+    assert_eq!(store.get(&key(&id)).await.unwrap(), Some(Bytes::from_static(b"w")));
+    let touched = store.touch(&key(&id), ttl()).await.unwrap();
+    assert!(touched);
+    watched.sees_change(&name).await;
+}
+
+pub(crate) async fn a_dead_master_is_a_loss_until_it_is_back() {
+    let cluster = Cluster::start().await.unwrap();
+    let (_stores, store) = stores(&cluster).await;
+    let watched = Watched::up(&*store, "cache", "user").await;
+    let id = id_at(&cluster, 1).await;
+    cluster.kill(1).unwrap();
+    watched.sees(&[Told::Lost]).await;
+    assert_eq!(watched.told(), [Told::Lost]);
+    cluster.restart(1).await.unwrap();
+    watched.sees(&[Told::Lost, Told::Restored]).await;
+    watched.forget();
+    set(&*store, &id).await;
+    watched.sees_change(&format!("cache:user:{id}")).await;
+}

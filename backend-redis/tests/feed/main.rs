@@ -1,0 +1,81 @@
+//! The invalidation feed: what is told, and when it is said that something may have been missed.
+//!
+//! All cases break servers and connections, so that each has a `redis-server` of its own. Without one they are
+//! ignored, and red where `CI` is set.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+mod broken;
+mod bus;
+mod cluster;
+mod refused;
+mod told;
+mod watched;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use stanchion_conformance::servers::Search;
+
+/// Why no server can be started; `Err` where one must be.
+fn missing() -> Result<Option<String>, Failed> {
+    let search = Search::from_env();
+    if search.require.as_deref().is_some_and(|way| way != "process") {
+        return Ok(Some("runs where processes are allowed".to_owned()));
+    }
+    match search.binary() {
+        Ok(_) => Ok(None),
+        Err(error) if search.ci || search.require.is_some() => Err(error.into()),
+        Err(error) => Ok(Some(error.to_string())),
+    }
+}
+
+fn case<F: Future<Output = ()>>(name: &str, run: impl FnOnce() -> F + Send + 'static) -> Trial {
+    Trial::ignorable_test(name, move || {
+        if let Some(missing) = missing()? {
+            return Ok(Completion::ignored_with(missing));
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        runtime.unwrap().block_on(run());
+        Ok(Completion::Completed)
+    })
+}
+
+macro_rules! cases {
+    ($($module:ident: $($name:ident)*;)*) => {
+        vec![$($(case(concat!(stringify!($module), "::", stringify!($name)), $module::$name),)*)*]
+    };
+}
+
+fn main() -> ExitCode {
+    let cases = cases! {
+        told:
+            every_write_of_the_store_is_told
+            writes_by_others_are_told
+            expiry_is_told
+            a_flush_is_a_loss
+            a_namespace_is_added_on_the_same_connection
+            a_dropped_watch_is_told_nothing;
+        broken:
+            a_killed_connection_is_a_loss_until_it_is_back
+            a_server_that_dies_is_a_loss_until_it_is_back
+            a_silent_link_is_found_by_ping
+            a_missed_deadline_is_looked_into_at_once
+            closing_is_a_loss;
+        refused:
+            without_tracking_a_watch_stays_lost
+            without_the_channels_a_watch_stays_lost;
+        cluster:
+            every_master_is_heard
+            a_moved_slot_is_heard_where_it_is
+            an_unknown_master_is_a_loss_before_it_answers
+            a_dead_master_is_a_loss_until_it_is_back
+            on_the_bus_every_master_is_heard;
+        bus:
+            every_write_of_the_store_is_told
+            a_killed_connection_is_a_loss_until_it_is_back
+            a_deployment_has_one_way
+            a_record_without_the_field_means_tracking;
+    };
+    libtest_mimic::run(&Arguments::from_args(), cases).exit_code()
+}
