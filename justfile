@@ -20,6 +20,10 @@ test-floor *args:
 soak minutes="30":
     scripts/soak {{minutes}}
 
+# The fence of the near cache, under every interleaving of its threads.
+loom:
+    scripts/loom
+
 # Formatting, clippy, the direction of dependencies.
 lint:
     scripts/lint

@@ -451,7 +451,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             namespace: leased.namespace,
             tags: leased.tags,
         };
-        let bytes = self.wire.encode(key, value, stamp)?;
+        let bytes = self.wire.encode(key, value, stamp, &*self.environment.random)?;
         let size = bytes.len() as u64;
         let fill = Fill::new(key.clone(), leased.token, bytes, self.policy.kept(life));
         match self.store.fill(&[fill]).await?.first() {
