@@ -1,7 +1,7 @@
 //! Builds a [`Cache`].
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -274,6 +274,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> CacheBui
             waiters: Arc::default(),
             counts: Arc::clone(&counts),
             stem,
+            clock: Arc::clone(&self.environment.clock),
+            probe: Mutex::default(),
         });
         let namespace_tag = Tag::of_namespace(&namespace)?;
         let mut watches = Vec::new();

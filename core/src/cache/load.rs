@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
 use super::flight::{Pilot, Progress, Seat};
 use super::inner::{Before, Inner, Value, is_callers};
@@ -208,7 +209,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
     }
 
     fn take_off(&self, seat: &mut Seat<T>, flight: impl Future<Output = ()> + Send + 'static) -> Result<()> {
-        let task = self.environment.tasks.spawn(flight)?;
+        let span = tracing::debug_span!("cache.load", cache = %self.namespace);
+        let task = self.environment.tasks.spawn(flight.instrument(span))?;
         seat.piloted_by(task.abort_handle());
         if self.policy.background {
             seat.leave_running();

@@ -29,6 +29,9 @@ pub(super) struct OwnWrite<'a, T> {
 
 impl<'a, T> OwnWrite<'a, T> {
     pub(super) fn of(told: &'a Told<T>, keys: &'a [Key]) -> Self {
+        if let Some(key) = keys.first() {
+            told.writing(key.as_str());
+        }
         Self { told, keys }
     }
 }
