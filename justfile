@@ -24,6 +24,10 @@ soak minutes="30":
 loom:
     scripts/loom
 
+# The suite on everything, and the committed report anew.
+report:
+    scripts/report
+
 # Formatting, clippy, the direction of dependencies.
 lint:
     scripts/lint
