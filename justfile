@@ -20,6 +20,14 @@ test-floor *args:
 soak minutes="30":
     scripts/soak {{minutes}}
 
+# The fence of the near cache, under every interleaving of its threads.
+loom:
+    scripts/loom
+
+# The suite on everything, and the committed report anew.
+report:
+    scripts/report
+
 # Formatting, clippy, the direction of dependencies.
 lint:
     scripts/lint

@@ -383,7 +383,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             namespace,
             tags,
         };
-        let bytes = self.wire.encode(key, value, stamp)?;
+        let bytes = self.wire.encode(key, value, stamp, &*self.environment.random)?;
         Ok(Some(Fill::new(key.clone(), token, bytes, self.policy.kept(life))))
     }
 

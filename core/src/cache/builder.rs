@@ -1,7 +1,7 @@
 //! Builds a [`Cache`].
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -78,7 +78,7 @@ impl<T> CacheBuilder<T> {
             kind: kind.into(),
             settings: Settings::default(),
             near: None,
-            wire: Wire { codec: Json, schema: 0, readable: Vec::new(), plain: false },
+            wire: Wire::new(Json),
             tags_of: None,
             topics,
             publish: false,
@@ -201,6 +201,21 @@ impl<T, C> CacheBuilder<T, C> {
         self
     }
 
+    /// Compresses values where that makes them shorter.
+    #[cfg(feature = "compression")]
+    pub fn compress(mut self, compression: super::Compression) -> Self {
+        self.wire.compression = Some(compression);
+        self
+    }
+
+    /// Encrypts values before they leave this process, each bound to its key. Values that are not encrypted, or with a
+    /// key that is not in the keyring, are misses.
+    #[cfg(feature = "encryption")]
+    pub fn encrypt(mut self, keyring: super::Keyring) -> Self {
+        self.wire.keyring = Some(keyring);
+        self
+    }
+
     /// Publishes `cache.invalidated` with each removal, and `cache.warmed` with each warming. An event that can't be
     /// published is logged, and fails nothing.
     pub fn publishing(mut self) -> Self {
@@ -232,13 +247,16 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> CacheBui
     ///
     /// # Errors
     /// `InvalidInput` for a bad name, a life of zero or another setting out of its bounds; `Unsupported` if the stores
-    /// have no cache, for tags on plain values, and for a near cache on a store that tells no changes.
+    /// have no cache, for tags, compression or encryption of plain values, and for a near cache on a store that tells no changes.
     pub fn build(self) -> Result<Cache<T, C>> {
         let store = self.store?;
         let namespace = Namespace::new(&self.service, &self.kind)?;
         let policy = self.settings.check()?;
         if self.wire.plain && (self.tags_of.is_some() || self.wire.schema != 0) {
             return Err(Error::unsupported("plain values carry neither tags nor a schema number"));
+        }
+        if self.wire.plain && (self.wire.compression.is_some() || self.wire.keyring.is_some()) {
+            return Err(Error::unsupported("plain values are neither compressed nor encrypted"));
         }
         if self.near.is_some() && !store.capabilities().watch {
             return Err(Error::unsupported("this store tells no changes, so there is no near cache on it"));
@@ -256,6 +274,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> CacheBui
             waiters: Arc::default(),
             counts: Arc::clone(&counts),
             stem,
+            clock: Arc::clone(&self.environment.clock),
+            probe: Mutex::default(),
         });
         let namespace_tag = Tag::of_namespace(&namespace)?;
         let mut watches = Vec::new();

@@ -60,6 +60,8 @@ pub(super) type Value<T> = (Option<Arc<T>>, Freshness);
 pub(super) struct Before {
     pub(super) near: Option<Snapshot>,
     pub(super) tags_seen: u64,
+    /// What is found wanting was counted before.
+    pub(super) again: bool,
 }
 
 impl<T, C> Inner<T, C> {
@@ -121,6 +123,7 @@ impl<T, C> Inner<T, C> {
         Before {
             tags_seen: self.mirror.as_ref().map_or(0, |mirror| mirror.changes()),
             near: self.told.near.as_ref().map(|near| near.snapshot(identifier)),
+            again: false,
         }
     }
 }

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::inner::{Before, Inner};
 use super::near::{NearEntry, NearValue};
+use super::stats::Count;
 use super::wire::{Read, Stamp};
 use super::{Generation, Tag};
 use crate::codec::Codec;
@@ -76,18 +77,18 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         let entry = match self.wire.read(key, bytes) {
             Read::Entry(entry) => entry,
             Read::Newer => {
-                self.counts.newer.one();
+                self.count_if(before, &self.counts.newer);
                 return Judged::Found(Found::Newer);
             }
             Read::Unreadable(error) => {
-                self.undecodable(&error);
+                self.undecodable(before, &error);
                 return nothing;
             }
         };
         match self.standing(&entry.stamp, generation_of) {
             Standing::Holds => {}
             Standing::Dropped => {
-                self.counts.dropped.one();
+                self.count_if(before, &self.counts.dropped);
                 return nothing;
             }
             Standing::Unknown(tags) => return Judged::Needs(tags),
@@ -95,7 +96,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         let value = match self.wire.body::<T>(&entry) {
             Ok(value) => value.map(Arc::new),
             Err(error) => {
-                self.undecodable(&error);
+                self.undecodable(before, &error);
                 return nothing;
             }
         };
@@ -162,8 +163,14 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         }
     }
 
-    fn undecodable(&self, error: &Error) {
-        self.counts.undecodable.one();
+    fn count_if(&self, before: Before, count: &Count) {
+        if !before.again {
+            count.one();
+        }
+    }
+
+    fn undecodable(&self, before: Before, error: &Error) {
+        self.count_if(before, &self.counts.undecodable);
         tracing::debug!(namespace = %self.namespace, %error, "a cached value can't be read; taken as a miss");
     }
 }

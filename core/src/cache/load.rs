@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
 use super::flight::{Pilot, Progress, Seat};
 use super::inner::{Before, Inner, Value, is_callers};
@@ -208,7 +209,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
     }
 
     fn take_off(&self, seat: &mut Seat<T>, flight: impl Future<Output = ()> + Send + 'static) -> Result<()> {
-        let task = self.environment.tasks.spawn(flight)?;
+        let span = tracing::debug_span!("cache.load", cache = %self.namespace);
+        let task = self.environment.tasks.spawn(flight.instrument(span))?;
         seat.piloted_by(task.abort_handle());
         if self.policy.background {
             seat.leave_running();
@@ -280,7 +282,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         loop {
             // Before asking, so that no news in between is missed.
             let mut wait = self.told.waiters.wait_for(identifier);
-            let before = self.before(identifier);
+            let before = Before { again: prior.present, ..self.before(identifier) };
             let request = LeaseRequest::new(key.clone(), token, self.policy.lease, want);
             let answer = match self.ask(self.store.fetch(&[request])).await {
                 Ok(mut answers) => answers.pop(),
@@ -451,7 +453,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             namespace: leased.namespace,
             tags: leased.tags,
         };
-        let bytes = self.wire.encode(key, value, stamp)?;
+        let bytes = self.wire.encode(key, value, stamp, &*self.environment.random)?;
         let size = bytes.len() as u64;
         let fill = Fill::new(key.clone(), leased.token, bytes, self.policy.kept(life));
         match self.store.fill(&[fill]).await?.first() {

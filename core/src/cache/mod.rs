@@ -46,4 +46,8 @@ pub use self::store::CacheStore;
 pub use self::tag::{Generation, Tag};
 pub use self::warm::{WarmOptions, Warmed};
 pub use self::watch::{Watch, Watcher};
+#[cfg(feature = "compression")]
+pub use self::wire::Compression;
 pub use self::wire::schema_of;
+#[cfg(feature = "encryption")]
+pub use self::wire::{EncryptionKey, Keyring};

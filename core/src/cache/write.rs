@@ -29,6 +29,9 @@ pub(super) struct OwnWrite<'a, T> {
 
 impl<'a, T> OwnWrite<'a, T> {
     pub(super) fn of(told: &'a Told<T>, keys: &'a [Key]) -> Self {
+        if let Some(key) = keys.first() {
+            told.writing(key.as_str());
+        }
         Self { told, keys }
     }
 }
@@ -78,7 +81,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         let namespace = tags.pop().map(|(_, generation)| generation);
         let fresh_until = self.store.now().saturating_add(life.as_duration());
         let stamp = Stamp { fresh_until, load_millis: 0, namespace, tags };
-        let bytes = self.wire.encode(key, Some(value), stamp)?;
+        let bytes = self.wire.encode(key, Some(value), stamp, &*self.environment.random)?;
         let options = SetOptions::new(self.policy.kept(life)).when(when).schema(self.wire.schema);
         Ok((bytes, options))
     }
@@ -177,7 +180,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
                 return Ok(false);
             };
             let fresh_until = self.store.now().saturating_add(self.policy.ttl.as_duration());
-            let Some(renewed) = self.wire.renewed(key, &bytes, fresh_until)? else {
+            let random = &*self.environment.random;
+            let Some(renewed) = self.wire.renewed(key, &bytes, fresh_until, random)? else {
                 return Ok(false);
             };
             let options = SetOptions::new(self.policy.kept(self.policy.ttl))

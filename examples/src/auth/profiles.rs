@@ -1,13 +1,11 @@
 //! Profiles, read through the cache. They belong to the user service; here are only copies.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use stanchion::cache::CacheStats;
 use stanchion::event::standard::UserUpdated;
 use stanchion::prelude::*;
-use stanchion::stores::Environment;
-use stanchion::time::Monotonic;
+use stanchion_memory::MokaNear;
 
 use super::users::UserService;
 use crate::caller::Caller;
@@ -19,28 +17,17 @@ use crate::profile::Profile;
 pub(super) struct Profiles {
     cache: Cache<Profile>,
     users: UserService,
-    environment: Environment,
-    /// Until then the cache may hold copies whose change was not heard of.
-    suspect_until: Arc<Mutex<Monotonic>>,
 }
 
 impl Profiles {
-    const TTL: Duration = minutes(10);
-
     pub(super) fn new(stores: &Stores, users: UserService) -> stanchion::Result<Self> {
-        Ok(Self {
-            cache: stores.cache("user").ttl(Self::TTL).build()?,
-            users,
-            environment: stores.environment().clone(),
-            suspect_until: Arc::default(),
-        })
+        // The last thousand are kept in this process too, decoded; the store tells when one has changed.
+        let cache = stores.cache("user").ttl(minutes(10)).near(MokaNear::entries(1_000)).build()?;
+        Ok(Self { cache, users })
     }
 
     /// The caller's own profile: from the cache, or else from the user service, once for all who wait for it.
     pub(super) async fn of(&self, caller: &Caller) -> Result<Arc<Profile>, AppError> {
-        if self.is_suspect() {
-            return Ok(Arc::new(self.users.profile(caller.user(), &caller.token).await?));
-        }
         // The loader runs in a task of its own, so it owns what it needs.
         let (users, id, token) = (self.users.clone(), caller.user().to_owned(), caller.token.clone());
         let load = move || async move { users.profile(&id, &token).await };
@@ -50,10 +37,6 @@ impl Profiles {
     pub(super) fn stats(&self) -> CacheStats {
         self.cache.stats()
     }
-
-    fn is_suspect(&self) -> bool {
-        self.environment.clock.now() < *self.suspect_until.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Copies<UserUpdated> for Profiles {
@@ -61,11 +44,8 @@ impl Copies<UserUpdated> for Profiles {
         Ok(self.cache.remove(&event.user_id).await?.into())
     }
 
-    /// Nobody knows which copies are stale. Within their TTL all are gone; until then profiles come from where they
-    /// belong, which costs more and is never wrong.
+    /// Nobody knows which copies are stale.
     async fn drop_all(&self) -> stanchion::Result<u64> {
-        let gone = self.environment.clock.now().saturating_add(Self::TTL);
-        *self.suspect_until.lock().unwrap_or_else(PoisonError::into_inner) = gone;
-        Ok(0)
+        self.cache.clear().await.map(|()| 0)
     }
 }
