@@ -123,6 +123,8 @@ fn number(value: f64) -> String {
         format!("{value:.0}")
     } else if value.abs() >= 100.0 {
         format!("{value:.1}")
+    } else if value.abs() < 0.1 {
+        format!("{value:.4}")
     } else {
         format!("{value:.2}")
     }

@@ -16,8 +16,8 @@ use crate::server::Server;
 use crate::timing::count;
 use crate::{Failure, machine};
 
-const METHOD: &str = "5,000 keys. For each in turn one read through the client's near cache and one write through another \
-process's connection are started in two tasks at once, so that either may come first; all keys twice, and where \
+const METHOD: &str = "5,000 keys. For each in turn two tasks start at once: one reads three times through the client's near \
+cache, one writes once on another process's connection, so that any read may meet the write; all keys twice, and where \
 connections are killed again until 12 were, at random moments 20 to 120 ms apart. Then it is quiet: the feed is up, and 64 \
 marker keys, on all masters, have been written and seen to change, twice. Stale is a key whose near copy differs from \
 what is in Redis then; beside it the client-side cache of the bare `redis` crate (`cache-aio`, \
@@ -25,6 +25,7 @@ one RESP3 connection) in the same race. Less is better.";
 
 const KEYS: usize = 5_000;
 const PASSES: u64 = 2;
+const READS: usize = 3;
 const KILLS: usize = 12;
 /// A condition that does not come true by then never will.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -67,7 +68,12 @@ async fn race(racer: &impl Racer, killer: Option<&Killer>) -> Result<Outcome, Fa
         pass += 1;
         for key in 0..KEYS {
             let (reader, writer) = (racer.clone(), racer.clone());
-            let read = tokio::spawn(async move { reader.read(key).await });
+            let read = tokio::spawn(async move {
+                for _ in 0..READS {
+                    reader.read(key).await?;
+                }
+                Ok::<_, Failure>(())
+            });
             let write = tokio::spawn(async move { writer.write(key, pass).await });
             read.await??;
             write.await??;

@@ -10,10 +10,10 @@ use crate::Failure;
 
 const NAME: &str = "stanchion-allocations";
 
-/// What was counted, by what was done, per hit.
-pub(super) async fn counted() -> Result<Vec<(String, f64)>, Failure> {
+/// What was counted, per hit: by the cache that was read, and how.
+pub(super) async fn counted() -> Result<Vec<(String, String, f64)>, Failure> {
     let program = program().await?;
-    let output = Command::new(&program).stderr(Stdio::inherit()).output().await?;
+    let output = Command::new(&program).arg("--json").stderr(Stdio::inherit()).output().await?;
     if !output.status.success() {
         return Err(format!("{}: {}", program.display(), output.status).into());
     }

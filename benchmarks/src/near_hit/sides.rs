@@ -51,7 +51,7 @@ impl Read for Get {
         for index in walk {
             let _read = std::hint::black_box(self.0.get(ids[index].as_str()).await);
         }
-        // Those of another thread that reads meanwhile are counted as well; its own check is then the same.
+        // With those of another thread that reads meanwhile.
         usize::try_from(self.0.stats().near_hits - before).unwrap_or_default()
     }
 }
