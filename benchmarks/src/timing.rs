@@ -14,6 +14,12 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
+/// The processor time that this thread has had.
+pub(crate) fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
 /// What real work does that is waited for in real time.
 #[expect(clippy::disallowed_methods, reason = "a load on a real server comes and goes in real time")]
 pub(crate) async fn pause(time: Duration) {

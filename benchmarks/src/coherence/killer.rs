@@ -1,8 +1,6 @@
 //! Kills the connections on which a server tells of changes, at random moments.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use stanchion::random::{Random, SystemRandom};
@@ -13,53 +11,35 @@ use crate::Failure;
 use crate::server::Server;
 use crate::timing::pause;
 
-pub(super) struct Killer {
-    kills: Arc<AtomicUsize>,
-    stopped: Arc<AtomicBool>,
-    task: JoinHandle<Result<(), Failure>>,
-}
+pub(super) struct Killer(JoinHandle<Result<usize, Failure>>);
 
 impl Killer {
-    pub(super) fn of(server: &Server) -> Self {
-        let (kills, stopped) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    /// Kills so often, now on one master and now on another, and ends.
+    pub(super) fn of(server: &Server, times: usize) -> Self {
         let masters = server.nodes().iter().map(|node| node.addr()).collect();
-        let task = tokio::spawn(kill(masters, Arc::clone(&kills), Arc::clone(&stopped)));
-        Self { kills, stopped, task }
+        Self(tokio::spawn(kill(masters, times)))
     }
 
-    pub(super) fn kills(&self) -> usize {
-        self.kills.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
-        self.task.abort();
+    /// How many connections were killed.
+    pub(super) async fn ended(self) -> Result<usize, Failure> {
+        self.0.await?
     }
 }
 
-impl Drop for Killer {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-async fn kill(
-    masters: Vec<SocketAddr>,
-    kills: Arc<AtomicUsize>,
-    stopped: Arc<AtomicBool>,
-) -> Result<(), Failure> {
-    while !stopped.load(Ordering::Relaxed) {
+async fn kill(masters: Vec<SocketAddr>, times: usize) -> Result<usize, Failure> {
+    let mut kills = 0;
+    while kills < times {
         let mut chance = [0; 2];
         SystemRandom.fill(&mut chance)?;
-        pause(Duration::from_millis(20 + u64::from(chance[0]) * 100 / 255)).await;
+        pause(Duration::from_millis(20 + u64::from(chance[0]))).await;
         let mut link = Link::connect(masters[usize::from(chance[1]) % masters.len()]).await?;
         let list = link.ask(&["CLIENT", "LIST"]).await?.text();
         for id in list.lines().filter_map(tracking) {
             let killed = link.ask(&["CLIENT", "KILL", "ID", id]).await?;
-            kills.fetch_add(usize::from(killed.int() == Some(1)), Ordering::Relaxed);
+            kills += usize::from(killed.int() == Some(1));
         }
     }
-    Ok(())
+    Ok(kills)
 }
 
 /// The id of a connection that is told of changes.

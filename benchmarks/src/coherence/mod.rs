@@ -6,6 +6,7 @@ mod peer;
 
 use std::time::Duration;
 
+use stanchion::random::{Random, SystemRandom};
 use stanchion_conformance::servers::ServerError;
 
 use self::killer::Killer;
@@ -13,33 +14,35 @@ use self::ours::Ours;
 use self::peer::Peer;
 use crate::report::{Report, Row};
 use crate::server::Server;
-use crate::timing::count;
+use crate::timing::{count, now};
 use crate::{Failure, machine};
 
-const METHOD: &str = "5,000 keys. For each in turn two tasks start at once: one reads three times through the client's near \
-cache, one writes once on another process's connection, so that any read may meet the write; all keys twice, and where \
-connections are killed again until 12 were, at random moments 20 to 120 ms apart. Then it is quiet: the feed is up, and 64 \
-marker keys, on all masters, have been written and seen to change, twice. Stale is a key whose near copy differs from \
-what is in Redis then; beside it the client-side cache of the bare `redis` crate (`cache-aio`, \
-one RESP3 connection) in the same race. Less is better.";
+const METHOD: &str = "5,000 keys. For each in turn two tasks start: one reads three times through the client's near cache, one \
+writes once on another process's connection, and one of the two, at random, is up to 255 µs late, so that any read may \
+meet the write. After all keys it is made quiet: the feed is up, and 64 marker keys, on all masters, have been written \
+and seen to change, twice. Stale is a key whose near copy differs from what is in Redis then. Two such passes; where the feed's \
+connections are killed, four, each with 3 kills at random moments 20 to 275 ms apart, after which the race goes on. \
+Beside it the client-side cache of the bare `redis` crate (`cache-aio`, one RESP3 connection) in the same race. Less is \
+better.";
 
 const KEYS: usize = 5_000;
-const PASSES: u64 = 2;
 const READS: usize = 3;
-const KILLS: usize = 12;
 /// A condition that does not come true by then never will.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What came of a race.
+#[derive(Default)]
 struct Outcome {
+    keys: usize,
     stale: usize,
     /// How many near copies were compared.
     compared: usize,
+    kills: usize,
 }
 
 impl Outcome {
     fn percent(&self) -> f64 {
-        count(self.stale) * 100.0 / count(KEYS)
+        count(self.stale) * 100.0 / count(self.keys)
     }
 }
 
@@ -58,42 +61,68 @@ trait Racer: Clone + Send + Sync + 'static {
     fn stale(&self, key: usize) -> impl Future<Output = Result<Option<bool>, Failure>> + Send;
 }
 
-/// Races, until enough connections were killed.
-async fn race(racer: &impl Racer, killer: Option<&Killer>) -> Result<Outcome, Failure> {
+/// Races; kills on this server meanwhile, if there is one.
+async fn race(racer: &impl Racer, kill_on: Option<&Server>) -> Result<Outcome, Failure> {
     for key in 0..KEYS {
         racer.write(key, 0).await?;
     }
-    let mut pass = 0;
-    while pass < PASSES || killer.is_some_and(|killer| killer.kills() < KILLS) {
-        pass += 1;
+    let mut outcome = Outcome::default();
+    for pass in 1..=if kill_on.is_some() { 4 } else { 2 } {
+        let killing = kill_on.map(|server| Killer::of(server, 3));
         for key in 0..KEYS {
-            let (reader, writer) = (racer.clone(), racer.clone());
-            let read = tokio::spawn(async move {
-                for _ in 0..READS {
-                    reader.read(key).await?;
-                }
-                Ok::<_, Failure>(())
-            });
-            let write = tokio::spawn(async move { writer.write(key, pass).await });
-            read.await??;
-            write.await??;
+            meet(racer, key, pass).await?;
         }
-    }
-    if let Some(killer) = killer {
-        killer.stop();
-    }
-    racer.quiet().await?;
-    let mut outcome = Outcome { stale: 0, compared: 0 };
-    for key in 0..KEYS {
-        if let Some(stale) = racer.stale(key).await? {
-            outcome.compared += 1;
-            outcome.stale += usize::from(stale);
+        if let Some(killing) = killing {
+            outcome.kills += killing.ended().await?;
         }
+        racer.quiet().await?;
+        for key in 0..KEYS {
+            if let Some(stale) = racer.stale(key).await? {
+                outcome.compared += 1;
+                outcome.stale += usize::from(stale);
+            }
+        }
+        outcome.keys += KEYS;
     }
     if outcome.compared == 0 {
         return Err("no near copy was left to be compared".into());
     }
     Ok(outcome)
+}
+
+/// The reader and the writer meet at a key.
+async fn meet(racer: &impl Racer, key: usize, version: u64) -> Result<(), Failure> {
+    let (reader, writer) = (racer.clone(), racer.clone());
+    let [early, late] = lags()?;
+    let read = tokio::spawn(async move {
+        lag(early).await;
+        for _ in 0..READS {
+            reader.read(key).await?;
+        }
+        Ok::<_, Failure>(())
+    });
+    let write = tokio::spawn(async move {
+        lag(late).await;
+        writer.write(key, version).await
+    });
+    read.await??;
+    write.await?
+}
+
+/// By how much the reader and the writer start late: one of them, at random, by up to a trip or two.
+fn lags() -> Result<[Duration; 2], Failure> {
+    let mut chance = [0; 2];
+    SystemRandom.fill(&mut chance)?;
+    let lag = Duration::from_micros(u64::from(chance[0]));
+    Ok(if chance[1] % 2 == 0 { [lag, Duration::ZERO] } else { [Duration::ZERO, lag] })
+}
+
+/// Finer than a timer.
+async fn lag(lag: Duration) {
+    let begun = now();
+    while begun.elapsed() < lag {
+        tokio::task::yield_now().await;
+    }
 }
 
 pub(crate) async fn run() -> Result<Report, Failure> {
@@ -103,15 +132,10 @@ pub(crate) async fn run() -> Result<Report, Failure> {
         version = server.version().await?;
         for kills in [false, true] {
             let ours = Ours::on(&server).await?;
-            let killer = kills.then(|| Killer::of(&server));
-            let outcome = race(&ours, killer.as_ref()).await?;
-            let killed = killer.map(|killer| format!(", feed killed {} times", killer.kills()));
-            let case = format!(
-                "{}{}; {} near copies compared",
-                server.name(),
-                killed.unwrap_or_default(),
-                outcome.compared
-            );
+            let outcome = race(&ours, kills.then_some(&server)).await?;
+            let killed = if kills { format!(", feed killed {} times", outcome.kills) } else { String::new() };
+            let compared = outcome.compared;
+            let case = format!("{}{killed}; {compared} near copies compared", server.name());
             let mut row = Row::count(case, "% of keys stale", outcome.percent());
             if let (Server::Standalone(process), false) = (&server, kills) {
                 let peer = race(&Peer::on(&process.url()).await?, None).await?;
