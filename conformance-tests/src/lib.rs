@@ -48,6 +48,7 @@ mod check;
 mod child;
 mod context;
 mod harness;
+#[cfg(feature = "model")]
 pub mod model;
 pub mod report;
 mod runner;
