@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod event;
+pub mod fault;
 pub mod limit;
 pub mod lock;
 pub mod session;
@@ -19,6 +20,7 @@ pub const ALL: &[(Area, &[Rule])] = &[
     (Area::Limit, limit::RULES),
     (Area::Token, token::RULES),
     (Area::Stores, stores::RULES),
+    (Area::Fault, fault::RULES),
 ];
 
 /// Rules with their cases: `"ID" LEVEL "text" => ["group::name": function, …];`.
