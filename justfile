@@ -48,6 +48,10 @@ demo:
 bench name="all":
     cargo run --release -p stanchion-benchmarks -- {{name}}
 
+# How often a read takes memory.
+allocations:
+    cargo run --release -p stanchion-benchmarks --bin stanchion-allocations
+
 # Everything that CI runs.
 ci:
     .ci/run
