@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use redis::Cmd;
 use stanchion::cache::{Fill, LeaseRequest, LeaseToken, SetOptions, Tag, Want, When};
 use stanchion::key::Key;
 use stanchion::time::{Ttl, days};
@@ -17,12 +16,6 @@ use crate::scripts::{self, Form, Script};
 
 /// How long a generation is remembered. Later ones are greater all the same, since they are made of the time.
 const GENERATION_KEPT: Duration = days(30);
-
-pub(super) fn get(key: &str) -> Routed {
-    let mut command = Cmd::with_capacity(2, key.len() + 3);
-    command.arg("GET").arg(key);
-    Routed::new(key, command)
-}
 
 /// Refuses a condition of a later version of the trait.
 pub(super) fn check_condition(when: &When) -> Result<()> {

@@ -17,7 +17,7 @@ use stanchion::time::{Timestamp, Ttl};
 use stanchion::{Error, Result};
 
 use crate::backend::Shared;
-use crate::connect::Call;
+use crate::connect::{Call, Routed};
 use crate::reply;
 use crate::scripts::{self, Form};
 
@@ -47,8 +47,7 @@ impl CacheStore for RedisCache {
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
         let call = self.soon(Call::read("cache.get"));
-        let key = self.0.layout.key(key);
-        let value = self.0.link.command(call, &key, commands::get(&key).command).await?;
+        let value = self.0.link.get(call, key).await?;
         reply::maybe_bytes(value).ok_or_else(|| call.unexpected())
     }
 
@@ -56,7 +55,7 @@ impl CacheStore for RedisCache {
         let call = self.soon(Call::read("cache.get_many"));
         self.checked(call, |can| can.check_batch(keys.len()))?;
         // One `GET` each, not `MGET`: that takes a list at a key for nothing, and the keys of one slot only.
-        let commands = keys.iter().map(|key| commands::get(&self.0.layout.key(key)));
+        let commands = keys.iter().map(|key| Routed::get(&self.0.layout.key(key)));
         let replies = self.0.link.batch(call, commands.collect()).await?;
         call.each(replies, reply::maybe_bytes)
     }
@@ -163,7 +162,7 @@ impl CacheStore for RedisCache {
         let call = self.soon(Call::write("cache.generations"));
         self.checked(call, |can| can.check_batch(tags.len()))?;
         // Plain reads, and a script only for the few that nobody has made yet.
-        let reads = tags.iter().map(|tag| commands::get(&self.0.layout.key(tag.key()))).collect();
+        let reads = tags.iter().map(|tag| Routed::get(&self.0.layout.key(tag.key()))).collect();
         let read = self.soon(Call::read("cache.generations"));
         let replies = read.each(self.0.link.batch(read, reads).await?, reply::maybe_bytes)?;
         let mut generations = Vec::with_capacity(tags.len());

@@ -11,11 +11,13 @@ use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 use redis::{Client, Cmd, ConnectionAddr, ConnectionInfo, Pipeline, Value};
+use stanchion::key::Key;
 use stanchion::random::jittered;
 use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
-use super::{Context, Node, Observer, Routed, Target, observer};
+use super::gather::{self, Gatherer};
+use super::{Context, Node, Observer, Routed, Target, observer, slot};
 use crate::config::RedisConfig;
 use crate::error::{self, Access, Repeat};
 use crate::reply::{self, SlotRange};
@@ -253,6 +255,26 @@ impl Cluster {
         let node = self.owner(routed.slot)?;
         let answer = node.command(&routed.command, access).await;
         self.follow(answer, routed.slot, &routed.command, access, node).await
+    }
+
+    /// Reads a key at the master of its slot, together with others that are read there at the same time.
+    pub(super) async fn get(&self, key: &Key, deadline: Duration) -> Result<Value> {
+        let clock = &self.context.environment.clock;
+        let (started, stored) = (clock.now(), self.context.layout.key(key));
+        let slot = Some(slot(stored.as_bytes()));
+        let node = self.owner(slot)?;
+        let answer = Gatherer::get(&node, key, deadline).await;
+        if answer.is_ok() {
+            return answer;
+        }
+        // What has moved is followed singly.
+        let command = gather::get(&stored);
+        let following = self.follow(answer, slot, &command, Access::Read, node);
+        let left = deadline.saturating_sub(clock.now().saturating_since(started));
+        match tokio::time::timeout(left, following).await {
+            Ok(answer) => answer,
+            Err(_) => Err(error::timed_out(deadline, Access::Read)),
+        }
     }
 
     /// What became of a command, after all redirections. `node` is the one that answered.

@@ -3,6 +3,7 @@
 mod call;
 mod cluster;
 mod context;
+mod gather;
 mod health;
 mod node;
 mod slots;
@@ -16,11 +17,13 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use redis::{Cmd, Value};
+use stanchion::key::Key;
 use stanchion::{Error, ErrorKind, Result};
 
 pub(crate) use self::call::Call;
 use self::cluster::Cluster;
 pub(crate) use self::context::Context;
+use self::gather::Gatherer;
 pub(crate) use self::health::Board;
 pub(crate) use self::node::{Node, PushHandler};
 pub(crate) use self::slots::slot;
@@ -40,6 +43,11 @@ pub(crate) struct Routed {
 impl Routed {
     pub(crate) fn new(key: &str, command: Cmd) -> Self {
         Self { slot: Some(slot(key.as_bytes())), command }
+    }
+
+    /// `GET`, and not `MGET`, where a list at the key must be an error.
+    pub(crate) fn get(key: &str) -> Self {
+        Self::new(key, gather::get(key))
     }
 }
 
@@ -127,11 +135,16 @@ impl Link {
         }
     }
 
-    /// Runs one operation within the deadline, and names it in its error.
-    async fn within<T>(&self, call: Call, work: impl Future<Output = Result<T>>) -> Result<T> {
+    fn check_open(&self, call: Call) -> Result<()> {
         if self.0.closed.load(Ordering::Acquire) {
             return Err(call.named(Error::new(ErrorKind::Closed, "the backend is closed")));
         }
+        Ok(())
+    }
+
+    /// Runs one operation within the deadline, and names it in its error.
+    async fn within<T>(&self, call: Call, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.check_open(call)?;
         let deadline = call.deadline.unwrap_or(self.0.deadline);
         let Ok(outcome) = tokio::time::timeout(deadline, work).await else {
             self.suspect();
@@ -158,13 +171,20 @@ impl Link {
         }
     }
 
-    /// One command for the slot of its key.
-    pub(crate) async fn command(&self, call: Call, key: &str, command: Cmd) -> Result<Value> {
-        let routed = match self.0.topology {
-            Topology::Standalone(_) => Routed { slot: None, command },
-            Topology::Cluster(_) => Routed::new(key, command),
+    /// Reads a key, together with others that are read at the same time.
+    pub(crate) async fn get(&self, call: Call, key: &Key) -> Result<Value> {
+        self.check_open(call)?;
+        let deadline = call.deadline.unwrap_or(self.0.deadline);
+        let answer = match &self.0.topology {
+            Topology::Standalone(node) => Gatherer::get(node, key, deadline).await,
+            Topology::Cluster(cluster) => cluster.get(key, deadline).await,
         };
-        self.within(call, self.execute(call, &routed)).await
+        answer.map_err(|error| {
+            if error.kind() == ErrorKind::Timeout {
+                self.suspect();
+            }
+            call.named(error)
+        })
     }
 
     /// One command for any node.
