@@ -261,7 +261,12 @@ impl CacheStore for MemoryCache {
     async fn touch(&self, key: &Key, ttl: Ttl) -> Result<bool> {
         self.0.operate("cache.touch", || {
             let (mut state, now) = (locked(&self.0.place.cache), self.0.now());
-            Ok(state.entries.extend(key, deadline(now, ttl), now))
+            let touched = state.entries.extend(key, deadline(now, ttl), now);
+            if touched {
+                // Who keeps a copy may have told its life by the old end.
+                state.watchers.changed(key.as_str());
+            }
+            Ok(touched)
         })
     }
 
