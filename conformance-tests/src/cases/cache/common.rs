@@ -1,7 +1,7 @@
 //! What the cases of the cache share.
 
 use bytes::Bytes;
-use stanchion::cache::{CacheStore, SetEntry, SetOptions, SetOutcome, When};
+use stanchion::cache::{CacheStore, LeaseToken, SetEntry, SetOptions, SetOutcome, When};
 use stanchion::key::Key;
 use stanchion::time::Ttl;
 
@@ -10,6 +10,15 @@ use crate::check::same;
 
 pub(super) fn key(id: &str) -> Outcome<Key> {
     Ok(Key::new("cache", "case", id)?)
+}
+
+pub(super) fn keys<const N: usize>(ids: [&str; N]) -> Outcome<Vec<Key>> {
+    ids.into_iter().map(key).collect()
+}
+
+/// What proves a lease.
+pub(super) const fn token(n: u8) -> LeaseToken {
+    LeaseToken::new([n; 16])
 }
 
 pub(super) fn bytes(text: &'static str) -> Bytes {

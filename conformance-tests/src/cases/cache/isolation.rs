@@ -1,6 +1,9 @@
 //! What stays apart.
+use stanchion::cache::Tag;
 
 use super::common::{bytes, entry, holds, key, put, put_many};
+use super::generation::{bump, generation};
+use super::lease::{is_held, lease};
 use crate::check::same;
 use crate::{Context, Outcome};
 
@@ -48,4 +51,21 @@ pub(super) async fn places_stay_apart(cx: &Context) -> Outcome {
     holds(&*elsewhere, "a", None).await?;
     same(elsewhere.remove_many(&[key("a")?]).await?, 0, "removing elsewhere")?;
     holds(&*here, "a", Some("here")).await
+}
+
+pub(super) async fn leases_of_places_stay_apart(cx: &Context) -> Outcome {
+    let (here, elsewhere) = (cx.open().await?.cache_store()?, cx.elsewhere().await?.cache_store()?);
+    let a = key("a")?;
+    lease(&*here, &a, 1).await?;
+    lease(&*elsewhere, &a, 2).await?;
+    put(&*elsewhere, "a", "elsewhere").await?;
+    is_held(&*here, &a, "the lease here, after a write elsewhere").await
+}
+
+pub(super) async fn generations_of_places_stay_apart(cx: &Context) -> Outcome {
+    let (here, elsewhere) = (cx.open().await?.cache_store()?, cx.elsewhere().await?.cache_store()?);
+    let tag = Tag::new("user:u1")?;
+    let before = generation(&*here, &tag).await?;
+    let _elsewhere = bump(&*elsewhere, &tag).await?;
+    same(generation(&*here, &tag).await?, before, "the generation here, after a bump elsewhere")
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use stanchion::cache::{SetEntry, SetOptions, SetOutcome, When};
 use stanchion::time::Ttl;
 
-use super::common::{always, bytes, holds, key, put, set_if};
+use super::common::{always, bytes, holds, key, keys, put, set_if};
 use crate::check::{ensure, fail, same};
 use crate::{Context, Outcome};
 
@@ -18,8 +18,13 @@ pub(super) async fn a_value_is_gone_at_its_deadline(cx: &Context) -> Outcome {
     same(stored, vec![SetOutcome::Stored], "a set in a batch")?;
     let _one = here.add(&key("c")?, 1, short).await?;
     cx.pass(short).await;
-    let keys = ["a", "b", "c"].map(key).into_iter().collect::<Outcome<Vec<_>>>()?;
+    let keys = keys(["a", "b", "c"])?;
     same(there.get_many(&keys).await?, vec![None, None, None], "values after their deadline")?;
+    same(
+        there.get_many_with_ttl(&keys).await?,
+        vec![None, None, None],
+        "values with TTL after their deadline",
+    )?;
     same(there.ttl(&keys[0]).await?, None, "the TTL after the deadline")?;
     same(there.touch(&keys[0], Ttl::MAX).await?, false, "touching after the deadline")?;
     same(there.remove_many(&keys).await?, 0, "removing after the deadline")?;

@@ -9,7 +9,7 @@ use stanchion::cache::{CacheStore, SetEntry, SetOptions, SetOutcome, When};
 use stanchion::key::Key;
 use stanchion::time::Ttl;
 
-use super::common::{always, bytes, entry, holds, key, put, set_if};
+use super::common::{always, bytes, entry, holds, key, keys, put, set_if};
 use crate::check::{dropped_after, ensure, refused, same};
 use crate::{Context, Outcome};
 
@@ -59,7 +59,7 @@ pub(super) async fn removing_counts_what_was_there(cx: &Context) -> Outcome {
     for id in ["a", "b", "c"] {
         put(&*here, id, "x").await?;
     }
-    let keys = ["a", "none", "b", "a"].map(key).into_iter().collect::<Outcome<Vec<_>>>()?;
+    let keys = keys(["a", "none", "b", "a"])?;
     same(there.remove_many(&keys).await?, 2, "distinct keys that held something")?;
     holds(&*here, "a", None).await?;
     holds(&*here, "b", None).await?;
