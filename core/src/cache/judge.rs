@@ -77,7 +77,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         let entry = match self.wire.read(key, bytes) {
             Read::Entry(entry) => entry,
             Read::Newer => {
-                self.count_if(before, &self.counts.newer);
+                count_once(before, &self.counts.newer);
                 return Judged::Found(Found::Newer);
             }
             Read::Unreadable(error) => {
@@ -88,7 +88,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         match self.standing(&entry.stamp, generation_of) {
             Standing::Holds => {}
             Standing::Dropped => {
-                self.count_if(before, &self.counts.dropped);
+                count_once(before, &self.counts.dropped);
                 return nothing;
             }
             Standing::Unknown(tags) => return Judged::Needs(tags),
@@ -163,14 +163,15 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         }
     }
 
-    fn count_if(&self, before: Before, count: &Count) {
-        if !before.again {
-            count.one();
-        }
-    }
-
     fn undecodable(&self, before: Before, error: &Error) {
-        self.count_if(before, &self.counts.undecodable);
+        count_once(before, &self.counts.undecodable);
         tracing::debug!(namespace = %self.namespace, %error, "a cached value can't be read; taken as a miss");
+    }
+}
+
+/// What is found wanting counts when it is looked at for the first time.
+fn count_once(before: Before, count: &Count) {
+    if !before.again {
+        count.one();
     }
 }

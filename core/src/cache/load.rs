@@ -329,7 +329,6 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
     }
 
     /// The value that makes the load needless, if it is there by now.
-    #[expect(clippy::option_option, reason = "the outer one says whether the load is needless")]
     async fn needless(
         &self,
         key: &Key,
@@ -439,13 +438,11 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             return Ok(());
         };
         if !loaded.tags.is_empty() {
-            match self.late_generations(&loaded.tags, took).await? {
-                Some(late) => leased.tags.extend(late),
-                None => {
-                    self.counts.fenced.one();
-                    return Ok(());
-                }
-            }
+            let Some(late) = self.late_generations(&loaded.tags, took).await? else {
+                self.counts.fenced.one();
+                return Ok(());
+            };
+            leased.tags.extend(late);
         }
         let stamp = Stamp {
             fresh_until: self.store.now().saturating_add(life.as_duration()),
