@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use stanchion::ErrorKind;
-use stanchion::cache::{Fill, LeaseRequest, SetEntry, SetOptions, SetOutcome, Tag, Want, When};
+use stanchion::cache::SetOutcome::{NotStored, Stored};
+use stanchion::cache::{Fill, LeaseRequest, SetEntry, SetOptions, Tag, Want, When};
 use stanchion::time::Ttl;
 
 use super::common::{always, bytes, entry, holds, key, keys, put, put_many, token};
@@ -87,7 +88,6 @@ pub(super) async fn each_entry_is_set_by_its_own_options(cx: &Context) -> Outcom
         .into_iter()
         .map(|(id, value, options)| Ok(SetEntry::new(key(id)?, bytes(value), options)))
         .collect::<Outcome<Vec<_>>>()?;
-    use SetOutcome::{NotStored, Stored};
     let outcomes = [Stored, NotStored, Stored, NotStored, NotStored, Stored];
     same(here.set_many(&entries).await?, outcomes.to_vec(), "the outcomes in the order of the entries")?;
     cx.pass(cx.short()).await;

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 use stanchion::ErrorKind;
+use stanchion::cache::FillOutcome::{Fenced, Filled};
+use stanchion::cache::SetOutcome::{NotStored, Stored};
 use stanchion::cache::{
     CacheStore, Fetched, Fill, FillOutcome, SetEntry, SetOptions, SetOutcome, Want, When,
 };
@@ -37,12 +39,12 @@ pub(super) async fn a_fill_stores_and_gives_the_lease_back(cx: &Context) -> Outc
     let fills = [(&cold, Ttl::MAX), (&stale, Ttl::MAX), (&short, cx.short())]
         .map(|(key, ttl)| Fill::new(key.clone(), token(1), bytes("new"), ttl));
     // The token proves the lease, also from another handle.
-    same(there.fill(&fills).await?, vec![FillOutcome::Filled; 3], "fills with live leases")?;
+    same(there.fill(&fills).await?, vec![Filled; 3], "fills with live leases")?;
     for id in ["cold", "stale"] {
         holds(&*here, id, Some("new")).await?;
     }
     for (id, key) in [("cold", &cold), ("stale", &stale)] {
-        same(fill(&*here, key, 1, "again").await?, FillOutcome::Fenced, "filling a second time")?;
+        same(fill(&*here, key, 1, "again").await?, Fenced, "filling a second time")?;
         holds(&*here, id, Some("new")).await?;
         // The next load need not wait.
         lease(&*there, key, 2).await?;
@@ -55,7 +57,7 @@ pub(super) async fn a_fill_stores_and_gives_the_lease_back(cx: &Context) -> Outc
 pub(super) async fn a_fill_without_the_live_lease_changes_nothing(cx: &Context) -> Outcome {
     let (here, there) = (cx.open().await?.cache_store()?, cx.open().await?.cache_store()?);
     let fenced = |store, id: &'static str, holder, what: &'static str| async move {
-        same(fill(store, &key(id)?, holder, "stale").await?, FillOutcome::Fenced, what)
+        same(fill(store, &key(id)?, holder, "stale").await?, Fenced, what)
     };
     fenced(&*here, "never", 1, "a fill without a lease").await?;
     holds(&*here, "never", None).await?;
@@ -74,7 +76,7 @@ pub(super) async fn a_fill_without_the_live_lease_changes_nothing(cx: &Context) 
     holds(&*here, "over", None).await?;
     lease(&*there, &over, 2).await?;
     fenced(&*here, "over", 1, "a fill after the lease was taken over").await?;
-    same(fill(&*there, &over, 2, "new").await?, FillOutcome::Filled, "the fill of who took it over")?;
+    same(fill(&*there, &over, 2, "new").await?, Filled, "the fill of who took it over")?;
     holds(&*here, "over", Some("new")).await
 }
 
@@ -87,7 +89,6 @@ pub(super) async fn fills_answer_in_order(cx: &Context) -> Outcome {
         .into_iter()
         .map(|id| Ok(Fill::new(key(id)?, token(1), Bytes::from(id), Ttl::MAX)))
         .collect::<Outcome<Vec<_>>>()?;
-    use FillOutcome::{Fenced, Filled};
     same(
         store.fill(&fills).await?,
         vec![Filled, Fenced, Filled, Fenced],
@@ -113,7 +114,7 @@ pub(super) async fn a_filled_value_may_be_as_large_as_declared(cx: &Context) -> 
     is_held(&*store, &a, "a lease after a fill that was refused").await?;
     let largest = Bytes::from(vec![7; most]);
     let filled = store.fill(&[of(&b, largest.clone())]).await?;
-    same(filled, vec![FillOutcome::Filled], "a fill of the largest size")?;
+    same(filled, vec![Filled], "a fill of the largest size")?;
     ensure(store.get(&b).await? == Some(largest), "the value of the largest size", "another")
 }
 
@@ -121,7 +122,7 @@ pub(super) async fn a_filled_value_may_be_as_large_as_declared(cx: &Context) -> 
 async fn is_void(store: &dyn CacheStore, key: &Key, by: &str) -> Outcome {
     let before = store.get(key).await?;
     let filled = fill(store, key, 1, "stale").await?;
-    same(filled, FillOutcome::Fenced, &format!("a fill of what was loaded before {by}"))?;
+    same(filled, Fenced, &format!("a fill of what was loaded before {by}"))?;
     same(store.get(key).await?, before, &format!("the value after {by}"))?;
     // The next load need not wait.
     match fetch(store, key, 2, day()?, Want::Anyway).await? {
@@ -145,7 +146,7 @@ pub(super) async fn a_set_voids(cx: &Context) -> Outcome {
             put(&*here, id, old).await?;
         }
         lease(&*here, &key(id)?, 1).await?;
-        same(set_if(&*there, id, "new", when).await?, SetOutcome::Stored, id)?;
+        same(set_if(&*there, id, "new", when).await?, Stored, id)?;
         is_void(&*here, &key(id)?, &format!("a set ({id})")).await?;
     }
     Ok(())
@@ -155,7 +156,7 @@ pub(super) async fn a_set_of_a_lesser_schema_voids(cx: &Context) -> Outcome {
     let (here, there) = (cx.open().await?.cache_store()?, cx.open().await?.cache_store()?);
     let a = key("a")?;
     let newer = Bytes::from_static(&[0xB5, 2, 0, 0, 0, 0, 0, 3]);
-    same(here.set(&a, newer, &always()).await?, SetOutcome::Stored, "a value of schema 3")?;
+    same(here.set(&a, newer, &always()).await?, Stored, "a value of schema 3")?;
     lease(&*here, &a, 1).await?;
     let set = there.set(&a, bytes("older"), &always().schema(2)).await?;
     same(set, SetOutcome::Newer, "a set of schema 2")?;
@@ -174,7 +175,6 @@ pub(super) async fn a_batch_of_sets_voids(cx: &Context) -> Outcome {
         SetEntry::new(there_before.clone(), bytes("new"), always()),
         SetEntry::new(kept.clone(), bytes("new"), always().when(When::Present)),
     ];
-    use SetOutcome::{NotStored, Stored};
     same(there.set_many(&entries).await?, vec![Stored, Stored, NotStored], "sets")?;
     is_void(&*here, &cold, "a set in a batch").await?;
     is_void(&*here, &there_before, "a set in a batch, over a value").await?;
@@ -220,7 +220,7 @@ pub(super) async fn what_stores_nothing_voids_nothing(cx: &Context) -> Outcome {
         ("stale", When::Absent),
         ("stale", When::Equals(bytes("x"))),
     ] {
-        same(set_if(&*there, id, "new", when).await?, SetOutcome::NotStored, id)?;
+        same(set_if(&*there, id, "new", when).await?, NotStored, id)?;
     }
     // Reading is no write, and what is refused is none.
     let _seen = there.get_many_with_ttl(&[cold.clone(), stale.clone()]).await?;
@@ -234,7 +234,7 @@ pub(super) async fn what_stores_nothing_voids_nothing(cx: &Context) -> Outcome {
     )?;
     for key in [&cold, &stale] {
         is_held(&*here, key, "a lease over which nothing was stored").await?;
-        same(fill(&*here, key, 1, "new").await?, FillOutcome::Filled, "the fill")?;
+        same(fill(&*here, key, 1, "new").await?, Filled, "the fill")?;
     }
     Ok(())
 }

@@ -13,6 +13,9 @@ use crate::{Context, Outcome};
 /// What is left of a machine's slowness when it comes to ages and clocks.
 const SOME_SECONDS: Duration = Duration::from_secs(10);
 
+/// By so much the store's clock may run slower than ours.
+const A_LITTLE: Duration = Duration::from_millis(10);
+
 pub(super) async fn generation(store: &dyn CacheStore, tag: &Tag) -> Outcome<Generation> {
     Ok(with_age(store, tag).await?.0)
 }
@@ -96,7 +99,7 @@ pub(super) async fn a_generation_is_a_time(cx: &Context) -> Outcome {
     cx.advance(cx.short().as_duration()).await;
     let later = generation(&*store, &Tag::new("later")?).await?;
     let passed = later.get().saturating_sub(read.get());
-    let least = cx.short().as_duration() - Duration::from_millis(10);
+    let least = cx.short().as_duration().saturating_sub(A_LITTLE);
     ensure(
         u128::from(passed) >= least.as_micros(),
         "greater by the time that has passed, in microseconds",
@@ -117,7 +120,7 @@ pub(super) async fn an_age_is_the_time_since_it_was_made(cx: &Context) -> Outcom
     cx.advance(passed).await;
     for tag in [&read, &bumped] {
         let (_, age) = with_age(&*there, tag).await?;
-        let least = passed - Duration::from_millis(10);
+        let least = passed.saturating_sub(A_LITTLE);
         ensure(age >= least && age <= passed + SOME_SECONDS, "an age that grows with the time", age)?;
     }
     let _again = bump(&*there, &read).await?;

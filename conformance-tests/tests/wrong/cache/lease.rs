@@ -283,7 +283,7 @@ impl Wrong {
                 return Ok(Fetched::Leased { current: self.right.get(key).await? });
             }
             Bug::LeaseEndsEarly if !is_kept => {
-                request.lease = Ttl::new(request.lease.as_duration().mul_f64(0.9))?
+                request.lease = Ttl::new(request.lease.as_duration().mul_f64(0.9))?;
             }
             Bug::LeaseHasNoEnd if !is_kept => request.lease = Ttl::MAX,
             Bug::KeepDoesNotExtend if is_kept && has_it && !self.left(key).await?.is_zero() => {
