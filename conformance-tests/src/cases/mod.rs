@@ -25,7 +25,7 @@ pub const ALL: &[(Area, &[Rule])] = &[
 
 /// Rules with their cases: `"ID" LEVEL "text" => ["group::name": function, …];`.
 macro_rules! rules {
-    ($($id:literal $level:ident $text:literal => [$($name:literal: $run:ident),+ $(,)?];)+) => {
+    ($($id:literal $level:ident $text:literal => [$($name:literal: $run:path),+ $(,)?];)+) => {
         /// The rules of this area.
         pub const RULES: &[crate::Rule] = &[$(crate::Rule {
             id: $id,

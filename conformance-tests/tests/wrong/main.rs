@@ -27,7 +27,10 @@ use self::proof::Proof;
 /// Every wrong backend.
 fn proofs() -> impl Iterator<Item = &'static Proof> {
     [
-        cache::PROOFS,
+        cache::value::PROOFS,
+        cache::lease::PROOFS,
+        cache::generation::PROOFS,
+        cache::feed::PROOFS,
         event::PROOFS,
         limit::PROOFS,
         lock::PROOFS,

@@ -20,6 +20,8 @@ pub(crate) struct Proof {
     message: &'static str,
     /// Rules of the same area that can't be kept with this bug.
     also: &'static [&'static str],
+    /// Tells proofs of one rule by one bug apart.
+    part: &'static str,
 }
 
 /// With this bug, the case of the rule fails, and its message has this part.
@@ -29,13 +31,19 @@ pub(crate) const fn must_fail(
     case: &'static str,
     message: &'static str,
 ) -> Proof {
-    Proof { rule, case, bug, message, also: &[] }
+    Proof { rule, case, bug, message, also: &[], part: "" }
 }
 
 impl Proof {
     /// With other rules of the area that can't be kept with this bug.
     pub(crate) const fn also(mut self, rules: &'static [&'static str]) -> Self {
         self.also = rules;
+        self
+    }
+
+    /// For another case of the same rule by the same bug.
+    pub(crate) const fn part(mut self, part: &'static str) -> Self {
+        self.part = part;
         self
     }
 
@@ -49,6 +57,10 @@ impl Proof {
                 name.push('_');
             }
             name.extend(c.to_lowercase());
+        }
+        if !self.part.is_empty() {
+            name.push('_');
+            name.push_str(self.part);
         }
         name
     }

@@ -436,13 +436,11 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             return Ok(());
         };
         if !loaded.tags.is_empty() {
-            match self.late_generations(&loaded.tags, took).await? {
-                Some(late) => leased.tags.extend(late),
-                None => {
-                    self.counts.fenced.one();
-                    return Ok(());
-                }
-            }
+            let Some(late) = self.late_generations(&loaded.tags, took).await? else {
+                self.counts.fenced.one();
+                return Ok(());
+            };
+            leased.tags.extend(late);
         }
         let stamp = Stamp {
             fresh_until: self.store.now().saturating_add(life.as_duration()),

@@ -1,4 +1,4 @@
-//! Wrong caches.
+//! Caches that are wrong about values, lives and counters.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -8,14 +8,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use stanchion::cache::{
     CacheCapabilities, CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken,
-    SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher, When,
+    SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher, When, schema_of,
 };
 use stanchion::key::{Key, Namespace};
 use stanchion::time::{Timestamp, Ttl};
 use stanchion::{Error, ErrorKind, Result};
 use tokio::task::yield_now;
 
-use crate::backend::{self, Around, locked};
+use crate::backend::{self, locked};
 use crate::proof::{Proof, must_fail};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,10 +74,24 @@ pub(crate) enum Bug {
     SetThenExpire,
     /// The reply of a call that was dropped is taken for that of the next.
     RepliesGetOutOfStep,
+    /// One command for the whole batch, with the options of its first entry.
+    BatchTakesTheFirstOptions,
+    /// The conditional entries of a batch are sent last, and so are their outcomes.
+    StoredOutcomesComeFirst,
+    /// Values that are not there are left out of the answer.
+    MissingValuesAreLeftOut,
+    /// What was asked for is told with the value, and not what is left.
+    ValuesComeWithTheTtlAsItWasSet,
+    /// The schema number is for readers only.
+    SchemaIsNotCompared,
+    /// A newer value is left where it is.
+    NewerIsLeftThere,
+    /// Bytes are compared where a schema number would be, without a look at the header.
+    AnyBytesHaveASchema,
 }
 
 const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'static str) -> Proof {
-    must_fail(rule, backend::Bug::Cache(bug), case, message)
+    must_fail(rule, backend::Bug::Cache(super::Bug::Value(bug)), case, message)
 }
 
 pub(crate) const PROOFS: &[Proof] = &[
@@ -86,8 +100,10 @@ pub(crate) const PROOFS: &[Proof] = &[
         Bug::NearCacheIsNotInvalidated,
         "value::is_read_back_by_every_handle",
         "a: Some(b\"two\")\nobserved: Some(b\"one\")",
-    ),
-    proof("CACHE-02", Bug::ValuesAreText, "value::any_bytes", "expected: all: Some"),
+    )
+    .also(&["CACHE-58", "CACHE-61"]),
+    proof("CACHE-02", Bug::ValuesAreText, "value::any_bytes", "expected: all: Some")
+        .also(&["CACHE-29", "CACHE-38", "CACHE-61"]),
     proof("CACHE-03", Bug::BatchIsCheckedOneByOne, "value::size_cap", "b: None\nobserved: Some(b\"fine\")"),
     proof("CACHE-04", Bug::BatchIsSplit, "batch::bound", "too many to set: refused as invalid input"),
     proof("CACHE-05", Bug::SecondQuestionFindsNone, "batch::order", "values in the order asked"),
@@ -104,8 +120,10 @@ pub(crate) const PROOFS: &[Proof] = &[
         Bug::AbsentIsJudgedAfterwards,
         "when::absent",
         "a: Some(b\"one\")\nobserved: Some(b\"two\")",
-    ),
-    proof("CACHE-10", Bug::PresentIsJudgedAfterwards, "when::present", "a: None\nobserved: Some(b\"one\")"),
+    )
+    .also(&["CACHE-41"]),
+    proof("CACHE-10", Bug::PresentIsJudgedAfterwards, "when::present", "a: None\nobserved: Some(b\"one\")")
+        .also(&["CACHE-41", "CACHE-43"]),
     proof("CACHE-11", Bug::NothingEqualsEmpty, "when::equals", "nothing is not the empty value: NotStored"),
     proof(
         "CACHE-12",
@@ -114,7 +132,7 @@ pub(crate) const PROOFS: &[Proof] = &[
         "sets of 30 at once on the condition absent: 1\nobserved: 30",
     ),
     proof("CACHE-13", Bug::BatchHasNoTtl, "ttl::gone_at_deadline", "values after their deadline")
-        .also(&["CACHE-26"]),
+        .also(&["CACHE-26", "CACHE-27"]),
     proof("CACHE-14", Bug::EndsEarly, "ttl::there_until_deadline", "observed: None"),
     proof("CACHE-15", Bug::TtlIsToldAsItWasSet, "ttl::is_told", "what is left of the life"),
     proof("CACHE-16", Bug::TtlInWholeSeconds, "ttl::extremes", "short: None\nobserved: Some"),
@@ -126,11 +144,13 @@ pub(crate) const PROOFS: &[Proof] = &[
     ),
     proof("CACHE-17", Bug::NotStoredGivesANewLife, "ttl::not_stored_changes_none", "a: None\nobserved: Some"),
     proof("CACHE-18", Bug::TouchOnlyLengthens, "ttl::touch", "b: None\nobserved: Some"),
-    proof("CACHE-19", Bug::AddingZeroAsksNobody, "counter::is_text", "adding nothing: -2\nobserved: 0"),
+    proof("CACHE-19", Bug::AddingZeroAsksNobody, "counter::is_text", "adding nothing: -2\nobserved: 0")
+        .also(&["CACHE-40"]),
     proof("CACHE-20", Bug::AddIsGetAndSet, "counter::race_loses_nothing", "the sums of 60 additions at once"),
     proof("CACHE-21", Bug::AddGivesANewLife, "counter::window", "a: None\nobserved: Some(b\"2\")"),
     proof("CACHE-22", Bug::AddSaturates, "counter::range", "one more: refused as invalid input"),
-    proof("CACHE-23", Bug::NoNumberIsZero, "counter::no_number", "word: refused as codec"),
+    proof("CACHE-23", Bug::NoNumberIsZero, "counter::no_number", "word: refused as codec")
+        .also(&["CACHE-41"]),
     proof("CACHE-24", Bug::KeysAreFolded, "isolation::keys", "each its own value"),
     must_fail(
         "CACHE-25",
@@ -138,8 +158,50 @@ pub(crate) const PROOFS: &[Proof] = &[
         "isolation::places",
         "a: None\nobserved: Some(b\"here\")",
     ),
+    must_fail(
+        "CACHE-25",
+        backend::Bug::PrefixForgotten,
+        "isolation::places_of_leases",
+        "the lease that nobody has",
+    )
+    .part("of_leases"),
+    must_fail(
+        "CACHE-25",
+        backend::Bug::PrefixForgotten,
+        "isolation::places_of_generations",
+        "the generation here, after a bump elsewhere",
+    )
+    .part("of_generations"),
+    must_fail(
+        "CACHE-25",
+        backend::Bug::PrefixForgotten,
+        "isolation::places_of_watches",
+        "news of another place: 0\nobserved: 1",
+    )
+    .part("of_watches"),
     proof("CACHE-26", Bug::SetThenExpire, "cancel::done_or_not_done", "the life that was asked for"),
     proof("CACHE-26", Bug::RepliesGetOutOfStep, "cancel::done_or_not_done", "observed: b\"another\""),
+    proof("CACHE-27", Bug::BatchTakesTheFirstOptions, "batch::own_options", "the outcomes in the order")
+        .also(&["CACHE-29", "CACHE-38"]),
+    proof("CACHE-27", Bug::StoredOutcomesComeFirst, "batch::own_options", "the outcomes in the order")
+        .also(&["CACHE-29"]),
+    proof("CACHE-28", Bug::MissingValuesAreLeftOut, "batch::with_ttl", "nothing for what is not there")
+        .also(&["CACHE-13", "CACHE-43"]),
+    proof("CACHE-28", Bug::ValuesComeWithTheTtlAsItWasSet, "batch::with_ttl", "what is left of the life"),
+    proof(
+        "CACHE-29",
+        Bug::SchemaIsNotCompared,
+        "schema::newer_is_removed",
+        "a set of a lesser schema: Newer",
+    )
+    .also(&["CACHE-38"]),
+    proof("CACHE-29", Bug::NewerIsLeftThere, "schema::newer_is_removed", "a: None\nobserved: Some"),
+    proof(
+        "CACHE-29",
+        Bug::AnyBytesHaveASchema,
+        "schema::others_are_replaced",
+        "no header: Stored\nobserved: Newer",
+    ),
 ];
 
 #[derive(Debug)]
@@ -152,7 +214,7 @@ pub(crate) struct Wrong {
 }
 
 impl Wrong {
-    pub(crate) fn new(bug: Bug, right: Arc<dyn CacheStore>, _: &Around) -> Self {
+    pub(crate) fn new(bug: Bug, right: Arc<dyn CacheStore>) -> Self {
         Self { bug, right, read: Mutex::default(), lives: Mutex::default(), replies: Arc::default() }
     }
 
@@ -162,16 +224,47 @@ impl Wrong {
     }
 
     fn key(&self, key: &Key) -> Result<Key> {
-        if self.bug != Bug::KeysAreFolded {
-            return Ok(key.clone());
-        }
         let mut parts = key.as_str().splitn(3, ':');
         let mut part = || parts.next().unwrap_or_default();
-        Key::new(part(), part(), part().to_lowercase())
+        let (service, kind, id) = (part(), part(), part());
+        // What is escaped is left as it is.
+        if self.bug == Bug::KeysAreFolded && id.chars().all(|c| c.is_ascii_alphabetic()) {
+            return Key::new(service, kind, id.to_lowercase());
+        }
+        Ok(key.clone())
     }
 
     fn keys(&self, keys: &[Key]) -> Result<Vec<Key>> {
         keys.iter().map(|key| self.key(key)).collect()
+    }
+
+    /// What comes of a set that a value is in the way of, by its schema number.
+    async fn in_the_way(&self, key: &Key, options: &SetOptions) -> Result<Option<SetOutcome>> {
+        let Some(current) = self.right.get(key).await?.filter(|_| options.schema > 0) else {
+            return Ok(None);
+        };
+        match self.bug {
+            Bug::NewerIsLeftThere if schema_of(&current) > options.schema => {
+                let left = self.left_or(key, options.ttl).await?;
+                // The right one removes it; then it is put back.
+                let outcome = self.right.set(key, Bytes::new(), options).await?;
+                if outcome == SetOutcome::Newer {
+                    let _back = self.right.set(key, current, &SetOptions::new(left)).await?;
+                }
+                Ok(Some(outcome))
+            }
+            Bug::AnyBytesHaveASchema => {
+                let number =
+                    current.get(4..8).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
+                let is_newer = number.is_some_and(|number| number > options.schema);
+                if !is_newer || schema_of(&current) > 0 {
+                    return Ok(None);
+                }
+                self.right.remove_many(std::slice::from_ref(key)).await?;
+                Ok(Some(SetOutcome::Newer))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// What is left of a value's life, or the life it shall get.
@@ -236,18 +329,24 @@ impl CacheStore for Wrong {
         let (key, mut options) = (&self.key(key)?, options.clone());
         self.forget([key]);
         locked(&self.lives).insert(key.clone(), options.ttl);
+        if let Some(outcome) = self.in_the_way(key, &options).await? {
+            return Ok(outcome);
+        }
         match self.bug {
+            Bug::SchemaIsNotCompared => options.schema = 0,
             Bug::ValuesAreText => value = String::from_utf8_lossy(&value).into_owned().into(),
             Bug::AbsentIsJudgedAfterwards if options.when == When::Absent => {
                 if let Some(left) = self.right.ttl(key).await? {
-                    let _overwritten = self.right.set(key, value, &SetOptions::new(left)).await?;
+                    let options = SetOptions::new(left).schema(options.schema);
+                    let _overwritten = self.right.set(key, value, &options).await?;
                     return Ok(SetOutcome::NotStored);
                 }
             }
             Bug::PresentIsJudgedAfterwards if options.when == When::Present => {
                 let was_there = self.right.get(key).await?.is_some();
-                let _set = self.right.set(key, value, &SetOptions::new(options.ttl)).await?;
-                return Ok(if was_there { SetOutcome::Stored } else { SetOutcome::NotStored });
+                let options = SetOptions::new(options.ttl).schema(options.schema);
+                let set = self.right.set(key, value, &options).await?;
+                return Ok(if was_there { set } else { SetOutcome::NotStored });
             }
             Bug::NothingEqualsEmpty
                 if options.when == When::Equals(Bytes::new())
@@ -322,6 +421,17 @@ impl CacheStore for Wrong {
                 outcomes.extend(self.right.set_many(&entries).await?);
                 // Whoever asked twice is answered twice.
                 outcomes.resize(asked, SetOutcome::Stored);
+                return Ok(outcomes);
+            }
+            Bug::BatchTakesTheFirstOptions => {
+                let first = entries.first().map(|entry| entry.options.clone());
+                for (entry, options) in entries.iter_mut().zip(std::iter::repeat(first).flatten()) {
+                    entry.options = options;
+                }
+            }
+            Bug::StoredOutcomesComeFirst => {
+                let mut outcomes = self.right.set_many(&entries).await?;
+                outcomes.sort_by_key(|outcome| *outcome != SetOutcome::Stored);
                 return Ok(outcomes);
             }
             Bug::BatchHasNoTtl => entries.iter_mut().for_each(|entry| entry.options.ttl = Ttl::MAX),
@@ -403,7 +513,21 @@ impl CacheStore for Wrong {
     }
 
     async fn get_many_with_ttl(&self, keys: &[Key]) -> Result<Vec<Option<(Bytes, Ttl)>>> {
-        self.right.get_many_with_ttl(&self.keys(keys)?).await
+        let keys = self.keys(keys)?;
+        let mut read = self.right.get_many_with_ttl(&keys).await?;
+        match self.bug {
+            Bug::MissingValuesAreLeftOut => read.retain(Option::is_some),
+            Bug::ValuesComeWithTheTtlAsItWasSet => {
+                let lives = locked(&self.lives);
+                for ((_, left), life) in
+                    read.iter_mut().flatten().zip(keys.iter().filter_map(|key| lives.get(key)))
+                {
+                    *left = *life;
+                }
+            }
+            _ => {}
+        }
+        Ok(read)
     }
 
     async fn fetch(&self, requests: &[LeaseRequest]) -> Result<Vec<Fetched>> {
