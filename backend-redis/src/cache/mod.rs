@@ -159,11 +159,12 @@ impl CacheStore for RedisCache {
     }
 
     async fn generations(&self, tags: &[Tag]) -> Result<Vec<Generation>> {
-        let call = self.soon(Call::write("cache.generations"));
-        self.checked(call, |can| can.check_batch(tags.len()))?;
+        let read = self.soon(Call::read("cache.generations"));
+        self.checked(read, |can| can.check_batch(tags.len()))?;
+        let (clock, deadline) = (&self.0.context.environment.clock, self.0.cache_deadline);
+        let started = clock.now();
         // Plain reads, and a script only for the few that nobody has made yet.
         let reads = tags.iter().map(|tag| Routed::get(&self.0.layout.key(tag.key()))).collect();
-        let read = self.soon(Call::read("cache.generations"));
         let replies = read.each(self.0.link.batch(read, reads).await?, reply::maybe_bytes)?;
         let mut generations = Vec::with_capacity(tags.len());
         for reply in &replies {
@@ -172,6 +173,8 @@ impl CacheStore for RedisCache {
         }
         let missing: Vec<_> = (0..tags.len()).filter(|at| generations[*at].is_none()).collect();
         if !missing.is_empty() {
+            let left = deadline.saturating_sub(clock.now().saturating_since(started));
+            let call = Call::write("cache.generations").within(left);
             let build =
                 |at: usize, form| self.tag_command(&scripts::CACHE_GENERATION, &tags[missing[at]], form);
             let made = self.0.link.scripts(call, missing.len(), build).await?;
