@@ -5,20 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use stanchion::Result;
-use stanchion::cache::{
-    CacheCapabilities, CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken,
-    SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher,
-};
 use stanchion::clock::ManualClock;
-use stanchion::key::{Key, Name, Namespace};
+use stanchion::key::{Key, Name};
+use stanchion::limit::{Decision, RateLimiter, Standing, Tier};
 use stanchion::session::{
     CreateOutcome, NewSession, Patch, PatchOutcome, SessionCapabilities, SessionId, SessionRecord,
     SessionStore, TouchOutcome,
 };
 use stanchion::stores::{Backend, Environment, Health, Stores};
-use stanchion::time::{Timestamp, Ttl};
 use stanchion_conformance::model::{Operation, World, agree, cases};
 use stanchion_memory::{MemoryBackend, MemoryConfig};
 use tokio::runtime::Runtime;
@@ -84,65 +79,20 @@ impl SessionStore for ForgetsTheVersion {
     }
 }
 
-/// Lets a counter live on with every addition.
+/// Gives back nothing.
 #[derive(Debug)]
-struct ProlongsCounters(Arc<dyn CacheStore>);
+struct KeepsWhatIsRefunded(Arc<dyn RateLimiter>);
 
 #[async_trait]
-#[deny(clippy::missing_trait_methods)]
-impl CacheStore for ProlongsCounters {
-    fn capabilities(&self) -> CacheCapabilities {
-        self.0.capabilities()
+impl RateLimiter for KeepsWhatIsRefunded {
+    async fn check(&self, key: &Key, tiers: &[Tier], cost: u32) -> Result<Decision> {
+        self.0.check(key, tiers, cost).await
     }
-    async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
-        self.0.get(key).await
+    async fn peek(&self, key: &Key, tiers: &[Tier]) -> Result<Vec<Standing>> {
+        self.0.peek(key, tiers).await
     }
-    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
-        self.0.get_many(keys).await
-    }
-    async fn set(&self, key: &Key, value: Bytes, options: &SetOptions) -> Result<SetOutcome> {
-        self.0.set(key, value, options).await
-    }
-    async fn set_many(&self, entries: &[SetEntry]) -> Result<Vec<SetOutcome>> {
-        self.0.set_many(entries).await
-    }
-    async fn remove_many(&self, keys: &[Key]) -> Result<u64> {
-        self.0.remove_many(keys).await
-    }
-    async fn add(&self, key: &Key, delta: i64, ttl: Ttl) -> Result<i64> {
-        let sum = self.0.add(key, delta, ttl).await?;
-        self.0.touch(key, ttl).await?;
-        Ok(sum)
-    }
-    async fn touch(&self, key: &Key, ttl: Ttl) -> Result<bool> {
-        self.0.touch(key, ttl).await
-    }
-    async fn ttl(&self, key: &Key) -> Result<Option<Ttl>> {
-        self.0.ttl(key).await
-    }
-    fn now(&self) -> Timestamp {
-        self.0.now()
-    }
-    async fn get_many_with_ttl(&self, keys: &[Key]) -> Result<Vec<Option<(Bytes, Ttl)>>> {
-        self.0.get_many_with_ttl(keys).await
-    }
-    async fn fetch(&self, requests: &[LeaseRequest]) -> Result<Vec<Fetched>> {
-        self.0.fetch(requests).await
-    }
-    async fn fill(&self, fills: &[Fill]) -> Result<Vec<FillOutcome>> {
-        self.0.fill(fills).await
-    }
-    async fn abandon(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
-        self.0.abandon(leases).await
-    }
-    async fn generations(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>> {
-        self.0.generations(tags).await
-    }
-    async fn bump(&self, tags: &[Tag]) -> Result<Vec<Generation>> {
-        self.0.bump(tags).await
-    }
-    fn watch(&self, namespace: &Namespace, watcher: Arc<dyn Watcher>) -> Result<Watch> {
-        self.0.watch(namespace, watcher)
+    async fn refund(&self, key: &Key, tiers: &[Tier], _cost: u32) -> Result<()> {
+        self.0.refund(key, tiers, 0).await
     }
 }
 
@@ -163,23 +113,23 @@ impl Backend for Life {
 /// The same stores, but for those that are given.
 fn altered(
     stores: &Stores,
-    cache: impl Fn(Arc<dyn CacheStore>) -> Arc<dyn CacheStore>,
     sessions: impl Fn(Arc<dyn SessionStore>) -> Arc<dyn SessionStore>,
+    limits: impl Fn(Arc<dyn RateLimiter>) -> Arc<dyn RateLimiter>,
 ) -> Stores {
     let life = Arc::new(Life(watch::Sender::new(Health::Up)));
     Stores::builder(stores.environment().clone(), life)
-        .cache(cache(stores.cache_store().unwrap()))
+        .cache(stores.cache_store().unwrap())
         .sessions(sessions(stores.session_store().unwrap()))
         .events(stores.event_bus().unwrap())
         .locks(stores.locker().unwrap())
-        .limits(stores.rate_limiter().unwrap())
+        .limits(limits(stores.rate_limiter().unwrap()))
         .tokens(stores.token_store().unwrap())
         .build()
 }
 
 #[test]
 fn a_version_that_stands_still_is_found_and_shrunk() {
-    let wrong = async || world(|stores| altered(stores, |cache| cache, |s| Arc::new(ForgetsTheVersion(s))));
+    let wrong = async || world(|stores| altered(stores, |s| Arc::new(ForgetsTheVersion(s)), |limits| limits));
     let found = agree(&runtime(), 1_000, 60, async || world(Stores::clone), wrong).unwrap_err();
     assert!(
         matches!(found.steps.as_slice(), [one, two]
@@ -193,8 +143,9 @@ fn a_version_that_stands_still_is_found_and_shrunk() {
 }
 
 #[test]
-fn a_counter_that_lives_on_is_found_and_shrunk() {
-    let wrong = async || world(|stores| altered(stores, |cache| Arc::new(ProlongsCounters(cache)), |s| s));
+fn a_refund_that_is_kept_is_found_and_shrunk() {
+    let wrong =
+        async || world(|stores| altered(stores, |s| s, |limits| Arc::new(KeepsWhatIsRefunded(limits))));
     let found = agree(&runtime(), 1_000, 60, async || world(Stores::clone), wrong).unwrap_err();
-    assert_eq!(found.steps.len(), 3, "made, added to with another life, looked at:\n{found}");
+    assert_eq!(found.steps.len(), 3, "taken, given back, looked at:\n{found}");
 }

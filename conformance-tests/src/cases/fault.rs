@@ -195,10 +195,10 @@ async fn a_read_whose_reply_is_lost_changed_nothing(cx: &Context) -> Outcome {
     Ok(())
 }
 
-async fn next(subscription: &mut Box<dyn Subscription>) -> Outcome<Received> {
+async fn next(subscription: &mut Box<dyn Subscription>, what: &str) -> Outcome<Received> {
     match tokio::time::timeout(PATIENCE, subscription.next()).await {
         Ok(Some(received)) => Ok(received),
-        other => fail(format!("something within {PATIENCE:?}"), other),
+        other => fail(what, other),
     }
 }
 
@@ -218,24 +218,24 @@ async fn a_subscriber_is_told_of_the_gap(cx: &Context) -> Outcome {
             "one was",
         )?;
         server.start().await;
-        match next(&mut subscription).await? {
+        let what = "Reconnected, after an outage in which events may have been missed";
+        match next(&mut subscription, what).await? {
             Received::Reconnected => {}
-            other => return fail("Reconnected, after an outage in which events may have been missed", other),
+            other => return fail(what, other),
         }
         is_up(&stores).await?;
         let sent = event(&stores, "user.updated")?;
         eventually("an event is published again", || bus.publish(&sent)).await?;
         // A server of several nodes may have gone, and been noticed, in several steps.
+        let what = "the event after the outage";
         let received = loop {
-            match next(&mut subscription).await? {
+            match next(&mut subscription, what).await? {
                 Received::Reconnected => {}
-                other => break other,
+                Received::Event(received) => break received,
+                other => return fail(what, other),
             }
         };
-        match received {
-            Received::Event(received) => same(received.id, sent.id, "the event after the outage")?,
-            other => return fail("the event after the outage", other),
-        }
+        same(received.id, sent.id, what)?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use libtest_mimic::Failed;
 use stanchion_conformance::{Case, Failure, Rule, cases, run_case};
 
 use crate::backend::{Bug, Wrong};
+use crate::fault::Faulty;
 use crate::lock_file::LockFile;
 
 /// A wrong backend, the rule that it breaks, and how the suite says so.
@@ -122,6 +123,7 @@ impl Proof {
 async fn run(bug: Bug, case: &Case) -> Result<(), Failure> {
     match bug {
         Bug::LeaseEndsWithTheProcess => run_case(Arc::new(LockFile::default()), case).await,
+        Bug::Fault(bug) => run_case(Arc::new(Faulty::new(Some(bug))), case).await,
         bug => run_case(Arc::new(Wrong::new(bug)), case).await,
     }
 }
