@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ pub(super) struct Cluster {
     seeds: Vec<ConnectionInfo>,
     context: Arc<Context>,
     observer: Arc<Observer>,
+    // Differs from process to process, and so spreads them over the nodes.
+    spread: RandomState,
     // Bumped when the map may be out of date; dropped with the Cluster, which ends its refresher.
     stale: watch::Sender<u64>,
 }
@@ -66,6 +69,7 @@ impl Cluster {
             seeds: config.addresses.clone(),
             context: Arc::clone(context),
             observer: Arc::clone(observer),
+            spread: RandomState::new(),
             stale,
         });
         cluster.refresh().await?;
@@ -130,17 +134,23 @@ impl Cluster {
         first.clone().set_addr(address)
     }
 
-    /// A target that tries the masters that are connected, then the others and the seeds, in turn.
+    /// The order in which this process prefers nodes where any will do.
+    fn rank(&self, address: &Address) -> u64 {
+        self.spread.hash_one(address)
+    }
+
+    /// A target that tries the masters that are connected, the one first to which goes what any node takes, then the
+    /// others and the seeds, in turn. What is published here is so in one order with what is subscribed to here: from
+    /// another node a message may come late, after a subscription that was made later.
     pub(super) fn any_target(self: &Arc<Self>) -> Target {
         let weak = Arc::downgrade(self);
         let seeds = self.seeds.clone();
         Target::any("any node of the Cluster", move |attempt| {
             let mut infos = Vec::new();
             if let Some(cluster) = weak.upgrade() {
-                // The order of the map differs from process to process, and so spreads them over the nodes.
                 let mut known: Vec<_> =
                     cluster.read().nodes.iter().map(|(a, node)| (!node.is_live(), a.clone())).collect();
-                known.sort_by_key(|(away, _)| *away);
+                known.sort_by_key(|(away, address)| (*away, cluster.rank(address)));
                 infos.extend(known.iter().map(|(_, address)| cluster.info(address)));
             }
             infos.extend(seeds.iter().cloned());
@@ -241,7 +251,7 @@ impl Cluster {
                 .nodes
                 .iter()
                 .filter(|(_, node)| node.is_live())
-                .min_by_key(|(a, _)| *a)
+                .min_by_key(|(address, _)| self.rank(address))
                 .map(|(_, n)| Arc::clone(n)),
         }
         .ok_or_else(|| {
