@@ -51,15 +51,14 @@ impl RedisBackend {
         let config = config.into_redis_config()?;
         let environment = config.environment.clone().unwrap_or_default().with_own_tasks();
         let context = Context::new(&config, environment);
-        let layout = Layout::new(config.prefix.as_ref(), config.buckets);
-        let link = first_connection(&config, &context, &layout).await?;
+        let link = first_connection(&config, &context).await?;
         let hub = Hub::new(link.any_target(), &context);
-        let feed = Feed::new(config.invalidation, &layout, &context);
+        let feed = Feed::new(config.invalidation, &context);
         let observer: Weak<Feed> = Arc::downgrade(&feed);
         link.observe(observer);
         Ok(Self(Arc::new(Shared {
             link,
-            layout,
+            layout: context.layout.clone(),
             cache_capabilities: config.cache.read_deadline(config.cache_deadline),
             hub,
             feed,
@@ -85,21 +84,20 @@ impl RedisBackend {
 
 /// One attempt. The layout is part of it, because a server that is still loading takes connections but answers
 /// nothing.
-async fn connect_once(config: &RedisConfig, context: &Arc<Context>, layout: &Layout) -> Result<Link> {
+async fn connect_once(config: &RedisConfig, context: &Arc<Context>) -> Result<Link> {
     let link = Link::open(config, context).await?;
-    let hashing_key = &context.environment.hashing_key;
-    meta::check(&link, layout, hashing_key, config.invalidation, &context.time).await?;
+    meta::check(&link, context, config.invalidation).await?;
     Ok(link)
 }
 
 /// Tries several times, with pauses that grow; says where, how often, and why not.
-async fn first_connection(config: &RedisConfig, context: &Arc<Context>, layout: &Layout) -> Result<Link> {
+async fn first_connection(config: &RedisConfig, context: &Arc<Context>) -> Result<Link> {
     let environment = &context.environment;
     let mut pause = Duration::from_millis(50);
     let attempts = config.connect_attempts.max(1);
     let mut attempt = 1;
     loop {
-        let error = match connect_once(config, context, layout).await {
+        let error = match connect_once(config, context).await {
             Ok(link) => return Ok(link),
             Err(error) => error,
         };

@@ -13,10 +13,13 @@
 //! ```
 //!
 //! # Connections
-//! One multiplexed connection per master carries all commands, one more carries subscriptions; no pool. Both
-//! reconnect for ever with jittered back-off. While a connection is away, calls fail at once with
+//! One multiplexed connection per master carries all commands, one more carries subscriptions, and once a cache is
+//! watched one more per master tells of changes; no pool. All reconnect for ever with jittered back-off. While a connection is away, calls fail at once with
 //! [`Unavailable`](stanchion::ErrorKind::Unavailable). Nothing is ever sent twice, unless the server said
 //! that it did nothing (`MOVED`, `ASK`, `TRYAGAIN`, `NOSCRIPT`).
+//!
+//! Single reads of cached values that come together are sent together: under load one write, and one command, carries
+//! many of them.
 //!
 //! # Servers
 //! Redis 6.2 and later, in RESP3. What is stored is specified in `core/docs/wire-format.md`.

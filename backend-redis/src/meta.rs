@@ -1,11 +1,9 @@
 //! The record of a deployment's layout, checked at every connect.
 
-use stanchion::session::HashingKey;
 use stanchion::{Error, ErrorKind, Result};
 
 use crate::config::Invalidation;
-use crate::connect::{Call, Link, ServerTime, of_parts};
-use crate::keys::Layout;
+use crate::connect::{Call, Context, Link, of_parts};
 use crate::{reply, scripts};
 
 /// The version of everything in `core/docs/wire-format.md`.
@@ -15,13 +13,8 @@ const LAYOUT: &str = "1";
 const INVALIDATION: &str = "invalidation";
 
 /// Creates the record, or compares ours with the one that is there. Learns the server's time on the way.
-pub(crate) async fn check(
-    link: &Link,
-    layout: &Layout,
-    hashing_key: &HashingKey,
-    invalidation: Invalidation,
-    time: &ServerTime,
-) -> Result<()> {
+pub(crate) async fn check(link: &Link, context: &Context, invalidation: Invalidation) -> Result<()> {
+    let (layout, time) = (&context.layout, &context.time);
     let call = Call::write("connect");
     let buckets = layout.buckets().to_string();
     let ours = [
@@ -29,7 +22,7 @@ pub(crate) async fn check(
         ("session_buckets", &buckets),
         ("lock_buckets", &buckets),
         ("channel_mode", "broadcast"),
-        ("hashing_key", hashing_key.id().as_str()),
+        ("hashing_key", context.environment.hashing_key.id().as_str()),
         (INVALIDATION, invalidation.as_str()),
     ];
     let args: Vec<&[u8]> =

@@ -15,12 +15,6 @@ use crate::{reply, scripts};
 #[derive(Debug)]
 pub(crate) struct RedisTokens(pub(crate) Arc<Shared>);
 
-fn get(key: &str) -> Routed {
-    let mut command = redis::cmd("GET");
-    command.arg(key);
-    Routed::new(key, command)
-}
-
 /// A stored epoch. What is no number is an error, so that a check fails closed.
 fn epoch(call: Call, stored: redis::Value) -> Result<Epoch> {
     let Some(bytes) = reply::maybe_bytes(stored).ok_or_else(|| call.unexpected())? else {
@@ -52,7 +46,8 @@ impl TokenStore for RedisTokens {
 
     async fn epochs(&self, service: &Name, scopes: &[Scope]) -> Result<Vec<Epoch>> {
         let call = Call::read("token.epochs");
-        let commands = scopes.iter().map(|scope| self.0.layout.scope(service, scope).map(|key| get(&key)));
+        let commands =
+            scopes.iter().map(|scope| self.0.layout.scope(service, scope).map(|key| Routed::get(&key)));
         let commands = commands.collect::<Result<_>>().map_err(|error| call.named(error))?;
         let stored = call.all(self.0.link.batch(call, commands).await?)?;
         stored.into_iter().map(|stored| epoch(call, stored)).collect()
@@ -61,9 +56,10 @@ impl TokenStore for RedisTokens {
     async fn check(&self, service: &Name, token: &TokenFacts) -> Result<Verdict> {
         let call = Call::read("token.check");
         check_facts(token).map_err(|error| call.named(error))?;
-        let mut commands = vec![get(&self.0.layout.jti(service, &token.jti))];
+        let mut commands = vec![Routed::get(&self.0.layout.jti(service, &token.jti))];
         for (scope, _) in &token.marks {
-            commands.push(get(&self.0.layout.scope(service, scope).map_err(|error| call.named(error))?));
+            commands
+                .push(Routed::get(&self.0.layout.scope(service, scope).map_err(|error| call.named(error))?));
         }
         let mut stored = call.all(self.0.link.batch(call, commands).await?)?.into_iter();
         let jti = stored.next().and_then(reply::maybe_bytes).ok_or_else(|| call.unexpected())?;

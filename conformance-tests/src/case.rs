@@ -35,6 +35,7 @@ pub enum Area {
     Limit,
     Token,
     Stores,
+    Fault,
 }
 
 impl Area {
@@ -48,6 +49,7 @@ impl Area {
             Self::Limit => "limit",
             Self::Token => "token",
             Self::Stores => "stores",
+            Self::Fault => "fault",
         }
     }
 }

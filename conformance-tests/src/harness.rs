@@ -8,7 +8,7 @@ use stanchion::key::Name;
 use stanchion::random::{Random, SystemRandom};
 use stanchion::stores::Stores;
 
-use crate::Area;
+use crate::{Area, OwnedServer};
 
 /// Where one case happens. A backend keeps everything of a place under its prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -75,8 +75,8 @@ impl Offers {
             Area::Lock => self.lock,
             Area::Limit => self.limit,
             Area::Token => self.token,
-            // The life of the bundle is everybody's.
-            Area::Stores => true,
+            // The life of the bundle is everybody's, and so is what becomes of a call.
+            Area::Stores | Area::Fault => true,
         }
     }
 }
@@ -116,5 +116,11 @@ pub trait Harness: Send + Sync + 'static {
     /// is in one process. Cases that kill a process are ignored then, with this reason.
     fn child_environment(&self) -> Option<Vec<(String, String)>> {
         None
+    }
+
+    /// A server for one case alone, which breaks it. Without one, the default, cases of the area `fault` are
+    /// ignored with the reason.
+    async fn owned_server(&self) -> Result<Box<dyn OwnedServer>, Unavailable> {
+        Err(Unavailable { reason: "the harness has no server that a case may break".into(), fatal: false })
     }
 }

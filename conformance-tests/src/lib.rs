@@ -38,6 +38,9 @@
 //! A harness whose places another process can open says how ([`Harness::child_environment`]); then the test
 //! binary is also run again, as a process that is killed. A backend in one process has those cases ignored.
 //!
+//! Cases of the area `fault` break their server: a harness that can give a case one of its own says so
+//! ([`Harness::owned_server`]). Elsewhere they are ignored, with the reason.
+//!
 //! The rules, with their cases, are in `RULES.md`; the wrong backends that prove the suite are in
 //! `tests/wrong/`: at least one for each case of each MUST rule, which fails in that case and breaks no other
 //! rule, as far as that can be.
@@ -48,7 +51,9 @@ mod check;
 mod child;
 mod context;
 mod harness;
+#[cfg(feature = "model")]
 pub mod model;
+mod owned;
 pub mod report;
 mod runner;
 #[cfg(feature = "servers")]
@@ -58,4 +63,5 @@ pub use self::case::{Area, Case, Failure, Level, Outcome, Rule};
 pub use self::child::run_child;
 pub use self::context::Context;
 pub use self::harness::{Harness, Offers, Place, Time, Unavailable};
+pub use self::owned::OwnedServer;
 pub use self::runner::{main, run_case, run_refused};

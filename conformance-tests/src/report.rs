@@ -43,8 +43,7 @@ pub(crate) fn record(harness: &str, case: &str, rule: Option<&Rule>, status: Sta
     };
     let harness = format!("{harness}{}", std::env::var("STANCHION_REPORT_SUFFIX").unwrap_or_default());
     let rule = rule.map(|rule| format!("{} {}", rule.id, rule.level)).unwrap_or_default();
-    let entry =
-        Entry { case: case.to_owned(), rule, results: BTreeMap::from([(harness.clone(), status)]) };
+    let entry = Entry { case: case.to_owned(), rule, results: BTreeMap::from([(harness.clone(), status)]) };
     let folder = Path::new(&folder).join(&harness);
     let file = folder.join(format!("{}.json", case.replace("::", ".")));
     let written = fs::create_dir_all(&folder).and_then(|()| fs::write(file, serde_json::to_vec(&entry)?));

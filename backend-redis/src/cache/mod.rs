@@ -18,7 +18,7 @@ use stanchion::time::{Timestamp, Ttl};
 use stanchion::{Error, Result};
 
 use crate::backend::Shared;
-use crate::connect::Call;
+use crate::connect::{Call, Routed};
 use crate::reply;
 use crate::scripts::{self, Form};
 
@@ -48,8 +48,7 @@ impl CacheStore for RedisCache {
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
         let call = self.soon(Call::read("cache.get"));
-        let key = self.0.layout.key(key);
-        let value = self.0.link.command(call, &key, commands::get(&key).command).await?;
+        let value = self.0.link.get(call, key).await?;
         reply::maybe_bytes(value).ok_or_else(|| call.unexpected())
     }
 
@@ -57,7 +56,7 @@ impl CacheStore for RedisCache {
         let call = self.soon(Call::read("cache.get_many"));
         self.checked(call, |can| can.check_batch(keys.len()))?;
         // One `GET` each, not `MGET`: that takes a list at a key for nothing, and the keys of one slot only.
-        let commands = keys.iter().map(|key| commands::get(&self.0.layout.key(key)));
+        let commands = keys.iter().map(|key| Routed::get(&self.0.layout.key(key)));
         let replies = self.0.link.batch(call, commands.collect()).await?;
         call.each(replies, reply::maybe_bytes)
     }
@@ -74,7 +73,11 @@ impl CacheStore for RedisCache {
         let call = Call::write("cache.set");
         self.checked(call, |can| can.check_value(value.len()))?;
         commands::check_condition(&options.when).map_err(|error| call.named(error))?;
-        let stored = self.0.link.scripted(call, |form| self.set_command(key, &value, options, form)).await?;
+        let stored = self
+            .0
+            .link
+            .leased_one(call, |part, form| self.set_command(key, &value, options, part, form))
+            .await?;
         replies::set(stored).ok_or_else(|| call.unexpected())
     }
 
@@ -88,12 +91,12 @@ impl CacheStore for RedisCache {
             })
         })?;
         let distinct = entries.iter().map(|entry| &entry.key).collect::<HashSet<_>>().len() == entries.len();
-        let build = |at: usize, form| {
+        let build = |at: usize, part, form| {
             let SetEntry { key, value, options, .. } = &entries[at];
             // Of sets of the same key none may run again, after the others, because the server did not know it.
-            self.set_command(key, value, options, if distinct { form } else { Form::Source })
+            self.set_command(key, value, options, part, if distinct { form } else { Form::Source })
         };
-        let replies = self.0.link.scripts(call, entries.len(), build).await?;
+        let replies = self.0.link.leased(call, entries.len(), build).await?;
         call.each(replies, replies::set)
     }
 
@@ -101,14 +104,15 @@ impl CacheStore for RedisCache {
         let call = Call::write("cache.remove_many");
         self.checked(call, |can| can.check_batch(keys.len()))?;
         let distinct: Vec<_> = keys.iter().collect::<HashSet<_>>().into_iter().collect();
-        let build = |at: usize, form| self.remove_command(distinct[at], form);
-        let replies = self.0.link.scripts(call, distinct.len(), build).await?;
+        let build = |at: usize, part, form| self.remove_command(distinct[at], part, form);
+        let replies = self.0.link.leased(call, distinct.len(), build).await?;
         Ok(call.each(replies, reply::count)?.into_iter().sum())
     }
 
     async fn add(&self, key: &Key, delta: i64, ttl: Ttl) -> Result<i64> {
         let call = Call::write("cache.add");
-        let sum = self.0.link.scripted(call, |form| self.add_command(key, delta, ttl, form)).await?;
+        let build = |part, form| self.add_command(key, delta, ttl, part, form);
+        let sum = self.0.link.leased_one(call, build).await?;
         reply::integer(sum).ok_or_else(|| call.unexpected())
     }
 

@@ -6,16 +6,19 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 use redis::{Client, Cmd, ConnectionAddr, ConnectionInfo, Pipeline, Value};
+use stanchion::key::Key;
 use stanchion::random::jittered;
 use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
-use super::{Context, Node, Observer, Routed, Target, observer};
+use super::gather::{self, Gatherer};
+use super::{Context, Node, Observer, Route, Routed, Target, observer, slot};
 use crate::config::RedisConfig;
 use crate::error::{self, Access, Repeat};
 use crate::reply::{self, SlotRange};
@@ -41,6 +44,8 @@ pub(super) struct Cluster {
     seeds: Vec<ConnectionInfo>,
     context: Arc<Context>,
     observer: Arc<Observer>,
+    // Differs from process to process, and so spreads them over the nodes.
+    spread: RandomState,
     // Bumped when the map may be out of date; dropped with the Cluster, which ends its refresher.
     stale: watch::Sender<u64>,
 }
@@ -64,6 +69,7 @@ impl Cluster {
             seeds: config.addresses.clone(),
             context: Arc::clone(context),
             observer: Arc::clone(observer),
+            spread: RandomState::new(),
             stale,
         });
         cluster.refresh().await?;
@@ -128,17 +134,23 @@ impl Cluster {
         first.clone().set_addr(address)
     }
 
-    /// A target that tries the masters that are connected, then the others and the seeds, in turn.
+    /// The order in which this process prefers nodes where any will do.
+    fn rank(&self, address: &Address) -> u64 {
+        self.spread.hash_one(address)
+    }
+
+    /// A target that tries the masters that are connected, the one first to which goes what any node takes, then the
+    /// others and the seeds, in turn. What is published here is so in one order with what is subscribed to here: from
+    /// another node a message may come late, after a subscription that was made later.
     pub(super) fn any_target(self: &Arc<Self>) -> Target {
         let weak = Arc::downgrade(self);
         let seeds = self.seeds.clone();
         Target::any("any node of the Cluster", move |attempt| {
             let mut infos = Vec::new();
             if let Some(cluster) = weak.upgrade() {
-                // The order of the map differs from process to process, and so spreads them over the nodes.
                 let mut known: Vec<_> =
                     cluster.read().nodes.iter().map(|(a, node)| (!node.is_live(), a.clone())).collect();
-                known.sort_by_key(|(away, _)| *away);
+                known.sort_by_key(|(away, address)| (*away, cluster.rank(address)));
                 infos.extend(known.iter().map(|(_, address)| cluster.info(address)));
             }
             infos.extend(seeds.iter().cloned());
@@ -239,7 +251,7 @@ impl Cluster {
                 .nodes
                 .iter()
                 .filter(|(_, node)| node.is_live())
-                .min_by_key(|(a, _)| *a)
+                .min_by_key(|(address, _)| self.rank(address))
                 .map(|(_, n)| Arc::clone(n)),
         }
         .ok_or_else(|| {
@@ -250,16 +262,37 @@ impl Cluster {
 
     /// One command at the master of its slot, following redirections.
     pub(super) async fn command(&self, routed: &Routed, access: Access) -> Result<Value> {
-        let node = self.owner(routed.slot)?;
+        let node = self.owner(routed.route.slot)?;
         let answer = node.command(&routed.command, access).await;
-        self.follow(answer, routed.slot, &routed.command, access, node).await
+        self.follow(answer, routed.route, &routed.command, access, node).await
+    }
+
+    /// Reads a key at the master of its slot, together with others that are read there at the same time.
+    pub(super) async fn get(&self, key: &Key, deadline: Duration) -> Result<Value> {
+        let clock = &self.context.environment.clock;
+        let (started, stored) = (clock.now(), self.context.layout.key(key));
+        let slot = Some(slot(stored.as_bytes()));
+        let node = self.owner(slot)?;
+        let answer = Gatherer::get(&node, key, deadline).await;
+        if answer.is_ok() {
+            return answer;
+        }
+        // What has moved is followed singly.
+        let command = gather::get(&stored);
+        let route = Route { slot, patient: true };
+        let following = self.follow(answer, route, &command, Access::Read, node);
+        let left = deadline.saturating_sub(clock.now().saturating_since(started));
+        match tokio::time::timeout(left, following).await {
+            Ok(answer) => answer,
+            Err(_) => Err(error::timed_out(deadline, Access::Read)),
+        }
     }
 
     /// What became of a command, after all redirections. `node` is the one that answered.
     async fn follow(
         &self,
         mut answer: Result<Value>,
-        slot: Option<u16>,
+        route: Route,
         command: &Cmd,
         access: Access,
         mut node: Arc<Node>,
@@ -283,12 +316,13 @@ impl Cluster {
                     let replies = node.packed(&pipeline, 2, access).await;
                     replies.into_iter().nth(1).unwrap_or_else(|| Err(error::unexpected_reply(access)))
                 }
-                Some(Repeat::Later) => {
+                Some(Repeat::Later) if route.patient => {
                     let pause = jittered(&*self.context.environment.random, Duration::from_millis(20));
                     self.context.environment.sleep(pause).await;
-                    node = self.owner(slot)?;
+                    node = self.owner(route.slot)?;
                     node.command(command, access).await
                 }
+                Some(Repeat::Later) => return Err(error),
                 Some(Repeat::WithSource) | None => {
                     if error.kind() == ErrorKind::Unavailable {
                         // A failover may have given the slot to another master.
@@ -312,8 +346,8 @@ impl Cluster {
         let count = commands.len();
         let mut replies = Vec::with_capacity(count);
         let mut groups: Vec<Group> = Vec::new();
-        for (index, Routed { slot, command }) in commands.into_iter().enumerate() {
-            match self.owner(slot) {
+        for (index, Routed { route, command }) in commands.into_iter().enumerate() {
+            match self.owner(route.slot) {
                 Ok(node) => {
                     let found = groups.iter().position(|group| Arc::ptr_eq(&group.node, &node));
                     let place = found.unwrap_or_else(|| {
@@ -321,7 +355,7 @@ impl Cluster {
                         groups.len() - 1
                     });
                     groups[place].pipeline.add_command(command);
-                    groups[place].members.push((index, slot));
+                    groups[place].members.push((index, route));
                 }
                 Err(error) => replies.push((index, Err(error))),
             }
@@ -330,10 +364,10 @@ impl Cluster {
             let answers = group.node.packed(&group.pipeline, group.members.len(), access).await;
             let mut replies = Vec::with_capacity(answers.len());
             let sent = group.members.iter().zip(group.pipeline.cmd_iter());
-            for ((&(index, slot), command), answer) in sent.zip(answers) {
+            for ((&(index, route), command), answer) in sent.zip(answers) {
                 // Only what has moved since the map was drawn is sent singly, and in order.
                 let reply = match answer {
-                    Err(_) => self.follow(answer, slot, command, access, Arc::clone(&group.node)).await,
+                    Err(_) => self.follow(answer, route, command, access, Arc::clone(&group.node)).await,
                     done => done,
                 };
                 replies.push((index, reply));
@@ -350,7 +384,7 @@ impl Cluster {
 struct Group {
     node: Arc<Node>,
     pipeline: Pipeline,
-    members: Vec<(usize, Option<u16>)>,
+    members: Vec<(usize, Route)>,
 }
 
 fn address_of(address: &ConnectionAddr) -> Option<Address> {

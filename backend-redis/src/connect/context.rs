@@ -7,6 +7,7 @@ use stanchion::stores::Environment;
 
 use super::{Board, ServerTime};
 use crate::config::RedisConfig;
+use crate::keys::Layout;
 
 #[derive(Debug)]
 pub(crate) struct Context {
@@ -15,12 +16,22 @@ pub(crate) struct Context {
     pub(crate) environment: Environment,
     pub(crate) board: Arc<Board>,
     pub(crate) time: ServerTime,
+    pub(crate) layout: Layout,
+    pub(crate) cluster: bool,
 }
 
 impl Context {
     pub(crate) fn new(config: &RedisConfig, environment: Environment) -> Arc<Self> {
         let time = ServerTime::new(Arc::clone(&environment.clock));
         let (deadline, ping_every) = (config.deadline, config.ping_every);
-        Arc::new(Self { deadline, ping_every, environment, board: Arc::new(Board::new()), time })
+        Arc::new(Self {
+            deadline,
+            ping_every,
+            environment,
+            board: Arc::new(Board::new()),
+            time,
+            layout: Layout::new(config.prefix.as_ref(), config.buckets),
+            cluster: config.cluster,
+        })
     }
 }

@@ -14,6 +14,7 @@ use redis::{Cmd, Pipeline, PushInfo, Value};
 use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
+use super::gather::Gatherer;
 use super::health::Carries;
 use super::supervisor::Supervisor;
 use super::{Context, Routed, Target, unwrap};
@@ -49,6 +50,7 @@ pub(crate) struct Node {
     number: u64,
     pushes: Option<Arc<dyn PushHandler>>,
     context: Arc<Context>,
+    gatherer: Gatherer,
 }
 
 enum State {
@@ -112,6 +114,7 @@ impl Node {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             pushes,
             context: Arc::clone(context),
+            gatherer: Gatherer::default(),
         });
         (node, supervisor)
     }
@@ -123,6 +126,14 @@ impl Node {
 
     pub(crate) fn target(&self) -> &Target {
         &self.target
+    }
+
+    pub(super) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    pub(super) fn gatherer(&self) -> &Gatherer {
+        &self.gatherer
     }
 
     pub(super) fn pushes(&self) -> Option<&Arc<dyn PushHandler>> {

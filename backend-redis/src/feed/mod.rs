@@ -22,12 +22,11 @@ use self::state::State;
 use crate::config::Invalidation;
 use crate::connect::{Context, Masters, Node, Target};
 use crate::error::{self, Access};
-use crate::keys::{Layout, namespace_of};
+use crate::keys::namespace_of;
 
 pub(crate) struct Feed {
     state: Mutex<State>,
     mode: Invalidation,
-    layout: Layout,
     context: Arc<Context>,
     me: Weak<Feed>,
 }
@@ -39,11 +38,10 @@ impl fmt::Debug for Feed {
 }
 
 impl Feed {
-    pub(crate) fn new(mode: Invalidation, layout: &Layout, context: &Arc<Context>) -> Arc<Self> {
+    pub(crate) fn new(mode: Invalidation, context: &Arc<Context>) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             state: Mutex::default(),
             mode,
-            layout: layout.clone(),
             context: Arc::clone(context),
             me: Weak::clone(me),
         })
@@ -128,13 +126,13 @@ impl Feed {
                 let mut command = redis::cmd("CLIENT");
                 command.arg("TRACKING").arg("ON").arg("BCAST");
                 for namespace in namespaces {
-                    command.arg("PREFIX").arg(self.layout.begins(namespace));
+                    command.arg("PREFIX").arg(self.context.layout.begins(namespace));
                 }
                 command.exec_async(&mut connection).await
             }
             Invalidation::Bus => {
                 let channels: Vec<_> =
-                    namespaces.iter().map(|namespace| self.layout.invalidated(namespace)).collect();
+                    namespaces.iter().map(|namespace| self.context.layout.invalidated(namespace)).collect();
                 connection.subscribe(&channels).await
             }
         };
@@ -162,7 +160,7 @@ impl Feed {
     /// A key has changed, as it stands on the server.
     fn changed(&self, stored: &[u8]) {
         // What is not ours is not told to anybody.
-        if let Some(key) = self.layout.without_prefix(stored)
+        if let Some(key) = self.context.layout.without_prefix(stored)
             && let Some(namespace) = namespace_of(key)
         {
             self.state().changed(namespace, key);

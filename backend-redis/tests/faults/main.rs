@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+mod acl;
 mod cluster;
 mod codes;
 mod connect;
@@ -60,6 +61,8 @@ fn main() -> ExitCode {
             cluster::a_moving_slot_is_followed_with_nothing_done_twice
             cluster::a_slot_on_its_way_is_served_where_the_key_is
             cluster::a_batch_is_one_write_per_master
+            acl::a_cluster_is_served_too
+            acl::nothing_else_is_let_in
             lost_reply::on_a_cluster
             outage::acknowledged_additions_are_there_on_a_cluster
             outage::acknowledged_additions_are_there
@@ -98,6 +101,7 @@ fn main() -> ExitCode {
             stored::bytes_that_are_no_text_are_errors
             stored::a_message_that_is_no_event_is_told;
         Nothing:
+            acl::the_commands_are_those_that_are_sent
             codes::every_code_on_every_operation
             codes::nothing_is_sent_twice
             codes::no_answer_is_a_timeout

@@ -1,10 +1,15 @@
 //! What is told when connections and servers break.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use stanchion::ErrorKind;
+use stanchion::key::Namespace;
 use stanchion_conformance::servers::{Proxy, RedisProcess, until};
 
-use crate::watched::{PATIENCE, Told, Watched, config, feeds, key, kill_feed, open, run, stored};
+use crate::watched::{
+    Memory, PATIENCE, Told, Watched, config, feeds, key, kill_feed, open, run, stored, ttl,
+};
 
 /// Also used on the bus.
 pub(crate) async fn killed_connection(config: stanchion_redis::RedisConfig, server: &RedisProcess) {
@@ -19,7 +24,7 @@ pub(crate) async fn killed_connection(config: stanchion_redis::RedisConfig, serv
         let after = feeds(server).await;
         assert_eq!(after.len(), 1, "one connection in place of the other");
         assert_ne!(after, before);
-        store.add(&key("n"), 1, crate::watched::ttl()).await.unwrap();
+        store.add(&key("n"), 1, ttl()).await.unwrap();
         watched.sees_change("cache:user:n").await;
     }
 }
@@ -87,15 +92,8 @@ pub(crate) async fn closing_is_a_loss() {
         if feeds.is_empty() { Ok(()) } else { Err(format!("{feeds:?}")) }
     });
     gone.await.unwrap();
-    let namespace = stanchion::key::Namespace::new("cache", "user").unwrap();
-    #[derive(Debug)]
-    struct Deaf;
-    impl stanchion::cache::Watcher for Deaf {
-        fn changed(&self, _: &str) {}
-        fn lost(&self) {}
-        fn restored(&self) {}
-    }
-    let refused = store.watch(&namespace, std::sync::Arc::new(Deaf)).unwrap_err();
-    assert_eq!(refused.kind(), stanchion::ErrorKind::Closed);
+    let namespace = Namespace::new("cache", "user").unwrap();
+    let refused = store.watch(&namespace, Arc::new(Memory::default())).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Closed);
     drop(watched);
 }

@@ -22,7 +22,7 @@ pub(crate) enum Told {
 }
 
 #[derive(Debug, Default)]
-struct Memory(Mutex<Vec<Told>>);
+pub(crate) struct Memory(Mutex<Vec<Told>>);
 
 impl Memory {
     fn note(&self, told: Told) {

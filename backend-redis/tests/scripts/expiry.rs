@@ -2,15 +2,53 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use stanchion::cache::{
+    Fetched, Fill, FillOutcome, LeaseRequest, LeaseToken, SetOptions, SetOutcome, Tag, Want, When,
+};
 use stanchion::key::Key;
 use stanchion::limit::Tier;
 use stanchion::lock::{AcquireOutcome, LockRequest, LockToken, RenewOutcome};
 use stanchion::session::{CreateOutcome, Patch, SessionLimit};
 use stanchion::token::Scope;
 
-use crate::place::{Place, lock_key, new_session, service, session_id, ttl};
+use crate::place::{Place, cache_key, lock_key, new_session, service, session_id, ttl};
+
+async fn cached_values_expire(place: &mut Place) {
+    let cache = place.stores.cache_store().unwrap();
+    let (key, value) = (cache_key("u1"), Bytes::from_static(b"v"));
+    let token = LeaseToken::new([1; 16]);
+    for want in [Want::IfAbsent, Want::Anyway] {
+        for _ in 0..2 {
+            let request = LeaseRequest::new(key.clone(), token, ttl(30), want);
+            assert!(matches!(cache.fetch(&[request]).await.unwrap()[0], Fetched::Leased { .. }));
+            place.assert_all_expire("cache.fetch").await;
+        }
+        let fill = Fill::new(key.clone(), token, value.clone(), ttl(60));
+        assert_eq!(cache.fill(&[fill]).await.unwrap(), [FillOutcome::Filled]);
+        place.assert_all_expire("cache.fill").await;
+    }
+    let options = SetOptions::new(ttl(60));
+    for when in [When::Always, When::Present, When::Equals(value.clone())] {
+        let set = cache.set(&key, value.clone(), &options.clone().when(when).schema(1)).await.unwrap();
+        assert_eq!(set, SetOutcome::Stored);
+        place.assert_all_expire("cache.set").await;
+    }
+    cache.touch(&key, ttl(90)).await.unwrap();
+    place.assert_all_expire("cache.touch").await;
+    for _ in 0..2 {
+        cache.add(&cache_key("n"), 1, ttl(60)).await.unwrap();
+        place.assert_all_expire("cache.add").await;
+    }
+    let tags = [Tag::new("t1").unwrap(), Tag::new("t2").unwrap()];
+    cache.bump(&tags[..1]).await.unwrap();
+    place.assert_all_expire("cache.bump").await;
+    cache.generations(&tags).await.unwrap();
+    place.assert_all_expire("cache.generations").await;
+}
 
 pub(crate) async fn every_key_expires(mut place: Place) {
+    cached_values_expire(&mut place).await;
     let (sessions, tokens) = (place.stores.session_store().unwrap(), place.stores.token_store().unwrap());
     let (limits, locks) = (place.stores.rate_limiter().unwrap(), place.stores.locker().unwrap());
     let ids: Vec<_> = (0..4).map(|_| session_id("u1")).collect();

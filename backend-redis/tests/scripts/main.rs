@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+mod cache;
 mod expiry;
 mod gcra;
 mod place;
@@ -16,6 +17,10 @@ use stanchion_conformance::servers::{Absent, RedisServer, Topology};
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
+use crate::cache::{
+    a_generation_never_comes_back, a_lease_is_its_holders, a_schema_is_read_in_the_header,
+    every_forgotten_script_is_sent_again, every_write_voids_the_lease,
+};
 use crate::expiry::every_key_expires;
 use crate::gcra::limits_count_as_gcra_does;
 use crate::place::Place;
@@ -67,6 +72,19 @@ fn main() -> ExitCode {
         }),
         case("a_forgotten_script_is_sent_again", |runtime, place| {
             runtime.block_on(a_forgotten_script_is_sent_again(place));
+        }),
+        case("every_write_voids_the_lease", |runtime, place| {
+            runtime.block_on(every_write_voids_the_lease(place));
+        }),
+        case("a_lease_is_its_holders", |runtime, place| runtime.block_on(a_lease_is_its_holders(place))),
+        case("a_schema_is_read_in_the_header", |runtime, place| {
+            runtime.block_on(a_schema_is_read_in_the_header(place));
+        }),
+        case("a_generation_never_comes_back", |runtime, place| {
+            runtime.block_on(a_generation_never_comes_back(place));
+        }),
+        case("every_forgotten_script_is_sent_again", |runtime, place| {
+            runtime.block_on(every_forgotten_script_is_sent_again(place));
         }),
         case("limits_count_as_gcra_does", |runtime, place| limits_count_as_gcra_does(runtime, &place)),
     ];

@@ -114,3 +114,14 @@ pub(crate) fn lock_keys(place: &Place) -> (String, String) {
     let bucket = bucket_of(lock_key().as_str()) % 1_024;
     (place.key(&format!("locks:{{{bucket}}}:l:nightly")), place.key(&format!("locks:{{{bucket}}}:f:nightly")))
 }
+
+pub(crate) fn cache_key(id: &str) -> Key {
+    Key::new("cache", "user", id).unwrap()
+}
+
+/// Where the entry and the lease on it stand.
+pub(crate) fn cache_keys(place: &Place, id: &str) -> (String, String) {
+    let entry = place.key(cache_key(id).as_str());
+    let lease = format!("{{{entry}}}:lease");
+    (entry, lease)
+}

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use redis::{Value, cmd};
+use stanchion::cache::{Fill, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Want, When};
 use stanchion::key::Key;
 use stanchion::limit::Tier;
 use stanchion::lock::{Fence, Lease, LockRequest, LockToken};
@@ -12,8 +14,57 @@ use stanchion::token::{Mark, Scope, TokenFacts};
 use stanchion::{Effect, Error, ErrorKind};
 
 use crate::place::{
-    Place, index_key, lock_key, lock_keys, new_session, service, session_id, session_key, ttl,
+    Place, cache_key, cache_keys, index_key, lock_key, lock_keys, new_session, service, session_id,
+    session_key, ttl,
 };
+
+type Refusals = Vec<(&'static str, Option<Error>)>;
+
+async fn spoilt_entry(place: &Place) -> Refusals {
+    let cache = place.stores.cache_store().unwrap();
+    let (key, value) = (cache_key("u1"), Bytes::from_static(b"v"));
+    let set = |when| {
+        let (cache, key, value) = (&cache, &key, value.clone());
+        async move { cache.set(key, value, &SetOptions::new(ttl(9)).when(when)).await.err() }
+    };
+    let token = LeaseToken::new([1; 16]);
+    let fetch = |want| {
+        let (cache, request) = (&cache, LeaseRequest::new(key.clone(), token, ttl(9), want));
+        async move { cache.fetch(&[request]).await.err() }
+    };
+    let entry = SetEntry::new(key.clone(), value.clone(), SetOptions::new(ttl(9)).when(When::Present));
+    vec![
+        ("get", cache.get(&key).await.err()),
+        ("get_many", cache.get_many(std::slice::from_ref(&key)).await.err()),
+        ("get_many_with_ttl", cache.get_many_with_ttl(std::slice::from_ref(&key)).await.err()),
+        ("set absent", set(When::Absent).await),
+        ("set present", set(When::Present).await),
+        ("set equals", set(When::Equals(value.clone())).await),
+        ("set_many", cache.set_many(&[entry]).await.err()),
+        ("add", cache.add(&key, 1, ttl(9)).await.err()),
+        ("touch", cache.touch(&key, ttl(9)).await.err()),
+        ("ttl", cache.ttl(&key).await.err()),
+        ("fetch", fetch(Want::IfAbsent).await),
+        ("fetch anyway", fetch(Want::Anyway).await),
+    ]
+}
+
+async fn spoilt_lease(place: &Place) -> Refusals {
+    let cache = place.stores.cache_store().unwrap();
+    let (key, token) = (cache_key("u1"), LeaseToken::new([1; 16]));
+    let request = LeaseRequest::new(key.clone(), token, ttl(9), Want::Anyway);
+    vec![
+        ("fetch", cache.fetch(&[request]).await.err()),
+        ("fill", cache.fill(&[Fill::new(key.clone(), token, "v".into(), ttl(9))]).await.err()),
+        ("abandon", cache.abandon(&[(key, token)]).await.err()),
+    ]
+}
+
+async fn spoilt_generation(place: &Place) -> Refusals {
+    let cache = place.stores.cache_store().unwrap();
+    let tags = [Tag::new("t1").unwrap()];
+    vec![("generations", cache.generations(&tags).await.err()), ("bump", cache.bump(&tags).await.err())]
+}
 
 /// Runs every operation that touches what is spoilt; each must say so and change nothing.
 async fn everything_refuses(place: &mut Place, spoilt: &str, id: &SessionId) {
@@ -30,7 +81,7 @@ async fn everything_refuses(place: &mut Place, spoilt: &str, id: &SessionId) {
     let other = session_id("u1");
     let patch = Patch::new().set("a", "1");
     let fresh = new_session(&other, SessionLimit::EvictOldest(1));
-    let all: Vec<(&str, Option<Error>)> = match spoilt {
+    let all: Refusals = match spoilt {
         "session" => vec![
             ("create", sessions.create(&service(), fresh).await.err()),
             (
@@ -84,6 +135,9 @@ async fn everything_refuses(place: &mut Place, spoilt: &str, id: &SessionId) {
             ("inspect", locks.inspect(&lock_key()).await.err()),
         ],
         "fence" => vec![("acquire", locks.acquire(&request).await.err())],
+        "entry" => spoilt_entry(place).await,
+        "spoilt lease" => spoilt_lease(place).await,
+        "generation" => spoilt_generation(place).await,
         other => panic!("nothing touches {other}"),
     };
     for (operation, error) in all {
@@ -113,8 +167,17 @@ pub(crate) async fn a_spoilt_key_is_refused_and_left_alone(mut place: Place) {
     }
     let (session, index, (lock, fence)) = (session_key(&place, &id), index_key(&place), lock_keys(&place));
     let (scope, limit) = (place.key("auth:token:user:u1"), place.key("rate_limit:login:u1"));
+    let cache = place.stores.cache_store().unwrap();
+    let (entry, lease) = cache_keys(&place, "u1");
+    let generation = place.key("tags:tag:t1");
+    cache.bump(&[Tag::new("t1").unwrap()]).await.unwrap();
+    let token = LeaseToken::new([1; 16]);
+    cache.fetch(&[LeaseRequest::new(cache_key("u1"), token, ttl(60), Want::IfAbsent)]).await.unwrap();
     // Another type.
     for (spoilt, key) in [
+        ("entry", &entry),
+        ("spoilt lease", &lease),
+        ("generation", &generation),
         ("index", &index),
         ("session", &session),
         ("jti", &jti),
@@ -132,7 +195,25 @@ pub(crate) async fn a_spoilt_key_is_refused_and_left_alone(mut place: Place) {
         let _: Value = cmd("COPY").arg(&[&spare, key]).query_async(&mut place.server).await.unwrap();
         place.run::<()>("DEL", &[&spare]).await;
     }
+    // A list in place of an entry whose lease is live is no place for its value; to set and to remove is allowed.
+    place.run::<()>("RPUSH", &[&entry, "not this"]).await;
+    let before = place.everything().await;
+    let fill = Fill::new(cache_key("u1"), token, "v".into(), ttl(9));
+    assert_eq!(cache.fill(&[fill]).await.unwrap_err().kind(), ErrorKind::Codec);
+    assert_eq!(place.everything().await, before);
+    let set = cache.set(&cache_key("u1"), "v".into(), &SetOptions::new(ttl(9)).schema(7)).await.unwrap();
+    assert_eq!(set, SetOutcome::Stored);
+    place.run::<()>("DEL", &[&entry]).await;
+    for key in [&entry, &lease] {
+        place.run::<()>("RPUSH", &[key, "not this"]).await;
+    }
+    assert_eq!(cache.remove_many(&[cache_key("u1")]).await.unwrap(), 1);
+    assert!(!place.keys().await.iter().any(|key| *key == entry || *key == lease));
     // The right type with something else in it.
+    for nonsense in ["", "soon", "-7", "1.5", "99999999999999999"] {
+        place.run::<()>("SET", &[&generation, nonsense]).await;
+        everything_refuses(&mut place, "generation", &id).await;
+    }
     place.run::<()>("SET", &[&scope, "soon"]).await;
     everything_refuses(&mut place, "scope", &id).await;
     for nonsense in ["", "soon", "1:2:3", "-1:0", "99999999999999999999:0"] {

@@ -13,7 +13,7 @@ use stanchion::stores::{Environment, Stores};
 use stanchion_conformance::{Harness, Offers, Place, Time, Unavailable};
 use stanchion_memory::{MemoryBackend, MemoryConfig};
 
-use crate::{cache, event, limit, lock, session, stores, token};
+use crate::{cache, event, fault, limit, lock, session, stores, token};
 
 /// The one thing that is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(crate) enum Bug {
     LeaseEndsWithTheProcess,
     Cache(cache::Bug),
     Event(event::Bug),
+    /// Of a harness of its own; see [`fault`](crate::fault).
+    Fault(fault::Bug),
     Limit(limit::Bug),
     Lock(lock::Bug),
     Session(session::Bug),
@@ -44,6 +46,10 @@ pub(crate) struct Around {
     pub(crate) other: MemoryBackend,
     /// The last lease on each lock of the place.
     pub(crate) leases: Arc<Mutex<HashMap<Key, Lease>>>,
+    /// Who has asked for the lease on each cache entry of the place, and for how long.
+    pub(crate) loads: cache::lease::Loads,
+    /// Who is told of changes in the place.
+    pub(crate) feed: Arc<cache::feed::Place>,
 }
 
 impl Around {
@@ -64,6 +70,8 @@ struct Opened {
     clock: ManualClock,
     times: usize,
     leases: Arc<Mutex<HashMap<Key, Lease>>>,
+    loads: cache::lease::Loads,
+    feed: Arc<cache::feed::Place>,
 }
 
 impl Wrong {
@@ -102,14 +110,27 @@ impl Harness for Wrong {
                     (MemoryBackend::with(MemoryConfig::new().environment(environment)), clock)
                 }
             };
-            Opened { backend, clock, times: 0, leases: Arc::default() }
+            Opened {
+                backend,
+                clock,
+                times: 0,
+                leases: Arc::default(),
+                loads: Arc::default(),
+                feed: Arc::default(),
+            }
         });
         let right = match self.bug {
             Bug::Stores(stores::Bug::OneHandleForAll) => opened.backend.stores(),
             _ => opened.backend.handle().stores(),
         };
-        let leases = Arc::clone(&opened.leases);
-        let around = Around { right, number: opened.times, other: opened.backend.handle(), leases };
+        let around = Around {
+            right,
+            number: opened.times,
+            other: opened.backend.handle(),
+            leases: Arc::clone(&opened.leases),
+            loads: Arc::clone(&opened.loads),
+            feed: Arc::clone(&opened.feed),
+        };
         opened.times += 1;
         spoil(self.bug, &around)
     }
@@ -132,8 +153,8 @@ fn spoil(bug: Bug, around: &Around) -> Result<Stores> {
     let mut limits = right.rate_limiter()?;
     let mut tokens = right.token_store()?;
     match bug {
-        Bug::None | Bug::PrefixForgotten | Bug::LeaseEndsWithTheProcess => {}
-        Bug::Cache(bug) => cache = Arc::new(cache::Wrong::new(bug, cache, around)),
+        Bug::None | Bug::PrefixForgotten | Bug::LeaseEndsWithTheProcess | Bug::Fault(_) => {}
+        Bug::Cache(bug) => cache = cache::spoil(bug, cache, around),
         Bug::Event(bug) => events = Arc::new(event::Wrong::new(bug, events, around)),
         Bug::Limit(bug) => limits = Arc::new(limit::Wrong::new(bug, limits, around)?),
         Bug::Lock(bug) => locks = Arc::new(lock::Wrong::new(bug, locks, around)),

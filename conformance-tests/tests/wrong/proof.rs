@@ -7,6 +7,7 @@ use libtest_mimic::Failed;
 use stanchion_conformance::{Case, Failure, Rule, cases, run_case};
 
 use crate::backend::{Bug, Wrong};
+use crate::fault::Faulty;
 use crate::lock_file::LockFile;
 
 /// A wrong backend, the rule that it breaks, and how the suite says so.
@@ -20,6 +21,8 @@ pub(crate) struct Proof {
     message: &'static str,
     /// Rules of the same area that can't be kept with this bug.
     also: &'static [&'static str],
+    /// Tells proofs of one rule by one bug apart.
+    part: &'static str,
 }
 
 /// With this bug, the case of the rule fails, and its message has this part.
@@ -29,13 +32,19 @@ pub(crate) const fn must_fail(
     case: &'static str,
     message: &'static str,
 ) -> Proof {
-    Proof { rule, case, bug, message, also: &[] }
+    Proof { rule, case, bug, message, also: &[], part: "" }
 }
 
 impl Proof {
     /// With other rules of the area that can't be kept with this bug.
     pub(crate) const fn also(mut self, rules: &'static [&'static str]) -> Self {
         self.also = rules;
+        self
+    }
+
+    /// For another case of the same rule by the same bug.
+    pub(crate) const fn part(mut self, part: &'static str) -> Self {
+        self.part = part;
         self
     }
 
@@ -49,6 +58,10 @@ impl Proof {
                 name.push('_');
             }
             name.extend(c.to_lowercase());
+        }
+        if !self.part.is_empty() {
+            name.push('_');
+            name.push_str(self.part);
         }
         name
     }
@@ -110,6 +123,7 @@ impl Proof {
 async fn run(bug: Bug, case: &Case) -> Result<(), Failure> {
     match bug {
         Bug::LeaseEndsWithTheProcess => run_case(Arc::new(LockFile::default()), case).await,
+        Bug::Fault(bug) => run_case(Arc::new(Faulty::new(Some(bug))), case).await,
         bug => run_case(Arc::new(Wrong::new(bug)), case).await,
     }
 }

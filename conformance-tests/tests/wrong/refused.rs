@@ -38,7 +38,7 @@ impl Harness for Partial {
             Area::Lock => offers.lock = false,
             Area::Limit => offers.limit = false,
             Area::Token => offers.token = false,
-            Area::Stores => {}
+            Area::Stores | Area::Fault => {}
         }
         offers
     }
@@ -62,7 +62,7 @@ impl Harness for Partial {
                 Area::Lock => some.locks(right.locker()?),
                 Area::Limit => some.limits(right.rate_limiter()?),
                 Area::Token => some.tokens(right.token_store()?),
-                Area::Stores => some,
+                Area::Stores | Area::Fault => some,
             };
         }
         Ok(some.build())

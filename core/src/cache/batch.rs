@@ -236,7 +236,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
                 Err(error) if is_callers(&error) => return Err(error),
                 Err(error) => {
                     self.store_failed(&error);
-                    asked.iter().for_each(|place| found[*place] = Some(Found::Down(error.clone())));
+                    for place in &asked {
+                        found[*place] = Some(Found::Down(error.clone()));
+                    }
                     return Ok(found.into_iter().flatten().collect());
                 }
             };
@@ -298,7 +300,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             Err(error) if is_callers(&error) => return Err(error),
             Err(error) => {
                 self.store_failed(&error);
-                waiting.iter().for_each(|(_, place)| found[*place] = Some(Found::Down(error.clone())));
+                for (_, place) in &waiting {
+                    found[*place] = Some(Found::Down(error.clone()));
+                }
                 return Ok(());
             }
         };

@@ -158,7 +158,6 @@ impl<T> Seat<T> {
     }
 
     /// What was loaded, or `None` if the load failed.
-    #[expect(clippy::option_option, reason = "the outer one says whether it was loaded")]
     pub(super) async fn arrival(&mut self) -> Option<Option<Arc<T>>> {
         match self.progress.wait_for(|progress| !matches!(progress, Progress::Running)).await.as_deref() {
             Ok(Progress::Loaded(value)) => Some(value.clone()),

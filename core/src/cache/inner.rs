@@ -13,7 +13,7 @@ use super::judge::{Found, Judged};
 use super::mirror::Mirror;
 use super::near::{NearEntry, Snapshot};
 use super::policy::Policy;
-use super::stats::Counts;
+use super::stats::{Count, Counts};
 use super::told::Told;
 use super::wire::Wire;
 use super::{CacheStore, Freshness, Generation, Tag, Watch, Watcher};
@@ -62,6 +62,15 @@ pub(super) struct Before {
     pub(super) tags_seen: u64,
     /// What is found wanting was counted before.
     pub(super) again: bool,
+}
+
+impl Before {
+    /// Counts what is found wanting, once.
+    pub(super) fn count(self, count: &Count) {
+        if !self.again {
+            count.one();
+        }
+    }
 }
 
 impl<T, C> Inner<T, C> {

@@ -9,7 +9,6 @@ use serde::de::DeserializeOwned;
 
 use super::inner::{Before, Inner};
 use super::near::{NearEntry, NearValue};
-use super::stats::Count;
 use super::wire::{Read, Stamp};
 use super::{Generation, Tag};
 use crate::codec::Codec;
@@ -77,7 +76,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         let entry = match self.wire.read(key, bytes) {
             Read::Entry(entry) => entry,
             Read::Newer => {
-                self.count_if(before, &self.counts.newer);
+                before.count(&self.counts.newer);
                 return Judged::Found(Found::Newer);
             }
             Read::Unreadable(error) => {
@@ -88,7 +87,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         match self.standing(&entry.stamp, generation_of) {
             Standing::Holds => {}
             Standing::Dropped => {
-                self.count_if(before, &self.counts.dropped);
+                before.count(&self.counts.dropped);
                 return nothing;
             }
             Standing::Unknown(tags) => return Judged::Needs(tags),
@@ -163,14 +162,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         }
     }
 
-    fn count_if(&self, before: Before, count: &Count) {
-        if !before.again {
-            count.one();
-        }
-    }
-
     fn undecodable(&self, before: Before, error: &Error) {
-        self.count_if(before, &self.counts.undecodable);
+        before.count(&self.counts.undecodable);
         tracing::debug!(namespace = %self.namespace, %error, "a cached value can't be read; taken as a miss");
     }
 }

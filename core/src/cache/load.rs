@@ -329,7 +329,6 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
     }
 
     /// The value that makes the load needless, if it is there by now.
-    #[expect(clippy::option_option, reason = "the outer one says whether the load is needless")]
     async fn needless(
         &self,
         key: &Key,
@@ -418,11 +417,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             self.environment.sleep(self.policy.lease.as_duration() / 3).await;
             let request = LeaseRequest::new(key.clone(), token, self.policy.lease, Want::Keep);
             // A lease that a write has voided is gone; what is loaded is served and not stored.
-            match self.ask(self.store.fetch(&[request])).await {
-                Ok(answers) if !matches!(answers.first(), Some(Fetched::Leased { .. })) => {
-                    std::future::pending::<()>().await;
-                }
-                _ => {}
+            let kept = self.ask(self.store.fetch(&[request])).await;
+            if kept.is_ok_and(|answers| !matches!(answers.first(), Some(Fetched::Leased { .. }))) {
+                std::future::pending::<()>().await;
             }
         }
     }
@@ -439,13 +436,11 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             return Ok(());
         };
         if !loaded.tags.is_empty() {
-            match self.late_generations(&loaded.tags, took).await? {
-                Some(late) => leased.tags.extend(late),
-                None => {
-                    self.counts.fenced.one();
-                    return Ok(());
-                }
-            }
+            let Some(late) = self.late_generations(&loaded.tags, took).await? else {
+                self.counts.fenced.one();
+                return Ok(());
+            };
+            leased.tags.extend(late);
         }
         let stamp = Stamp {
             fresh_until: self.store.now().saturating_add(life.as_duration()),

@@ -64,7 +64,8 @@ impl SubscribeOptions {
 ///
 /// # Contract
 /// - Once `subscribe` has returned, every event published in its domains through any handle is delivered to
-///   it, unless it is closed, lags, or the connection is lost; the last two are said in the stream.
+///   it, unless it is closed, lags, or the connection is lost; the last two are said in the stream. One that was
+///   published just before may be delivered as well.
 /// - Events that one handle published in one domain, each after the other's answer, arrive in that order,
 ///   none twice.
 /// - An event that has reached a handle is not kept for its later subscriptions. One that is still on its way, between

@@ -1,4 +1,6 @@
-//! Wrong caches.
+//! Caches that are wrong about values, lives and counters.
+
+mod proofs;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -8,139 +10,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use stanchion::cache::{
     CacheCapabilities, CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken,
-    SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher, When,
+    SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher, When, schema_of,
 };
 use stanchion::key::{Key, Namespace};
 use stanchion::time::{Timestamp, Ttl};
 use stanchion::{Error, ErrorKind, Result};
 use tokio::task::yield_now;
 
-use crate::backend::{self, Around, locked};
-use crate::proof::{Proof, must_fail};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Bug {
-    /// A near cache that hears of nobody else's writes.
-    NearCacheIsNotInvalidated,
-    /// Values are handled as text.
-    ValuesAreText,
-    /// A batch is checked while it is sent.
-    BatchIsCheckedOneByOne,
-    /// A batch over the bound is split, and not refused.
-    BatchIsSplit,
-    /// The replies are taken out of a map, so that a key's second question finds none.
-    SecondQuestionFindsNone,
-    /// `MGET` without keys is an error of the server.
-    EmptyBatchIsSent,
-    /// The batch is gathered with `entry().or_insert()`.
-    FirstOfABatchHolds,
-    /// `EXISTS a a` is 2.
-    RemovingCountsDuplicates,
-    /// `SET GET KEEPTTL`, and the condition is judged by the old value afterwards.
-    AbsentIsJudgedAfterwards,
-    /// The same for a condition that nothing was there.
-    PresentIsJudgedAfterwards,
-    /// `get() or ''` in a script: what is absent equals the empty value.
-    NothingEqualsEmpty,
-    /// The condition is looked at, and then the value is set.
-    CheckThenSet,
-    /// `MSET` has no expiry.
-    BatchHasNoTtl,
-    /// Lives are shortened a little, so that not all end at once.
-    EndsEarly,
-    /// What was asked for is told, and not what is left.
-    TtlIsToldAsItWasSet,
-    /// `EX` in place of `PX`.
-    TtlInWholeSeconds,
-    /// `KEEPTTL` on every set.
-    SetKeepsTheOldLife,
-    /// The script's `PEXPIRE` stands after its `end`.
-    NotStoredGivesANewLife,
-    /// `PEXPIRE GT`.
-    TouchOnlyLengthens,
-    /// "Nothing to add": the server is not asked.
-    AddingZeroAsksNobody,
-    /// The sum is made by the client.
-    AddIsGetAndSet,
-    /// Every addition sets the expiry.
-    AddGivesANewLife,
-    /// The sum stops at the end of its range.
-    AddSaturates,
-    /// What is no number counts as zero.
-    NoNumberIsZero,
-    /// The store's collation does not tell upper from lower case.
-    KeysAreFolded,
-    /// `SET`, and then `PEXPIRE`.
-    SetThenExpire,
-    /// The reply of a call that was dropped is taken for that of the next.
-    RepliesGetOutOfStep,
-}
-
-const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'static str) -> Proof {
-    must_fail(rule, backend::Bug::Cache(bug), case, message)
-}
-
-pub(crate) const PROOFS: &[Proof] = &[
-    proof(
-        "CACHE-01",
-        Bug::NearCacheIsNotInvalidated,
-        "value::is_read_back_by_every_handle",
-        "a: Some(b\"two\")\nobserved: Some(b\"one\")",
-    ),
-    proof("CACHE-02", Bug::ValuesAreText, "value::any_bytes", "expected: all: Some"),
-    proof("CACHE-03", Bug::BatchIsCheckedOneByOne, "value::size_cap", "b: None\nobserved: Some(b\"fine\")"),
-    proof("CACHE-04", Bug::BatchIsSplit, "batch::bound", "too many to set: refused as invalid input"),
-    proof("CACHE-05", Bug::SecondQuestionFindsNone, "batch::order", "values in the order asked"),
-    proof("CACHE-06", Bug::EmptyBatchIsSent, "batch::empty", "wrong number of arguments"),
-    proof("CACHE-07", Bug::FirstOfABatchHolds, "batch::last_holds", "observed: Some(b\"first\")"),
-    proof(
-        "CACHE-08",
-        Bug::RemovingCountsDuplicates,
-        "remove::counts_what_was_there",
-        "distinct keys that held something: 2\nobserved: 3",
-    ),
-    proof(
-        "CACHE-09",
-        Bug::AbsentIsJudgedAfterwards,
-        "when::absent",
-        "a: Some(b\"one\")\nobserved: Some(b\"two\")",
-    ),
-    proof("CACHE-10", Bug::PresentIsJudgedAfterwards, "when::present", "a: None\nobserved: Some(b\"one\")"),
-    proof("CACHE-11", Bug::NothingEqualsEmpty, "when::equals", "nothing is not the empty value: NotStored"),
-    proof(
-        "CACHE-12",
-        Bug::CheckThenSet,
-        "when::race_has_one_winner",
-        "sets of 30 at once on the condition absent: 1\nobserved: 30",
-    ),
-    proof("CACHE-13", Bug::BatchHasNoTtl, "ttl::gone_at_deadline", "values after their deadline")
-        .also(&["CACHE-26"]),
-    proof("CACHE-14", Bug::EndsEarly, "ttl::there_until_deadline", "observed: None"),
-    proof("CACHE-15", Bug::TtlIsToldAsItWasSet, "ttl::is_told", "what is left of the life"),
-    proof("CACHE-16", Bug::TtlInWholeSeconds, "ttl::extremes", "short: None\nobserved: Some"),
-    proof(
-        "CACHE-17",
-        Bug::SetKeepsTheOldLife,
-        "ttl::set_gives_a_new_life",
-        "a: Some(b\"y\")\nobserved: None",
-    ),
-    proof("CACHE-17", Bug::NotStoredGivesANewLife, "ttl::not_stored_changes_none", "a: None\nobserved: Some"),
-    proof("CACHE-18", Bug::TouchOnlyLengthens, "ttl::touch", "b: None\nobserved: Some"),
-    proof("CACHE-19", Bug::AddingZeroAsksNobody, "counter::is_text", "adding nothing: -2\nobserved: 0"),
-    proof("CACHE-20", Bug::AddIsGetAndSet, "counter::race_loses_nothing", "the sums of 60 additions at once"),
-    proof("CACHE-21", Bug::AddGivesANewLife, "counter::window", "a: None\nobserved: Some(b\"2\")"),
-    proof("CACHE-22", Bug::AddSaturates, "counter::range", "one more: refused as invalid input"),
-    proof("CACHE-23", Bug::NoNumberIsZero, "counter::no_number", "word: refused as codec"),
-    proof("CACHE-24", Bug::KeysAreFolded, "isolation::keys", "each its own value"),
-    must_fail(
-        "CACHE-25",
-        backend::Bug::PrefixForgotten,
-        "isolation::places",
-        "a: None\nobserved: Some(b\"here\")",
-    ),
-    proof("CACHE-26", Bug::SetThenExpire, "cancel::done_or_not_done", "the life that was asked for"),
-    proof("CACHE-26", Bug::RepliesGetOutOfStep, "cancel::done_or_not_done", "observed: b\"another\""),
-];
+pub(crate) use self::proofs::{Bug, PROOFS};
+use crate::backend::locked;
 
 #[derive(Debug)]
 pub(crate) struct Wrong {
@@ -152,7 +30,7 @@ pub(crate) struct Wrong {
 }
 
 impl Wrong {
-    pub(crate) fn new(bug: Bug, right: Arc<dyn CacheStore>, _: &Around) -> Self {
+    pub(crate) fn new(bug: Bug, right: Arc<dyn CacheStore>) -> Self {
         Self { bug, right, read: Mutex::default(), lives: Mutex::default(), replies: Arc::default() }
     }
 
@@ -162,16 +40,47 @@ impl Wrong {
     }
 
     fn key(&self, key: &Key) -> Result<Key> {
-        if self.bug != Bug::KeysAreFolded {
-            return Ok(key.clone());
-        }
         let mut parts = key.as_str().splitn(3, ':');
         let mut part = || parts.next().unwrap_or_default();
-        Key::new(part(), part(), part().to_lowercase())
+        let (service, kind, id) = (part(), part(), part());
+        // What is escaped is left as it is.
+        if self.bug == Bug::KeysAreFolded && id.chars().all(|c| c.is_ascii_alphabetic()) {
+            return Key::new(service, kind, id.to_lowercase());
+        }
+        Ok(key.clone())
     }
 
     fn keys(&self, keys: &[Key]) -> Result<Vec<Key>> {
         keys.iter().map(|key| self.key(key)).collect()
+    }
+
+    /// What comes of a set that a value is in the way of, by its schema number.
+    async fn in_the_way(&self, key: &Key, options: &SetOptions) -> Result<Option<SetOutcome>> {
+        let Some(current) = self.right.get(key).await?.filter(|_| options.schema > 0) else {
+            return Ok(None);
+        };
+        match self.bug {
+            Bug::NewerIsLeftThere if schema_of(&current) > options.schema => {
+                let left = self.left_or(key, options.ttl).await?;
+                // The right one removes it; then it is put back.
+                let outcome = self.right.set(key, Bytes::new(), options).await?;
+                if outcome == SetOutcome::Newer {
+                    let _back = self.right.set(key, current, &SetOptions::new(left)).await?;
+                }
+                Ok(Some(outcome))
+            }
+            Bug::AnyBytesHaveASchema => {
+                let number =
+                    current.get(4..8).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
+                let is_newer = number.is_some_and(|number| number > options.schema);
+                if !is_newer || schema_of(&current) > 0 {
+                    return Ok(None);
+                }
+                self.right.remove_many(std::slice::from_ref(key)).await?;
+                Ok(Some(SetOutcome::Newer))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// What is left of a value's life, or the life it shall get.
@@ -236,18 +145,24 @@ impl CacheStore for Wrong {
         let (key, mut options) = (&self.key(key)?, options.clone());
         self.forget([key]);
         locked(&self.lives).insert(key.clone(), options.ttl);
+        if let Some(outcome) = self.in_the_way(key, &options).await? {
+            return Ok(outcome);
+        }
         match self.bug {
+            Bug::SchemaIsNotCompared => options.schema = 0,
             Bug::ValuesAreText => value = String::from_utf8_lossy(&value).into_owned().into(),
             Bug::AbsentIsJudgedAfterwards if options.when == When::Absent => {
                 if let Some(left) = self.right.ttl(key).await? {
-                    let _overwritten = self.right.set(key, value, &SetOptions::new(left)).await?;
+                    let options = SetOptions::new(left).schema(options.schema);
+                    let _overwritten = self.right.set(key, value, &options).await?;
                     return Ok(SetOutcome::NotStored);
                 }
             }
             Bug::PresentIsJudgedAfterwards if options.when == When::Present => {
                 let was_there = self.right.get(key).await?.is_some();
-                let _set = self.right.set(key, value, &SetOptions::new(options.ttl)).await?;
-                return Ok(if was_there { SetOutcome::Stored } else { SetOutcome::NotStored });
+                let options = SetOptions::new(options.ttl).schema(options.schema);
+                let set = self.right.set(key, value, &options).await?;
+                return Ok(if was_there { set } else { SetOutcome::NotStored });
             }
             Bug::NothingEqualsEmpty
                 if options.when == When::Equals(Bytes::new())
@@ -322,6 +237,17 @@ impl CacheStore for Wrong {
                 outcomes.extend(self.right.set_many(&entries).await?);
                 // Whoever asked twice is answered twice.
                 outcomes.resize(asked, SetOutcome::Stored);
+                return Ok(outcomes);
+            }
+            Bug::BatchTakesTheFirstOptions => {
+                let first = entries.first().map(|entry| entry.options.clone());
+                for (entry, options) in entries.iter_mut().zip(std::iter::repeat(first).flatten()) {
+                    entry.options = options;
+                }
+            }
+            Bug::StoredOutcomesComeFirst => {
+                let mut outcomes = self.right.set_many(&entries).await?;
+                outcomes.sort_by_key(|outcome| *outcome != SetOutcome::Stored);
                 return Ok(outcomes);
             }
             Bug::BatchHasNoTtl => entries.iter_mut().for_each(|entry| entry.options.ttl = Ttl::MAX),
@@ -403,7 +329,21 @@ impl CacheStore for Wrong {
     }
 
     async fn get_many_with_ttl(&self, keys: &[Key]) -> Result<Vec<Option<(Bytes, Ttl)>>> {
-        self.right.get_many_with_ttl(&self.keys(keys)?).await
+        let keys = self.keys(keys)?;
+        let mut read = self.right.get_many_with_ttl(&keys).await?;
+        match self.bug {
+            Bug::MissingValuesAreLeftOut => read.retain(Option::is_some),
+            Bug::ValuesComeWithTheTtlAsItWasSet => {
+                let lives = locked(&self.lives);
+                for ((_, left), life) in
+                    read.iter_mut().flatten().zip(keys.iter().filter_map(|key| lives.get(key)))
+                {
+                    *left = *life;
+                }
+            }
+            _ => {}
+        }
+        Ok(read)
     }
 
     async fn fetch(&self, requests: &[LeaseRequest]) -> Result<Vec<Fetched>> {

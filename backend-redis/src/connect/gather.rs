@@ -1,0 +1,250 @@
+//! Single reads that come together are sent together.
+//!
+//! While few are on their way each goes out by itself. What piles up behind them is written as one batch, the next
+//! as soon as one has come back. Nothing ever waits for a timer, and no caller drives another's read: a task of its
+//! own owns each batch, so that a caller may be dropped at any time.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use redis::{Cmd, Pipeline, Value};
+use stanchion::key::Key;
+use stanchion::time::Monotonic;
+use stanchion::{Error, ErrorKind, Result};
+use tokio::sync::oneshot;
+
+use super::Node;
+use crate::error::{self, Access};
+
+/// So many go out by themselves: below it gathering costs more than it saves.
+const SINGLES: usize = 8;
+/// So many batches are on their way at once: while one is answered, the server has another to work at.
+const SENDERS: usize = 2;
+/// So often a sender lets others run before it takes what waits: those that were just answered read on, and come
+/// into the same batch. With nothing else to do it costs nothing.
+const TURNS: usize = 2;
+/// So many keys has one `MGET` of a batch, so that the server turns to others in between.
+const KEYS: usize = 64;
+/// So many reads wait for one master; more are refused, as it is far behind.
+const WAITING: usize = 65_536;
+
+/// The reads of one master.
+#[derive(Default)]
+pub(super) struct Gatherer {
+    singles: AtomicUsize,
+    // As in the queue, to be looked at without its lock.
+    senders: AtomicUsize,
+    queue: Mutex<Queue>,
+    // Many keys of the last batch held nothing.
+    sparse: AtomicBool,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<Waiting>,
+    /// Since when the first of them waits.
+    since: Monotonic,
+    senders: usize,
+}
+
+struct Waiting {
+    key: Key,
+    reply: oneshot::Sender<Result<Value>>,
+}
+
+/// A read that goes out by itself, counted for as long as it is on its way.
+struct Single<'a>(&'a AtomicUsize);
+
+impl<'a> Single<'a> {
+    fn begin(count: &'a AtomicUsize) -> Option<Self> {
+        let single = Self(count);
+        (count.fetch_add(1, Ordering::Relaxed) < SINGLES).then_some(single)
+    }
+}
+
+impl Drop for Single<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+pub(super) fn get(key: &str) -> Cmd {
+    let mut command = Cmd::with_capacity(2, key.len() + 3);
+    command.arg("GET").arg(key);
+    command
+}
+
+impl Gatherer {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads a key at this node.
+    ///
+    /// # Cancel safety
+    /// Dropping the future takes nothing from others.
+    pub(super) async fn get(node: &Arc<Node>, key: &Key, deadline: Duration) -> Result<Value> {
+        let gatherer = node.gatherer();
+        // While there are batches, whatever comes joins the next one.
+        if gatherer.senders.load(Ordering::Relaxed) == 0
+            && let Some(_single) = Single::begin(&gatherer.singles)
+        {
+            let command = get(&node.context().layout.key(key));
+            return match tokio::time::timeout(deadline, node.command(&command, Access::Read)).await {
+                Ok(answer) => answer,
+                Err(_) => Err(error::timed_out(deadline, Access::Read)),
+            };
+        }
+        let (reply, answer) = oneshot::channel();
+        let sender = gatherer.join(node, Waiting { key: key.clone(), reply })?;
+        if let Some(sender) = sender {
+            // If the backend is closing, dropping the sender answers everybody.
+            let _ = node.context().environment.tasks.spawn(sender.run(deadline));
+        }
+        answer.await.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Closed, "the backend was closed before the read was answered"))
+        })
+    }
+
+    /// Puts a read into the queue; answers a sender to run if there are not enough.
+    fn join(&self, node: &Arc<Node>, waiting: Waiting) -> Result<Option<Sender>> {
+        let mut queue = self.queue();
+        if queue.waiting.len() >= WAITING {
+            return Err(Error::new(
+                ErrorKind::Throttled,
+                format!("{WAITING} reads wait for this server already"),
+            )
+            .with_retry_after(Duration::from_millis(100)));
+        }
+        if queue.waiting.is_empty() {
+            queue.since = node.context().environment.clock.now();
+        }
+        queue.waiting.push(waiting);
+        if queue.senders >= SENDERS {
+            return Ok(None);
+        }
+        self.count(&mut queue, 1);
+        Ok(Some(Sender { node: Arc::clone(node), ended: false }))
+    }
+
+    fn count(&self, queue: &mut Queue, change: isize) {
+        queue.senders = queue.senders.saturating_add_signed(change);
+        self.senders.store(queue.senders, Ordering::Relaxed);
+    }
+}
+
+/// Sends batches for as long as something piles up.
+struct Sender {
+    node: Arc<Node>,
+    ended: bool,
+}
+
+impl Sender {
+    async fn run(mut self, deadline: Duration) {
+        loop {
+            for _ in 0..TURNS {
+                tokio::task::yield_now().await;
+            }
+            let Some((mut batch, since)) = self.take() else { return };
+            batch.retain(|waiting| !waiting.reply.is_closed());
+            let clock = &self.node.context().environment.clock;
+            let left = deadline.saturating_sub(clock.now().saturating_since(since));
+            let answers = match tokio::time::timeout(left, self.ask(&batch)).await {
+                Ok(answers) => answers,
+                Err(_) => vec![Err(error::timed_out(deadline, Access::Read)); batch.len()],
+            };
+            for (waiting, answer) in batch.into_iter().zip(answers) {
+                // Nobody minds one who left.
+                let _ = waiting.reply.send(answer);
+            }
+        }
+    }
+
+    /// Everything that waits; or nothing, and this sender is counted no more.
+    fn take(&mut self) -> Option<(Vec<Waiting>, Monotonic)> {
+        let gatherer = self.node.gatherer();
+        let mut queue = gatherer.queue();
+        if queue.waiting.is_empty() {
+            gatherer.count(&mut queue, -1);
+            self.ended = true;
+            return None;
+        }
+        let room = Vec::with_capacity(queue.waiting.len());
+        Some((std::mem::replace(&mut queue.waiting, room), queue.since))
+    }
+
+    /// One answer for each, in order.
+    async fn ask(&self, batch: &[Waiting]) -> Vec<Result<Value>> {
+        let sparse = &self.node.gatherer().sparse;
+        // On a Cluster a command has keys of one slot only.
+        let answers = if self.node.context().cluster || sparse.load(Ordering::Relaxed) {
+            self.ask_each(batch.iter()).await
+        } else {
+            self.ask_together(batch).await
+        };
+        let missed = answers.iter().filter(|answer| matches!(answer, Ok(Value::Nil))).count();
+        sparse.store(missed * 4 > batch.len(), Ordering::Relaxed);
+        answers
+    }
+
+    /// By `MGET`, which costs half of as many `GET`. It says nil for a list too, so that what it did not find is
+    /// asked for again.
+    async fn ask_together(&self, batch: &[Waiting]) -> Vec<Result<Value>> {
+        let layout = &self.node.context().layout;
+        let chunks = batch.chunks(KEYS);
+        let mut pipeline = Pipeline::with_capacity(chunks.len());
+        for chunk in chunks.clone() {
+            let mut command = Cmd::with_capacity(1 + chunk.len(), 32 * chunk.len());
+            command.arg("MGET");
+            for waiting in chunk {
+                command.arg(&*layout.key(&waiting.key));
+            }
+            pipeline.add_command(command);
+        }
+        let replies = self.node.packed(&pipeline, chunks.len(), Access::Read).await;
+        let mut answers = Vec::with_capacity(batch.len());
+        for (chunk, reply) in chunks.zip(replies) {
+            match reply {
+                Ok(Value::Array(values)) if values.len() == chunk.len() => {
+                    answers.extend(values.into_iter().map(Ok));
+                }
+                Ok(_) => answers.extend(chunk.iter().map(|_| Err(error::unexpected_reply(Access::Read)))),
+                Err(error) => answers.extend(chunk.iter().map(|_| Err(error.clone()))),
+            }
+        }
+        let missed: Vec<_> =
+            (0..batch.len()).filter(|at| matches!(answers.get(*at), Some(Ok(Value::Nil)))).collect();
+        if !missed.is_empty() {
+            let second = self.ask_each(missed.iter().map(|at| &batch[*at])).await;
+            for (at, answer) in missed.into_iter().zip(second) {
+                answers[at] = answer;
+            }
+        }
+        answers
+    }
+
+    async fn ask_each<'a>(&self, batch: impl ExactSizeIterator<Item = &'a Waiting>) -> Vec<Result<Value>> {
+        let count = batch.len();
+        let mut pipeline = Pipeline::with_capacity(count);
+        for waiting in batch {
+            pipeline.add_command(get(&self.node.context().layout.key(&waiting.key)));
+        }
+        self.node.packed(&pipeline, count, Access::Read).await
+    }
+}
+
+impl Drop for Sender {
+    /// Cut off, or never run: nobody may wait for it.
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let gatherer = self.node.gatherer();
+        let mut queue = gatherer.queue();
+        gatherer.count(&mut queue, -1);
+        let left = if queue.senders == 0 { std::mem::take(&mut queue.waiting) } else { Vec::new() };
+        drop(queue);
+        drop(left);
+    }
+}

@@ -1,0 +1,121 @@
+//! What watchers are told.
+
+use std::sync::Mutex;
+
+use super::*;
+
+#[derive(Debug, Default)]
+struct Log(Mutex<Vec<String>>);
+
+impl Log {
+    fn told(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+impl Watcher for Log {
+    fn changed(&self, key: &str) {
+        self.0.lock().unwrap().push(key.to_owned());
+    }
+
+    fn lost(&self) {
+        self.0.lock().unwrap().push("lost".to_owned());
+    }
+
+    fn restored(&self) {
+        self.0.lock().unwrap().push("restored".to_owned());
+    }
+}
+
+fn target(label: &str) -> Target {
+    Target::any(label, |_| redis::Client::open("redis://localhost"))
+}
+
+fn set(names: &[&str]) -> HashSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn connect(state: &mut State, label: &str, connection: u64, names: &[&str]) {
+    state.coming(label, connection, set(names));
+    state.ready(label, connection);
+}
+
+#[test]
+fn a_namespace_is_up_while_every_master_tells_of_it() {
+    let (mut state, log) = (State::default(), Arc::new(Log::default()));
+    let _ = state.masters_are(&[target("a"), target("b")]);
+    state.watch("cache:user", Arc::clone(&log) as _).unwrap();
+    connect(&mut state, "a", 1, &["cache:user"]);
+    state.changed("cache:user", "cache:user:1");
+    assert_eq!(log.told(), [] as [&str; 0], "one of two is not enough");
+    connect(&mut state, "b", 2, &[]);
+    state.heard("b", 1, set(&["cache:user"]));
+    assert_eq!(log.told(), [] as [&str; 0], "what an earlier connection heard counts for nothing");
+    state.heard("b", 2, set(&["cache:user"]));
+    state.changed("cache:user", "cache:user:1");
+    state.changed("cache:other", "cache:other:1");
+    assert_eq!(log.told(), ["restored", "cache:user:1"]);
+
+    state.lost("a", 9);
+    assert_eq!(log.told(), [] as [&str; 0], "it is another connection that broke");
+    state.lost("a", 1);
+    state.lost("b", 2);
+    state.changed("cache:user", "cache:user:1");
+    assert_eq!(log.told(), ["lost"]);
+    connect(&mut state, "b", 3, &["cache:user"]);
+    connect(&mut state, "a", 4, &["cache:user"]);
+    assert_eq!(log.told(), ["restored"]);
+    state.flushed();
+    assert_eq!(log.told(), ["lost", "restored"]);
+}
+
+#[test]
+fn a_change_of_masters_is_a_loss() {
+    let (mut state, log) = (State::default(), Arc::new(Log::default()));
+    let _ = state.masters_are(&[target("a")]);
+    state.watch("cache:user", Arc::clone(&log) as _).unwrap();
+    connect(&mut state, "a", 1, &["cache:user"]);
+    assert_eq!(log.told(), ["restored"]);
+    let _ = state.masters_are(&[target("a")]);
+    assert_eq!(log.told(), [] as [&str; 0]);
+    let _ = state.masters_are(&[target("a"), target("b")]);
+    assert_eq!(log.told(), ["lost"]);
+    connect(&mut state, "b", 2, &["cache:user"]);
+    assert_eq!(log.told(), ["restored"]);
+    let _ = state.masters_are(&[target("b")]);
+    assert_eq!(log.told(), ["lost", "restored"], "what was copied from it is heard of no more");
+}
+
+#[test]
+fn a_second_watcher_is_told_at_once_and_one_that_ended_nothing() {
+    let (mut state, log) = (State::default(), Arc::new(Log::default()));
+    let _ = state.masters_are(&[target("a")]);
+    let first = state.watch("cache:user", Arc::new(Log::default())).unwrap();
+    connect(&mut state, "a", 1, &["cache:user"]);
+    let second = state.watch("cache:user", Arc::clone(&log) as _).unwrap();
+    assert_eq!(log.told(), ["restored"]);
+    assert!(state.end("cache:user", first).is_some());
+    state.changed("cache:user", "cache:user:1");
+    assert_eq!(log.told(), ["cache:user:1"]);
+    assert!(state.end("cache:user", second).is_some() && state.end("cache:user", second).is_none());
+    state.changed("cache:user", "cache:user:1");
+    assert_eq!(log.told(), [] as [&str; 0]);
+    // The server tells of it still.
+    state.watch("cache:user", Arc::clone(&log) as _).unwrap();
+    assert_eq!(log.told(), ["restored"]);
+    let _ = state.close();
+    assert_eq!(log.told(), ["lost"]);
+    assert!(state.watch("cache:user", Arc::clone(&log) as _).is_none());
+}
+
+#[test]
+fn a_refusal_is_for_good() {
+    let (mut state, log) = (State::default(), Arc::new(Log::default()));
+    let _ = state.masters_are(&[target("a")]);
+    state.watch("cache:user", Arc::clone(&log) as _).unwrap();
+    connect(&mut state, "a", 1, &["cache:user"]);
+    assert!(state.refuse().is_some() && state.refuse().is_none());
+    connect(&mut state, "a", 2, &["cache:user"]);
+    assert_eq!(log.told(), ["restored", "lost"]);
+    assert!(state.wanted().is_empty() && state.wanted_masters().is_empty());
+}

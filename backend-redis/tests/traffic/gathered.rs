@@ -1,0 +1,226 @@
+//! Single reads that come together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::join_all;
+use stanchion::cache::{CacheStore, SetEntry, SetOptions, SetOutcome};
+use stanchion::key::Key;
+use stanchion::stores::Stores;
+use stanchion::{Effect, ErrorKind};
+use stanchion_conformance::servers::{Cluster, Proxy, RedisProcess, until};
+use stanchion_redis::{RedisBackend, RedisConfig};
+
+use crate::{PATIENCE, key, ttl};
+
+const MANY: usize = 300;
+
+struct Setup {
+    stores: Stores,
+    cache: Arc<dyn CacheStore>,
+    proxy: Proxy,
+    server: RedisProcess,
+    keys: Vec<Key>,
+}
+
+async fn setup(cache_deadline: Duration) -> Setup {
+    let server = RedisProcess::start().await.unwrap();
+    let proxy = Proxy::start(server.addr()).await.unwrap();
+    let config = RedisConfig::standalone(&proxy.url()).unwrap().deadline(PATIENCE);
+    let config = config.cache_deadline(cache_deadline).ping_every(10 * PATIENCE);
+    let stores = RedisBackend::connect(config).await.unwrap().stores();
+    let cache = stores.cache_store().unwrap();
+    let keys = put(&*cache).await;
+    proxy.forget_requests();
+    Setup { stores, cache, proxy, server, keys }
+}
+
+/// Each key holds its own number.
+async fn put(cache: &dyn CacheStore) -> Vec<Key> {
+    let keys: Vec<_> = (0..MANY).map(key).collect();
+    let entry = |(n, key): (usize, &Key)| {
+        SetEntry::new(key.clone(), Bytes::from(n.to_string()), SetOptions::new(ttl()))
+    };
+    let entries: Vec<_> = keys.iter().enumerate().map(entry).collect();
+    assert_eq!(cache.set_many(&entries).await.unwrap(), vec![SetOutcome::Stored; MANY]);
+    keys
+}
+
+/// All at once, each answered with its own.
+async fn read_all(cache: &dyn CacheStore, keys: &[Key]) {
+    let answers = join_all(keys.iter().map(|key| cache.get(key))).await;
+    for (n, answer) in answers.into_iter().enumerate() {
+        assert_eq!(answer.unwrap(), Some(Bytes::from(n.to_string())));
+    }
+}
+
+pub(crate) async fn few_reads_go_out_one_by_one() {
+    let Setup { cache, proxy, server: _server, keys, stores: _stores } = setup(PATIENCE).await;
+    for key in &keys[..5] {
+        cache.get(key).await.unwrap();
+    }
+    for answer in join_all(keys[..8].iter().map(|key| cache.get(key))).await {
+        assert!(answer.unwrap().is_some());
+    }
+    // "MGET" has it too.
+    assert_eq!((proxy.requests("GET cache:user:"), proxy.requests("MGET")), (13, 0));
+}
+
+pub(crate) async fn many_reads_share_a_write() {
+    let Setup { cache, proxy, server: _server, keys, stores: _stores } = setup(PATIENCE).await;
+    for _ in 0..3 {
+        proxy.forget_requests();
+        read_all(&*cache, &keys).await;
+        let commands = proxy.requests("GET cache:user:");
+        assert!(commands < MANY / 2, "{commands} commands for {MANY} reads");
+        let (gathered, writes) = (proxy.requests("MGET"), proxy.reads("MGET"));
+        assert!(gathered > 0 && writes <= gathered, "{gathered} in {writes}");
+    }
+}
+
+pub(crate) async fn each_is_answered_for_itself() {
+    let Setup { cache, proxy, server, keys, stores: _stores } = setup(PATIENCE).await;
+    // Of three, one holds its number, one nothing, and one a list.
+    for key in keys.iter().skip(1).step_by(3) {
+        server.command(&["DEL", key.as_str()]).await.unwrap();
+    }
+    for key in keys.iter().skip(2).step_by(3) {
+        server.command(&["DEL", key.as_str()]).await.unwrap();
+        server.command(&["RPUSH", key.as_str(), "x"]).await.unwrap();
+    }
+    let answers = join_all(keys.iter().map(|key| cache.get(key))).await;
+    assert!(proxy.requests("MGET") > 0);
+    for (n, answer) in answers.into_iter().enumerate() {
+        match n % 3 {
+            0 => assert_eq!(answer.unwrap(), Some(Bytes::from(n.to_string()))),
+            1 => assert_eq!(answer.unwrap(), None),
+            _ => {
+                let error = answer.unwrap_err();
+                assert_eq!((error.kind(), error.effect()), (ErrorKind::Codec, Effect::NotApplied));
+                assert_eq!((error.operation(), error.backend()), (Some("cache.get"), Some("redis")));
+            }
+        }
+    }
+}
+
+pub(crate) async fn a_dropped_caller_takes_nothing_from_others() {
+    let Setup { cache, keys, server: _server, proxy: _proxy, stores: _stores } = setup(PATIENCE).await;
+    for kept in [2, 7, MANY] {
+        let mut reading: Vec<_> = keys.iter().map(|key| cache.get(key)).collect();
+        // Each has begun, by itself or in a batch; hardly one has been answered by then.
+        let answered: Vec<_> = reading.iter_mut().map(|read| read.now_or_never().is_some()).collect();
+        let begun = reading.into_iter().zip(answered).enumerate();
+        let begun = begun.filter_map(|(n, (read, answered))| (!answered).then_some((n, read)));
+        let (left, dropped): (Vec<_>, Vec<_>) = begun.partition(|(n, _)| n % kept == 1);
+        drop(dropped);
+        for (n, read) in left {
+            assert_eq!(read.await.unwrap(), Some(Bytes::from(n.to_string())));
+        }
+        read_all(&*cache, &keys).await;
+    }
+}
+
+pub(crate) async fn a_lost_connection_is_everybodys_error() {
+    let Setup { cache, proxy, server, keys, stores: _stores } = setup(PATIENCE).await;
+    server.pause().unwrap();
+    let reading = join_all(keys.iter().map(|key| cache.get(key)));
+    let cutting = async {
+        // Some are on their way by then.
+        let sent = until("a batch", PATIENCE, || async {
+            if proxy.requests("MGET") > 0 { Ok(()) } else { Err("none was sent") }
+        });
+        sent.await.unwrap();
+        proxy.cut();
+    };
+    let (answers, ()) = tokio::join!(reading, cutting);
+    for answer in answers {
+        let error = answer.unwrap_err();
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Unavailable, Effect::NotApplied), "{error}");
+    }
+    server.resume().unwrap();
+    until("the connection", PATIENCE, || cache.get(&keys[0])).await.unwrap();
+    read_all(&*cache, &keys).await;
+}
+
+pub(crate) async fn a_silent_server_is_a_timeout_for_all() {
+    let Setup { cache, keys, server, proxy: _proxy, stores: _stores } =
+        setup(Duration::from_millis(300)).await;
+    assert_eq!(cache.capabilities().read_deadline, Some(Duration::from_millis(300)));
+    server.pause().unwrap();
+    for answer in join_all(keys.iter().map(|key| cache.get(key))).await {
+        let error = answer.unwrap_err();
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::NotApplied), "{error}");
+    }
+    server.resume().unwrap();
+    until("an answer", PATIENCE, || cache.get(&keys[0])).await.unwrap();
+}
+
+pub(crate) async fn closing_leaves_nobody_waiting() {
+    let Setup { cache, keys, server, stores, proxy: _proxy } = setup(Duration::from_secs(2)).await;
+    server.pause().unwrap();
+    let reading = join_all(keys.iter().map(|key| cache.get(key)));
+    let closing = async {
+        tokio::task::yield_now().await;
+        let _ = stores.close(Duration::from_millis(100)).await;
+    };
+    let (answers, ()) = tokio::join!(reading, closing);
+    for answer in answers {
+        let kind = answer.unwrap_err().kind();
+        assert!(matches!(kind, ErrorKind::Closed | ErrorKind::Timeout | ErrorKind::Unavailable), "{kind:?}");
+    }
+    assert_eq!(cache.get(&keys[0]).await.unwrap_err().kind(), ErrorKind::Closed);
+}
+
+fn cluster_config(cluster: &Cluster) -> RedisConfig {
+    let urls = cluster.urls();
+    let config = RedisConfig::cluster(urls.iter().map(String::as_str)).unwrap();
+    config.deadline(PATIENCE).cache_deadline(PATIENCE)
+}
+
+pub(crate) async fn on_a_cluster_each_master_gathers_its_own() {
+    let (cluster, proxies) = Cluster::start_behind_proxies().await.unwrap();
+    let stores = RedisBackend::connect(cluster_config(&cluster)).await.unwrap().stores();
+    let cache = stores.cache_store().unwrap();
+    let keys = put(&*cache).await;
+    for proxy in &proxies {
+        proxy.forget_requests();
+    }
+    read_all(&*cache, &keys).await;
+    let requests = |needle| proxies.iter().map(|proxy| proxy.requests(needle)).sum::<usize>();
+    assert_eq!((requests("GET cache:user:"), requests("MGET")), (MANY, 0));
+    for proxy in &proxies {
+        let (requests, writes) = (proxy.requests("GET cache:user:"), proxy.reads("GET cache:user:"));
+        assert!(writes < requests / 2, "{requests} requests in {writes} writes");
+    }
+}
+
+pub(crate) async fn what_has_moved_is_followed() {
+    let cluster = Cluster::start().await.unwrap();
+    let stores = RedisBackend::connect(cluster_config(&cluster)).await.unwrap().stores();
+    let cache = stores.cache_store().unwrap();
+    let keys = put(&*cache).await;
+    let slot = async |key: &Key| -> u16 {
+        let reply = cluster.nodes()[0].command(&["CLUSTER", "KEYSLOT", key.as_str()]).await.unwrap();
+        u16::try_from(reply.int().unwrap()).unwrap()
+    };
+    let mut moved = 0;
+    for key in &keys {
+        let slot = slot(key).await;
+        if slot > 5_460 {
+            continue;
+        }
+        // One slot on its way, its keys here and there; and one that has arrived.
+        cluster.begin_migration(slot, 0, 1).await.unwrap();
+        cluster.move_keys(slot, 0, 1).await.unwrap();
+        if moved == 1 {
+            cluster.finish_migration(slot, 0, 1).await.unwrap();
+            break;
+        }
+        moved += 1;
+    }
+    for _ in 0..3 {
+        read_all(&*cache, &keys).await;
+    }
+}

@@ -1,0 +1,55 @@
+//! What goes over the wire: how many commands in how many writes, and what becomes of those that share one.
+//!
+//! The cases look through proxies at servers of their own. Without a `redis-server` they are ignored, and red where
+//! `CI` is set.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod batches;
+mod gathered;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use libtest_mimic::Arguments;
+use stanchion::key::Key;
+use stanchion::time::Ttl;
+
+/// For machines with much else to do.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn key(id: impl stanchion::key::Identifier) -> Key {
+    Key::new("cache", "user", id).unwrap()
+}
+
+fn ttl() -> Ttl {
+    Ttl::new(Duration::from_mins(10)).unwrap()
+}
+
+macro_rules! cases {
+    ($($module:ident: $($name:ident)*;)*) => {
+        vec![$($(support::case(concat!(stringify!($module), "::", stringify!($name)), $module::$name),)*)*]
+    };
+}
+
+fn main() -> ExitCode {
+    let cases = cases! {
+        batches:
+            a_batch_is_one_write_per_master
+            generations_that_are_there_are_plain_reads;
+        gathered:
+            few_reads_go_out_one_by_one
+            many_reads_share_a_write
+            each_is_answered_for_itself
+            a_dropped_caller_takes_nothing_from_others
+            a_lost_connection_is_everybodys_error
+            a_silent_server_is_a_timeout_for_all
+            closing_leaves_nobody_waiting
+            on_a_cluster_each_master_gathers_its_own
+            what_has_moved_is_followed;
+    };
+    libtest_mimic::run(&Arguments::from_args(), cases).exit_code()
+}
