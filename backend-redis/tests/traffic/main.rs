@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     let cases = cases! {
         batches:
             a_batch_is_one_write_per_master
-            generations_that_are_there_are_plain_reads;
+            generations_take_one_trip;
         gathered:
             few_reads_go_out_one_by_one
             many_reads_share_a_write
