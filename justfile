@@ -20,6 +20,14 @@ test-floor *args:
 soak minutes="30":
     scripts/soak {{minutes}}
 
+# The fence of the near cache, under every interleaving of its threads.
+loom:
+    scripts/loom
+
+# The suite on everything, and the committed report anew.
+report:
+    scripts/report
+
 # Formatting, clippy, the direction of dependencies.
 lint:
     scripts/lint
@@ -39,6 +47,10 @@ demo:
 # Measure against peers and write benchmarks/results.
 bench name="all":
     cargo run --release -p stanchion-benchmarks -- {{name}}
+
+# How often a read takes memory.
+allocations:
+    cargo run --release -p stanchion-benchmarks --bin stanchion-allocations
 
 # Everything that CI runs.
 ci:

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use crate::recency::Recency;
 use crate::watchers::Watchers;
 
 /// How long a generation is remembered. Later ones are greater all the same, since they are made of the time.
-const GENERATION_KEPT: std::time::Duration = days(30);
+const GENERATION_KEPT: Duration = days(30);
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -66,7 +67,9 @@ impl State {
 
     fn purge(&mut self, now: Monotonic) {
         self.leases.purge(now);
-        self.generations.purge(now);
+        for (forgotten, _) in self.generations.purge(now) {
+            self.watchers.changed(forgotten.key().as_str());
+        }
         for (ended, _) in self.entries.purge(now) {
             self.watchers.changed(ended.as_str());
             if let Some(recency) = &mut self.recency {
@@ -110,16 +113,26 @@ impl State {
     }
 
     fn fetch(&mut self, request: &LeaseRequest, now: Monotonic) -> Fetched {
+        let held = self.leases.get(&request.key, now) == Some(&request.token);
+        if request.want == Want::Keep {
+            if held {
+                self.leases.extend(&request.key, deadline(now, request.lease), now);
+                return Fetched::Leased { current: None };
+            }
+            let ends = self.leases.deadline(&request.key, now).unwrap_or(now);
+            return Fetched::Busy { remaining: ends.saturating_since(now), current: None };
+        }
         let current = self.get(&request.key, now);
         if let (Want::IfAbsent, Some(value)) = (request.want, &current) {
             return Fetched::Hit(value.clone());
         }
         match self.leases.get(&request.key, now) {
-            Some(holder) if *holder != request.token => {
+            Some(_) if !held => {
                 let ends = self.leases.deadline(&request.key, now).unwrap_or(now);
                 Fetched::Busy { remaining: ends.saturating_since(now), current }
             }
             _ => {
+                self.leases.purge(now);
                 self.leases.insert(request.key.clone(), request.token, deadline(now, request.lease));
                 Fetched::Leased { current }
             }
@@ -135,12 +148,32 @@ impl State {
         FillOutcome::Filled
     }
 
+    /// The generation that is stored. One that is not is made without news, since nobody can have mirrored it.
+    fn generation(&mut self, tag: &Tag, now: Monotonic, wall: Timestamp) -> Generation {
+        if let Some(stored) = self.generations.get(tag, now) {
+            return *stored;
+        }
+        let (made, has_replaced) = self.next_generation(tag, now, wall);
+        if has_replaced {
+            // One that had ended without a word: whoever mirrors it would take what carries this one for dropped.
+            self.watchers.changed(tag.key().as_str());
+        }
+        made
+    }
+
     fn bump(&mut self, tag: &Tag, now: Monotonic, wall: Timestamp) -> Generation {
-        let last = self.generations.get(tag, now).copied().unwrap_or_default();
-        let next = Generation::new(wall.as_micros().max(last.get().saturating_add(1)));
-        self.generations.insert(tag.clone(), next, now.saturating_add(GENERATION_KEPT));
+        let (next, _) = self.next_generation(tag, now, wall);
         self.watchers.changed(tag.key().as_str());
         next
+    }
+
+    /// A greater generation, and whether there was one before, which may have ended.
+    fn next_generation(&mut self, tag: &Tag, now: Monotonic, wall: Timestamp) -> (Generation, bool) {
+        let last = self.generations.get(tag, now).copied().unwrap_or_default();
+        let next = Generation::new(wall.as_micros().max(last.get().saturating_add(1)));
+        self.purge(now);
+        let replaced = self.generations.insert(tag.clone(), next, now.saturating_add(GENERATION_KEPT));
+        (next, replaced.is_some())
     }
 
     fn remove(&mut self, key: &Key, now: Monotonic) -> bool {
@@ -244,7 +277,12 @@ impl CacheStore for MemoryCache {
     async fn touch(&self, key: &Key, ttl: Ttl) -> Result<bool> {
         self.0.operate("cache.touch", || {
             let (mut state, now) = (locked(&self.0.place.cache), self.0.now());
-            Ok(state.entries.extend(key, deadline(now, ttl), now))
+            let touched = state.entries.extend(key, deadline(now, ttl), now);
+            if touched {
+                // Who keeps a copy may have told its life by the old end.
+                state.watchers.changed(key.as_str());
+            }
+            Ok(touched)
         })
     }
 
@@ -285,13 +323,14 @@ impl CacheStore for MemoryCache {
         })
     }
 
-    async fn generations(&self, tags: &[Tag]) -> Result<Vec<Generation>> {
+    async fn generations(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>> {
         self.0.operate("cache.generations", || {
             self.capabilities().check_batch(tags.len())?;
             let ((mut state, now), wall) = ((locked(&self.0.place.cache), self.0.now()), self.0.wall());
-            let read = |tag| match state.generations.get(tag, now) {
-                Some(generation) => *generation,
-                None => state.bump(tag, now, wall),
+            let read = |tag| {
+                let generation = state.generation(tag, now, wall);
+                // By the wall clock that it is made of; one set back makes it young, which is safe.
+                (generation, wall.saturating_since(Timestamp::from_micros(generation.get())))
             };
             Ok(tags.iter().map(read).collect())
         })
@@ -369,5 +408,60 @@ mod tests {
         put(&stores, "e", 400).await;
         assert!(has(&stores, "a").await && has(&stores, "c").await && has(&stores, "d").await);
         assert!(!has(&stores, "e").await);
+    }
+
+    /// Writes down which keys it is told.
+    #[derive(Debug, Default)]
+    struct Recorder(std::sync::Mutex<Vec<String>>);
+
+    impl Watcher for Recorder {
+        fn changed(&self, key: &str) {
+            locked(&self.0).push(key.to_owned());
+        }
+        fn lost(&self) {}
+        fn restored(&self) {}
+    }
+
+    fn after(days_since: u64) -> (Monotonic, Timestamp) {
+        let life = days(days_since);
+        (Monotonic::from_origin(life), Timestamp::from_secs(1_750_000_000).saturating_add(life))
+    }
+
+    #[test]
+    fn a_generation_that_takes_the_place_of_a_forgotten_one_is_told() {
+        let (mut state, watcher) = (State::new(None), Arc::new(Recorder::default()));
+        let [names, _] = Tag::namespaces().unwrap();
+        state.watchers.begin(0, &names, Arc::clone(&watcher) as Arc<dyn Watcher>);
+        // More than are cleared away at once.
+        let tags: Vec<Tag> = (0..100_u32).map(|n| Tag::new(n).unwrap()).collect();
+        let (now, wall) = after(0);
+        let first: Vec<_> = tags.iter().map(|tag| state.generation(tag, now, wall)).collect();
+        assert!(locked(&watcher.0).is_empty());
+        let (now, wall) = after(31);
+        let last = &tags[99];
+        assert!(state.generation(last, now, wall) > first[99]);
+        assert!(locked(&watcher.0).iter().any(|key| key == last.key().as_str()));
+    }
+
+    #[test]
+    fn what_nobody_asks_for_again_does_not_pile_up() {
+        let mut state = State::new(None);
+        for n in 0..1_000_u64 {
+            let (now, wall) = after(n);
+            state.bump(&Tag::new(n).unwrap(), now, wall);
+        }
+        assert!(state.generations.len() < 50, "{} generations", state.generations.len());
+        let keys: Vec<_> = (0..1_000_u64).map(|n| Key::new("cache", "t", n).unwrap()).collect();
+        for key in &keys {
+            let set = SetOptions::new(Ttl::MAX);
+            let _stored = state.set(key, &Bytes::new(), &set, after(1_000).0).unwrap();
+        }
+        // Loads over values that are there, whose loaders have died.
+        for (n, key) in (1_000..).zip(&keys) {
+            let lease = Ttl::new(days(1)).unwrap();
+            let request = LeaseRequest::new(key.clone(), LeaseToken::new([7; 16]), lease, Want::Anyway);
+            assert!(matches!(state.fetch(&request, after(n).0), Fetched::Leased { .. }));
+        }
+        assert!(state.leases.len() < 50, "{} leases", state.leases.len());
     }
 }

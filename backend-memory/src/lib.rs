@@ -37,6 +37,8 @@ mod event;
 mod expiring;
 mod limit;
 mod lock;
+#[cfg(any(feature = "moka", feature = "quick"))]
+mod near;
 mod recency;
 mod session;
 mod token;
@@ -44,3 +46,7 @@ mod watchers;
 
 pub use self::backend::MemoryBackend;
 pub use self::config::MemoryConfig;
+#[cfg(feature = "quick")]
+pub use self::near::QuickNear;
+#[cfg(feature = "moka")]
+pub use self::near::{MokaEviction, MokaNear};

@@ -106,10 +106,12 @@ async fn first_connection(config: &RedisConfig, context: &Arc<Context>) -> Resul
             let hosts: Vec<_> = config.addresses.iter().map(|info| info.addr().to_string()).collect();
             let (hosts, times) = (hosts.join(", "), if attempt == 1 { "attempt" } else { "attempts" });
             let told = format!("can't connect to {hosts} after {attempt} {times}; the last cause: {error}");
-            return Err(Error::new(error.kind(), told)
-                .with_operation("connect")
-                .with_backend("redis")
-                .with_source(error));
+            let told = Error::new(error.kind(), told).with_operation("connect").with_backend("redis");
+            let told = match error.retry_after() {
+                Some(wait) => told.with_retry_after(wait),
+                None => told,
+            };
+            return Err(told.with_source(error));
         }
         tracing::warn!(%error, attempt, "can't connect yet");
         environment.sleep(jittered(&*environment.random, pause)).await;

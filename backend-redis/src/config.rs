@@ -168,6 +168,9 @@ fn parse(url: &str) -> Result<ConnectionInfo> {
         return Err(wrong("it names a database other than 0, where keys are kept apart by name"));
     }
     let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    // With nothing sent behind `HELLO`, whatever the server answers is read: the client waits for all replies of the
+    // handshake, and would miss the one of a server that says "too many clients" and hangs up.
+    let settings = settings.set_skip_set_lib_name();
     let tcp = redis::io::tcp::TcpSettings::default()
         .set_nodelay(true)
         .set_keepalive(redis::io::tcp::socket2::TcpKeepalive::new().with_time(Duration::from_secs(15)));

@@ -107,18 +107,18 @@ pub(crate) fn from_server(error: &ServerError, access: Access) -> Error {
 }
 
 fn from_code(code: &str, details: &str, access: Access) -> Error {
-    // Before 7.0 the code of an error inside a script stands behind the place in the script.
-    let inner = details
-        .rsplit_once("@user_script:")
-        .and_then(|(_, place)| place.split_once(": "))
-        .map(|(_, rest)| rest);
-    let (code, details, in_script) = match inner.and_then(|rest| rest.split_once(' ')) {
-        Some((inner_code, rest)) if inner_code.bytes().all(|b| b.is_ascii_uppercase()) => {
-            (inner_code, rest, true)
-        }
-        _ => (code, details, details.contains("user_script") || details.contains("script: ")),
+    let (code, details, in_script) = match inside_script(code, details) {
+        Some((code, details)) => (code, details, true),
+        None => (code, details, details.contains("user_script") || details.contains("script: ")),
     };
+    // It has no code of its own, neither in 7.0 nor before.
+    if in_script && details.contains("The user executing the script can't") {
+        return denied_inside(access);
+    }
     if let Some((_, kind, retry_after, what)) = CODES.iter().find(|entry| entry.0 == code) {
+        if in_script && *kind == ErrorKind::Denied {
+            return denied_inside(access);
+        }
         let error = Error::new(*kind, format!("{what} ({code})"));
         let error = match Repeat::told(code, details) {
             Some(repeat) => error.with_source(repeat),
@@ -136,10 +136,33 @@ fn from_code(code: &str, details: &str, access: Access) -> Error {
     if details.starts_with("unknown command") || details.starts_with("unknown subcommand") {
         return Error::unsupported("the server does not know a command that this operation needs");
     }
-    // The details may quote arguments, so only the code is repeated.
+    // The details may quote arguments, so only the code is repeated, if it is one.
+    let code = if is_code(code) { code } else { "no code" };
     let error = Error::new(ErrorKind::Internal, format!("the server answered an unexpected error ({code})"));
     // A script that was stopped keeps what it had written.
     if in_script { error.with_effect(access.unanswered()) } else { error }
+}
+
+fn is_code(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_uppercase())
+}
+
+/// Before 7.0 the code of an error inside a script stands behind the place in the script, once or twice, and
+/// sometimes behind a minus: `ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -OOM …`, and
+/// without the beginning where the script handed the error on.
+fn inside_script<'a>(code: &'a str, details: &'a str) -> Option<(&'a str, &'a str)> {
+    let (_, place) =
+        if code == "@user_script:" { ("", details) } else { details.rsplit_once("@user_script:")? };
+    let (inner, rest) = place.split_once(": ")?.1.split_once(' ')?;
+    let inner = inner.strip_prefix('-').unwrap_or(inner);
+    is_code(inner).then_some((inner, rest))
+}
+
+/// A script was stopped because its user lacks a right. Unlike the other refusals this one may come after the
+/// script has written something.
+fn denied_inside(access: Access) -> Error {
+    let what = "the user lacks the right to a command or key that a script of this operation needs: extend its ACL (NOPERM)";
+    Error::new(ErrorKind::Denied, what).with_effect(access.unanswered())
 }
 
 /// An error of the client or of the connection.
@@ -230,6 +253,39 @@ mod tests {
         ] {
             let error = from_code(code, details, Access::Write);
             assert_eq!((error.kind(), error.effect()), (ErrorKind::Codec, Effect::NotApplied), "{details}");
+        }
+        // Raised, and handed on by the script.
+        for (code, details) in [
+            ("OOM", "command not allowed when used memory > 'maxmemory'. script: f1, on @user_script:1."),
+            (
+                "ERR",
+                "Error running script (call to f_1): @user_script:1: @user_script: 1: -OOM command not allowed",
+            ),
+            ("@user_script:", "1: -OOM command not allowed when used memory > 'maxmemory'.\r\n"),
+        ] {
+            let error = from_code(code, details, Access::Write);
+            assert_eq!(
+                (error.kind(), error.effect()),
+                (ErrorKind::Throttled, Effect::NotApplied),
+                "{details}"
+            );
+        }
+        // It may have been stopped half-way.
+        for (code, details) in [
+            (
+                "ERR",
+                "The user executing the script can't run this command or subcommand script: f1, on @user_script:1.",
+            ),
+            (
+                "ERR",
+                "Error running script (call to f_1): @user_script:1: @user_script: 1: The user executing the script \
+                 can't access at least one of the keys mentioned in the command arguments",
+            ),
+            ("NOPERM", "this user has no permissions script: f1, on @user_script:1."),
+        ] {
+            let error = from_code(code, details, Access::Write);
+            assert_eq!((error.kind(), error.effect()), (ErrorKind::Denied, Effect::Unknown), "{details}");
+            assert_eq!(from_code(code, details, Access::Read).effect(), Effect::NotApplied, "{details}");
         }
         let stopped = from_code("ERR", "Lua error script: f1, on @user_script:9.", Access::Write);
         assert_eq!((stopped.kind(), stopped.effect()), (ErrorKind::Internal, Effect::Unknown));

@@ -35,6 +35,7 @@ pub enum Area {
     Limit,
     Token,
     Stores,
+    Fault,
 }
 
 impl Area {
@@ -48,6 +49,7 @@ impl Area {
             Self::Limit => "limit",
             Self::Token => "token",
             Self::Stores => "stores",
+            Self::Fault => "fault",
         }
     }
 }
@@ -89,6 +91,8 @@ pub enum Failure {
     },
     /// The harness itself broke: nothing is said about the backend.
     Broken(String),
+    /// The case can't run on this harness, for this reason: nothing is said about the backend.
+    Ignored(String),
 }
 
 impl fmt::Display for Failure {
@@ -96,6 +100,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Failed { expected, observed } => write!(f, "expected: {expected}\nobserved: {observed}"),
             Self::Broken(why) => write!(f, "the harness broke: {why}"),
+            Self::Ignored(why) => write!(f, "not run: {why}"),
         }
     }
 }

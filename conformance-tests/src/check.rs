@@ -1,6 +1,8 @@
 //! The vocabulary of the cases. Nothing here panics: a failure is data.
 
 use std::fmt::Debug;
+use std::task::Poll;
+use std::time::Duration;
 
 use stanchion::key::Name;
 use stanchion::{Effect, ErrorKind, Result};
@@ -34,4 +36,61 @@ pub(crate) fn refused<T: Debug>(outcome: Result<T>, kind: ErrorKind, what: &str)
 /// A name that is known to be one.
 pub(crate) fn name(text: &str) -> Outcome<Name> {
     Name::new(text).map_err(|error| Failure::Broken(error.to_string()))
+}
+
+/// Polls a call so often, and drops it: in the middle of what it does, if it does that in more steps than one.
+/// Answers what it has answered by then.
+pub(crate) async fn dropped_after<T>(polls: u32, call: impl Future<Output = T>) -> Option<T> {
+    let mut left = polls;
+    let mut call = std::pin::pin!(call);
+    std::future::poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(answer) = call.as_mut().poll(context) {
+            return Poll::Ready(Some(answer));
+        }
+        left -= 1;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await
+}
+
+/// How long a case waits for what comes by itself: a push, a task of another handle.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Asks again and again until what is seen is right, or for too long; `look` answers what is still wrong.
+pub(crate) async fn eventually<F>(what: &str, mut look: impl FnMut() -> F) -> Outcome
+where
+    F: Future<Output = Outcome<Option<String>>>,
+{
+    let mut wrong = String::new();
+    let mut between = FIRST_PAUSE;
+    let asking = async {
+        loop {
+            match look().await? {
+                None => return Ok(()),
+                Some(still) => wrong = still,
+            }
+            pause(between).await;
+            between = (between * 2).min(FIRST_PAUSE * 20);
+        }
+    };
+    // The elapsed case drops `asking`, and with it the borrow of `wrong`.
+    match tokio::time::timeout(PATIENCE, asking).await {
+        Ok(outcome) => outcome,
+        Err(_) => fail(format!("{what}, within {PATIENCE:?}"), wrong),
+    }
+}
+
+/// The time between the first two looks.
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(5);
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what other processes do takes real time, also where the clock is driven"
+)]
+pub(crate) async fn pause(time: Duration) {
+    tokio::time::sleep(time).await;
 }

@@ -7,7 +7,8 @@ use stanchion::clock::{Clock, SystemClock};
 use stanchion::stores::Stores;
 use stanchion::time::Ttl;
 
-use crate::{Failure, Harness, Outcome, Place, Time};
+use crate::child::{Child, Role};
+use crate::{Failure, Harness, Outcome, OwnedServer, Place, Time};
 
 /// A place, and the harness to open it with.
 pub struct Context {
@@ -38,13 +39,27 @@ impl Context {
     }
 
     async fn open_at(&self, place: &Place) -> Outcome<Stores> {
-        let stores = self
-            .harness
-            .open(place)
-            .await
-            .map_err(|error| Failure::Broken(format!("can't open a place: {error}")))?;
+        self.opened(self.harness.open(place).await)
+    }
+
+    fn opened(&self, stores: stanchion::Result<Stores>) -> Outcome<Stores> {
+        let stores = stores.map_err(|error| Failure::Broken(format!("can't open a place: {error}")))?;
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(stores.clone());
         Ok(stores)
+    }
+
+    /// A server of the case's own; without one the case is ignored, or failed where there must be one.
+    pub(crate) async fn server(&self) -> Outcome<Server<'_>> {
+        match self.harness.owned_server().await {
+            Ok(server) => Ok(Server { server, context: self }),
+            Err(missing) if missing.fatal => Err(Failure::Broken(missing.reason)),
+            Err(missing) => Err(Failure::Ignored(missing.reason)),
+        }
+    }
+
+    /// Another process with a handle on the case's place, which can be killed.
+    pub(crate) fn child(&self, role: &Role) -> Outcome<Child> {
+        Child::start(&*self.harness, &self.place, role)
     }
 
     /// A short life: a test can wait for its end.
@@ -66,6 +81,16 @@ impl Context {
             Time::Real => Duration::from_millis(10),
         };
         self.harness.advance(&self.place, life.as_duration() + margin).await;
+    }
+
+    /// So much of a life that it is not over yet.
+    pub(crate) fn most_of(&self, life: Ttl) -> Duration {
+        match self.harness.time() {
+            // To the tick.
+            Time::Manual => life.as_duration().saturating_sub(Duration::from_millis(1)),
+            // Enough is left to look.
+            Time::Real => life.as_duration() / 2,
+        }
     }
 
     /// Lets a part of a life pass.
@@ -100,5 +125,26 @@ impl Context {
             // A case may have closed it already.
             let _ = stores.close(Duration::from_secs(5)).await;
         }
+    }
+}
+
+/// A server that the case may break, and the case's place on it.
+pub(crate) struct Server<'a> {
+    server: Box<dyn OwnedServer>,
+    context: &'a Context,
+}
+
+impl Server<'_> {
+    /// A handle on the case's place on this server; each is another process.
+    pub(crate) async fn open(&self) -> Outcome<Stores> {
+        self.context.opened(self.server.open(&self.context.place).await)
+    }
+}
+
+impl std::ops::Deref for Server<'_> {
+    type Target = dyn OwnedServer;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.server
     }
 }

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stanchion::Result;
+use stanchion::key::Name;
 use stanchion::random::{Random, SystemRandom};
 use stanchion::stores::Stores;
 
-use crate::Area;
+use crate::{Area, OwnedServer};
 
 /// Where one case happens. A backend keeps everything of a place under its prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -22,7 +23,15 @@ impl Place {
         Self(format!("t{:016x}", u64::from_le_bytes(bytes)))
     }
 
-    /// A valid [`Name`](stanchion::key::Name) that no other place has.
+    /// The place with this prefix, for another process.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the prefix is no [`Name`].
+    pub fn named(prefix: &str) -> Result<Self> {
+        Ok(Self(Name::new(prefix)?.as_str().to_owned()))
+    }
+
+    /// A valid [`Name`] that no other place has.
     pub fn prefix(&self) -> &str {
         &self.0
     }
@@ -66,8 +75,8 @@ impl Offers {
             Area::Lock => self.lock,
             Area::Limit => self.limit,
             Area::Token => self.token,
-            // The life of the bundle is everybody's.
-            Area::Stores => true,
+            // The life of the bundle is everybody's, and so is what becomes of a call.
+            Area::Stores | Area::Fault => true,
         }
     }
 }
@@ -101,4 +110,17 @@ pub trait Harness: Send + Sync + 'static {
 
     /// Lets time pass in a place.
     async fn advance(&self, place: &Place, by: Duration);
+
+    /// What another process must find in its environment to open the same places with the harness of this
+    /// name: the address of the server, say. `None`, the default, if no other process can: what is in memory
+    /// is in one process. Cases that kill a process are ignored then, with this reason.
+    fn child_environment(&self) -> Option<Vec<(String, String)>> {
+        None
+    }
+
+    /// A server for one case alone, which breaks it. Without one, the default, cases of the area `fault` are
+    /// ignored with the reason.
+    async fn owned_server(&self) -> Result<Box<dyn OwnedServer>, Unavailable> {
+        Err(Unavailable { reason: "the harness has no server that a case may break".into(), fatal: false })
+    }
 }

@@ -35,21 +35,33 @@
 //! Each case runs in a [`Place`] of its own: no flushes, no order, any number at once. Opening the same place
 //! twice is two processes; another place must see nothing of it.
 //!
+//! A harness whose places another process can open says how ([`Harness::child_environment`]); then the test
+//! binary is also run again, as a process that is killed. A backend in one process has those cases ignored.
+//!
+//! Cases of the area `fault` break their server: a harness that can give a case one of its own says so
+//! ([`Harness::owned_server`]). Elsewhere they are ignored, with the reason.
+//!
 //! The rules, with their cases, are in `RULES.md`; the wrong backends that prove the suite are in
-//! `tests/wrong/`: one for each MUST rule, which fails in the named case.
+//! `tests/wrong/`: at least one for each case of each MUST rule, which fails in that case and breaks no other
+//! rule, as far as that can be.
 
 mod case;
 pub mod cases;
 mod check;
+mod child;
 mod context;
 mod harness;
+#[cfg(feature = "model")]
 pub mod model;
+mod owned;
 pub mod report;
 mod runner;
 #[cfg(feature = "servers")]
 pub mod servers;
 
 pub use self::case::{Area, Case, Failure, Level, Outcome, Rule};
+pub use self::child::run_child;
 pub use self::context::Context;
 pub use self::harness::{Harness, Offers, Place, Time, Unavailable};
-pub use self::runner::{main, run_case};
+pub use self::owned::OwnedServer;
+pub use self::runner::{main, run_case, run_refused};

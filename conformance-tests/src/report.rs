@@ -1,6 +1,7 @@
 //! What was run on what, and what came of it: one small file per case and harness, merged into one report.
 //!
-//! Files are written where `STANCHION_REPORT_DIR` says, and nowhere without it.
+//! Files are written where `STANCHION_REPORT_DIR` says, and nowhere without it. `STANCHION_REPORT_SUFFIX` is put behind the
+//! name of the harness: the same harness on another version of its server.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -40,10 +41,10 @@ pub(crate) fn record(harness: &str, case: &str, rule: Option<&Rule>, status: Sta
     let Some(folder) = std::env::var_os("STANCHION_REPORT_DIR") else {
         return;
     };
+    let harness = format!("{harness}{}", std::env::var("STANCHION_REPORT_SUFFIX").unwrap_or_default());
     let rule = rule.map(|rule| format!("{} {}", rule.id, rule.level)).unwrap_or_default();
-    let entry =
-        Entry { case: case.to_owned(), rule, results: BTreeMap::from([(harness.to_owned(), status)]) };
-    let folder = Path::new(&folder).join(harness);
+    let entry = Entry { case: case.to_owned(), rule, results: BTreeMap::from([(harness.clone(), status)]) };
+    let folder = Path::new(&folder).join(&harness);
     let file = folder.join(format!("{}.json", case.replace("::", ".")));
     let written = fs::create_dir_all(&folder).and_then(|()| fs::write(file, serde_json::to_vec(&entry)?));
     if let Err(error) = written {

@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
 use crate::report::{self, Status};
-use crate::{Area, Case, Context, Failure, Harness, Outcome, Rule, Unavailable, cases, check};
+use crate::{Area, Case, Context, Failure, Harness, Outcome, Rule, Unavailable, cases, check, run_child};
 
 /// A case that hangs is a failure, and not a stuck run.
 const LONGEST: Duration = Duration::from_mins(1);
@@ -32,8 +32,8 @@ pub async fn run_case(harness: Arc<dyn Harness>, case: &Case) -> Outcome {
     outcome
 }
 
-/// An area that is not offered is refused as such.
-async fn run_refused(harness: Arc<dyn Harness>, area: Area) -> Outcome {
+/// Whether a backend refuses an area that it does not offer.
+pub async fn run_refused(harness: Arc<dyn Harness>, area: Area) -> Outcome {
     let context = Context::new(harness);
     let stores = context.open().await?;
     let asked = match area {
@@ -43,7 +43,7 @@ async fn run_refused(harness: Arc<dyn Harness>, area: Area) -> Outcome {
         Area::Lock => stores.locker().map(drop),
         Area::Limit => stores.rate_limiter().map(drop),
         Area::Token => stores.token_store().map(drop),
-        Area::Stores => return Ok(()),
+        Area::Stores | Area::Fault => return Ok(()),
     };
     let outcome = check::refused(asked, ErrorKind::Unsupported, "an area that is not offered");
     context.close().await;
@@ -73,6 +73,9 @@ impl Subject {
             ),
             Ok(()) => match work.await {
                 Ok(()) => (passed, Ok(Completion::Completed)),
+                Err(Failure::Ignored(why)) => {
+                    (Status::Ignored(why.clone()), Ok(Completion::ignored_with(why)))
+                }
                 Err(failure) => {
                     let rule = rule.map(|rule| format!("{} {}: {}\n", rule.id, rule.level, rule.text));
                     (Status::Failed, Err(format!("{}{failure}", rule.unwrap_or_default()).into()))
@@ -86,6 +89,10 @@ impl Subject {
 
 /// Runs every case on every harness; the whole `main` of a test binary.
 pub fn main<H: Harness>(harnesses: impl IntoIterator<Item = H>) -> ExitCode {
+    let harnesses: Vec<H> = harnesses.into_iter().collect();
+    if let Some(exit) = run_child(&harnesses) {
+        return exit;
+    }
     let arguments = Arguments::from_args();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => Arc::new(runtime),

@@ -80,7 +80,7 @@ impl<T: Identifier + ?Sized> Identifier for &T {
     }
 }
 
-/// Room for the text of any whole number.
+/// Room for the text of any whole number, or of an address.
 struct Digits {
     bytes: [u8; 40],
     used: usize,
@@ -95,20 +95,30 @@ impl fmt::Write for Digits {
     }
 }
 
+fn written<R>(text: fmt::Arguments<'_>, use_text: impl FnOnce(&str) -> R) -> R {
+    let mut digits = Digits { bytes: [0; 40], used: 0 };
+    // There is room for 128 bits and a sign, and for the longest address.
+    let _ = fmt::write(&mut digits, text);
+    use_text(std::str::from_utf8(&digits.bytes[..digits.used]).unwrap_or_default())
+}
+
 macro_rules! integer_identifiers {
     ($($int:ty)*) => {$(
         impl Identifier for $int {
             fn with_text<R>(&self, use_text: impl FnOnce(&str) -> R) -> R {
-                use fmt::Write;
-                let mut digits = Digits { bytes: [0; 40], used: 0 };
-                // There is room for 128 bits and a sign.
-                let _ = write!(digits, "{self}");
-                use_text(std::str::from_utf8(&digits.bytes[..digits.used]).unwrap_or_default())
+                written(format_args!("{self}"), use_text)
             }
         }
     )*};
 }
 integer_identifiers!(u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize);
+
+impl Identifier for std::net::IpAddr {
+    /// An IPv4 address that came mapped into IPv6 is the same client, and the same identifier.
+    fn with_text<R>(&self, use_text: impl FnOnce(&str) -> R) -> R {
+        written(format_args!("{}", self.to_canonical()), use_text)
+    }
+}
 
 impl Identifier for uuid::Uuid {
     fn with_text<R>(&self, use_text: impl FnOnce(&str) -> R) -> R {
@@ -198,6 +208,12 @@ impl Key {
     }
 }
 
+impl std::borrow::Borrow<str> for Key {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -280,6 +296,16 @@ mod tests {
         let key = Key::new("user-service", "profile", "u1").unwrap().subkey("avatar").unwrap();
         assert_eq!(key.as_str(), "user-service:profile:u1:avatar");
         assert!(key.subkey("more").is_err());
+    }
+
+    #[test]
+    fn an_address_is_one_identifier_however_it_came() {
+        let key = |address: &str| {
+            Key::new("rate_limit", "login", address.parse::<std::net::IpAddr>().unwrap()).unwrap()
+        };
+        assert_eq!(key("203.0.113.7").as_str(), "rate_limit:login:203.0.113.7");
+        assert_eq!(key("::ffff:203.0.113.7"), key("203.0.113.7"));
+        assert_eq!(key("2001:DB8:0::1").as_str(), "rate_limit:login:2001%3Adb8%3A%3A1");
     }
 
     #[test]

@@ -53,4 +53,6 @@ mod documents {
     struct Readme;
     #[doc = include_str!("../docs/guide/getting-started.md")]
     struct GettingStarted;
+    #[doc = include_str!("../docs/guide/cache.md")]
+    struct Caching;
 }

@@ -1,6 +1,6 @@
 //! What most services need: `use stanchion::prelude::*`.
 
-pub use crate::cache::{Cache, Counters, LoadError, SetOutcome};
+pub use crate::cache::{Cache, Counters, Freshness, LoadError, Loaded, Served, SetOutcome, Tag};
 pub use crate::error::{Effect, Error, ErrorKind};
 pub use crate::event::{Delivery, Event, Topic};
 pub use crate::key::Key;

@@ -95,6 +95,49 @@ async fn ending_a_session_revokes_its_tokens_however_it_ends() {
 }
 
 #[tokio::test]
+async fn a_revocation_by_session_outlives_the_skew_its_tokens_are_accepted_for() {
+    let (backend, clock) = manual();
+    let stores = backend.stores().service("auth").unwrap();
+    let tokens = tokens(&stores);
+    let sessions = stores.sessions().revoking_tokens(minutes(30)).build().unwrap();
+    let opened = open(&sessions, "u1").await;
+    let issued = tokens.issue("u1", IssueOptions::new().session(opened.session.id())).await.unwrap();
+    let session = issued.claims.session_id().expect("issued within one");
+    assert_eq!(&session, opened.session.id());
+    assert!(sessions.destroy_id(&session).await.unwrap());
+    clock.advance(minutes(30) + seconds(1));
+    assert!(matches!(tokens.verify(&issued.token).await, Err(VerifyError::Revoked(_))));
+    assert!(stores.sessions().revoking_tokens(seconds(0)).build().is_err());
+}
+
+#[tokio::test]
+async fn every_call_can_be_made_from_a_task() {
+    // What a web framework demands of a handler's future; checked by the compiler, and run for good measure.
+    let (backend, _) = manual();
+    let stores = backend.stores().service("auth").unwrap();
+    let (sessions, tokens) =
+        (stores.sessions().revoking_tokens(minutes(30)).build().unwrap(), tokens(&stores));
+    let task = async move {
+        let opened = open(&sessions, "u1").await;
+        let (token, id) = (&opened.token, opened.session.id());
+        assert_eq!(sessions.patch(token, &Patch::new()).await.unwrap(), PatchOutcome::Saved { version: 2 });
+        assert!(matches!(sessions.touch(token).await.unwrap(), TouchOutcome::Touched { .. }));
+        let text = token.reveal();
+        sessions.load(token).await.unwrap().unwrap();
+        sessions.authenticate(&text).await.unwrap().unwrap();
+        sessions.list("u1").await.unwrap();
+        let issued = tokens.issue("u1", IssueOptions::new().session(id)).await.unwrap();
+        tokens.verify(&issued.token).await.unwrap();
+        tokens.revoke(&issued.claims.jti, issued.claims.expires_at()).await.unwrap();
+        tokens.revoke_user("u1").await.unwrap();
+        sessions.destroy_all("u1", Some(id)).await.unwrap();
+        sessions.destroy_id(id).await.unwrap();
+        sessions.destroy(token).await.unwrap();
+    };
+    tokio::spawn(task).await.unwrap();
+}
+
+#[tokio::test]
 async fn sessions_announce_their_beginning_and_end() {
     let (backend, _) = manual();
     let stores = backend.stores().service("auth").unwrap();

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use redis::Cmd;
 use stanchion::cache::{Fill, LeaseRequest, LeaseToken, SetOptions, Tag, Want, When};
 use stanchion::key::Key;
 use stanchion::time::{Ttl, days};
@@ -10,7 +11,7 @@ use stanchion::{Error, Result};
 
 use super::RedisCache;
 use crate::config::Invalidation;
-use crate::connect::Routed;
+use crate::connect::{Part, Routed};
 use crate::keys::{Layout, namespace_of};
 use crate::scripts::{self, Form, Script};
 
@@ -38,6 +39,7 @@ pub(super) fn wanted(want: Want) -> Result<&'static [u8]> {
     match want {
         Want::IfAbsent => Ok(b"absent"),
         Want::Anyway => Ok(b"anyway"),
+        Want::Keep => Ok(b"keep"),
         other => Err(Error::unsupported(format!("a lease wanted {other:?} is not known"))),
     }
 }
@@ -58,26 +60,46 @@ impl RedisCache {
         (entry, lease)
     }
 
-    pub(super) fn set_command(&self, key: &Key, value: &[u8], options: &SetOptions, form: Form) -> Routed {
-        let ((entry, lease), channel) = (self.keys(key), self.channel(key));
+    /// A script on an entry and its lease, or on one of the two.
+    fn on(&self, script: &Script, key: &Key, part: Part, form: Form, args: &[&[u8]]) -> Routed {
+        let (entry, lease) = self.keys(key);
+        match part {
+            Part::Both => script.routed(form, &[&entry, &lease], args),
+            Part::Entry => script.routed(form, &[&entry], args),
+            Part::Lease => {
+                let mut command = Cmd::with_capacity(2, lease.len() + 6);
+                command.arg("UNLINK").arg(&lease);
+                Routed::new(&lease, command)
+            }
+        }
+    }
+
+    pub(super) fn set_command(
+        &self,
+        key: &Key,
+        value: &[u8],
+        options: &SetOptions,
+        part: Part,
+        form: Form,
+    ) -> Routed {
+        let channel = self.channel(key);
         // What is not known was refused before.
         let (condition, expected) = condition(&options.when).unwrap_or((b"absent", b""));
         let (ttl, schema) = (options.ttl.as_millis().to_string(), options.schema.to_string());
         let args = [condition, value, ttl.as_bytes(), schema.as_bytes(), channel.as_bytes(), expected];
         let used = if expected.is_empty() && options.when == When::Always { 5 } else { 6 };
-        scripts::CACHE_SET.routed(form, &[&entry, &lease], &args[..used])
+        self.on(&scripts::CACHE_SET, key, part, form, &args[..used])
     }
 
-    pub(super) fn remove_command(&self, key: &Key, form: Form) -> Routed {
-        let ((entry, lease), channel) = (self.keys(key), self.channel(key));
-        scripts::CACHE_REMOVE.routed(form, &[&entry, &lease], &[channel.as_bytes()])
+    pub(super) fn remove_command(&self, key: &Key, part: Part, form: Form) -> Routed {
+        self.on(&scripts::CACHE_REMOVE, key, part, form, &[self.channel(key).as_bytes()])
     }
 
-    pub(super) fn add_command(&self, key: &Key, delta: i64, ttl: Ttl, form: Form) -> Routed {
-        let ((entry, lease), channel) = (self.keys(key), self.channel(key));
+    pub(super) fn add_command(&self, key: &Key, delta: i64, ttl: Ttl, part: Part, form: Form) -> Routed {
+        let channel = self.channel(key);
         let (delta, ttl) = (delta.to_string(), ttl.as_millis().to_string());
         let args = [delta.as_bytes(), ttl.as_bytes(), channel.as_bytes()];
-        scripts::CACHE_ADD.routed(form, &[&entry, &lease], &args)
+        self.on(&scripts::CACHE_ADD, key, part, form, &args)
     }
 
     pub(super) fn touch_command(&self, key: &Key, ttl: Ttl, form: Form) -> Routed {

@@ -5,6 +5,7 @@ mod replies;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -72,7 +73,11 @@ impl CacheStore for RedisCache {
         let call = Call::write("cache.set");
         self.checked(call, |can| can.check_value(value.len()))?;
         commands::check_condition(&options.when).map_err(|error| call.named(error))?;
-        let stored = self.0.link.scripted(call, |form| self.set_command(key, &value, options, form)).await?;
+        let stored = self
+            .0
+            .link
+            .leased_one(call, |part, form| self.set_command(key, &value, options, part, form))
+            .await?;
         replies::set(stored).ok_or_else(|| call.unexpected())
     }
 
@@ -86,12 +91,12 @@ impl CacheStore for RedisCache {
             })
         })?;
         let distinct = entries.iter().map(|entry| &entry.key).collect::<HashSet<_>>().len() == entries.len();
-        let build = |at: usize, form| {
+        let build = |at: usize, part, form| {
             let SetEntry { key, value, options, .. } = &entries[at];
             // Of sets of the same key none may run again, after the others, because the server did not know it.
-            self.set_command(key, value, options, if distinct { form } else { Form::Source })
+            self.set_command(key, value, options, part, if distinct { form } else { Form::Source })
         };
-        let replies = self.0.link.scripts(call, entries.len(), build).await?;
+        let replies = self.0.link.leased(call, entries.len(), build).await?;
         call.each(replies, replies::set)
     }
 
@@ -99,14 +104,15 @@ impl CacheStore for RedisCache {
         let call = Call::write("cache.remove_many");
         self.checked(call, |can| can.check_batch(keys.len()))?;
         let distinct: Vec<_> = keys.iter().collect::<HashSet<_>>().into_iter().collect();
-        let build = |at: usize, form| self.remove_command(distinct[at], form);
-        let replies = self.0.link.scripts(call, distinct.len(), build).await?;
+        let build = |at: usize, part, form| self.remove_command(distinct[at], part, form);
+        let replies = self.0.link.leased(call, distinct.len(), build).await?;
         Ok(call.each(replies, reply::count)?.into_iter().sum())
     }
 
     async fn add(&self, key: &Key, delta: i64, ttl: Ttl) -> Result<i64> {
         let call = Call::write("cache.add");
-        let sum = self.0.link.scripted(call, |form| self.add_command(key, delta, ttl, form)).await?;
+        let build = |part, form| self.add_command(key, delta, ttl, part, form);
+        let sum = self.0.link.leased_one(call, build).await?;
         reply::integer(sum).ok_or_else(|| call.unexpected())
     }
 
@@ -158,31 +164,13 @@ impl CacheStore for RedisCache {
         call.each(replies, reply::count).map(drop)
     }
 
-    async fn generations(&self, tags: &[Tag]) -> Result<Vec<Generation>> {
-        let read = self.soon(Call::read("cache.generations"));
-        self.checked(read, |can| can.check_batch(tags.len()))?;
-        let (clock, deadline) = (&self.0.context.environment.clock, self.0.cache_deadline);
-        let started = clock.now();
-        // Plain reads, and a script only for the few that nobody has made yet.
-        let reads = tags.iter().map(|tag| Routed::get(&self.0.layout.key(tag.key()))).collect();
-        let replies = read.each(self.0.link.batch(read, reads).await?, reply::maybe_bytes)?;
-        let mut generations = Vec::with_capacity(tags.len());
-        for reply in &replies {
-            let number = reply.as_ref().map(|stored| replies::stored_generation(stored)).transpose();
-            generations.push(number.map_err(|error| read.named(error))?);
-        }
-        let missing: Vec<_> = (0..tags.len()).filter(|at| generations[*at].is_none()).collect();
-        if !missing.is_empty() {
-            let left = deadline.saturating_sub(clock.now().saturating_since(started));
-            let call = Call::write("cache.generations").within(left);
-            let build =
-                |at: usize, form| self.tag_command(&scripts::CACHE_GENERATION, &tags[missing[at]], form);
-            let made = self.0.link.scripts(call, missing.len(), build).await?;
-            for (at, made) in missing.iter().zip(call.each(made, replies::generation)?) {
-                generations[*at] = Some(made);
-            }
-        }
-        Ok(generations.into_iter().flatten().collect())
+    async fn generations(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>> {
+        let call = self.soon(Call::write("cache.generations"));
+        self.checked(call, |can| can.check_batch(tags.len()))?;
+        // A script each, not a plain read: the age is told by the clock of the master that made the generation.
+        let build = |at: usize, form| self.tag_command(&scripts::CACHE_GENERATION, &tags[at], form);
+        let replies = self.0.link.scripts(call, tags.len(), build).await?;
+        call.each(replies, replies::dated_generation)
     }
 
     async fn bump(&self, tags: &[Tag]) -> Result<Vec<Generation>> {

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use redis::Value;
 use stanchion::cache::{Fetched, FillOutcome, Generation, SetOutcome};
 use stanchion::time::Ttl;
-use stanchion::{Error, ErrorKind, Result};
 
 use crate::reply;
 
@@ -64,15 +63,10 @@ pub(super) fn generation(reply: Value) -> Option<Generation> {
     reply::count(reply).map(Generation::new)
 }
 
-/// A generation as it is stored: decimal, as the scripts take it.
-pub(super) fn stored_generation(stored: &[u8]) -> Result<Generation> {
-    let digits = !stored.is_empty() && stored.len() <= 16 && stored.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(stored)
-        .ok()
-        .filter(|_| digits)
-        .and_then(|text| text.parse().ok())
-        .map(Generation::new)
-        .ok_or_else(|| Error::new(ErrorKind::Codec, "the key holds something that is no generation"))
+/// A generation and its age.
+pub(super) fn dated_generation(reply: Value) -> Option<(Generation, Duration)> {
+    let mut parts = reply::array(reply)?.into_iter();
+    Some((generation(parts.next()?)?, Duration::from_micros(reply::count(parts.next()?)?)))
 }
 
 #[cfg(test)]
@@ -95,10 +89,7 @@ mod tests {
         assert_eq!(generation(Value::Int(-1)), None);
         // A hit without a value.
         assert_eq!(fetched(Value::Array(vec![Value::Int(0), Value::Int(0), Value::Nil])), None);
-        for nonsense in ["", "soon", "-7", "+7", "1.5", "12345678901234567"] {
-            assert_eq!(stored_generation(nonsense.as_bytes()).unwrap_err().kind(), ErrorKind::Codec);
-        }
-        assert_eq!(stored_generation(b"1790000000123456").unwrap(), Generation::new(1_790_000_000_123_456));
+        assert_eq!(dated_generation(Value::Int(7)), None);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
 use super::gather::{self, Gatherer};
-use super::{Context, Node, Observer, Routed, Target, observer, slot};
+use super::{Context, Node, Observer, Route, Routed, Target, observer, slot};
 use crate::config::RedisConfig;
 use crate::error::{self, Access, Repeat};
 use crate::reply::{self, SlotRange};
@@ -262,9 +262,9 @@ impl Cluster {
 
     /// One command at the master of its slot, following redirections.
     pub(super) async fn command(&self, routed: &Routed, access: Access) -> Result<Value> {
-        let node = self.owner(routed.slot)?;
+        let node = self.owner(routed.route.slot)?;
         let answer = node.command(&routed.command, access).await;
-        self.follow(answer, routed.slot, &routed.command, access, node).await
+        self.follow(answer, routed.route, &routed.command, access, node).await
     }
 
     /// Reads a key at the master of its slot, together with others that are read there at the same time.
@@ -279,7 +279,8 @@ impl Cluster {
         }
         // What has moved is followed singly.
         let command = gather::get(&stored);
-        let following = self.follow(answer, slot, &command, Access::Read, node);
+        let route = Route { slot, patient: true };
+        let following = self.follow(answer, route, &command, Access::Read, node);
         let left = deadline.saturating_sub(clock.now().saturating_since(started));
         match tokio::time::timeout(left, following).await {
             Ok(answer) => answer,
@@ -291,7 +292,7 @@ impl Cluster {
     async fn follow(
         &self,
         mut answer: Result<Value>,
-        slot: Option<u16>,
+        route: Route,
         command: &Cmd,
         access: Access,
         mut node: Arc<Node>,
@@ -315,12 +316,13 @@ impl Cluster {
                     let replies = node.packed(&pipeline, 2, access).await;
                     replies.into_iter().nth(1).unwrap_or_else(|| Err(error::unexpected_reply(access)))
                 }
-                Some(Repeat::Later) => {
+                Some(Repeat::Later) if route.patient => {
                     let pause = jittered(&*self.context.environment.random, Duration::from_millis(20));
                     self.context.environment.sleep(pause).await;
-                    node = self.owner(slot)?;
+                    node = self.owner(route.slot)?;
                     node.command(command, access).await
                 }
+                Some(Repeat::Later) => return Err(error),
                 Some(Repeat::WithSource) | None => {
                     if error.kind() == ErrorKind::Unavailable {
                         // A failover may have given the slot to another master.
@@ -344,8 +346,8 @@ impl Cluster {
         let count = commands.len();
         let mut replies = Vec::with_capacity(count);
         let mut groups: Vec<Group> = Vec::new();
-        for (index, Routed { slot, command }) in commands.into_iter().enumerate() {
-            match self.owner(slot) {
+        for (index, Routed { route, command }) in commands.into_iter().enumerate() {
+            match self.owner(route.slot) {
                 Ok(node) => {
                     let found = groups.iter().position(|group| Arc::ptr_eq(&group.node, &node));
                     let place = found.unwrap_or_else(|| {
@@ -353,7 +355,7 @@ impl Cluster {
                         groups.len() - 1
                     });
                     groups[place].pipeline.add_command(command);
-                    groups[place].members.push((index, slot));
+                    groups[place].members.push((index, route));
                 }
                 Err(error) => replies.push((index, Err(error))),
             }
@@ -362,10 +364,10 @@ impl Cluster {
             let answers = group.node.packed(&group.pipeline, group.members.len(), access).await;
             let mut replies = Vec::with_capacity(answers.len());
             let sent = group.members.iter().zip(group.pipeline.cmd_iter());
-            for ((&(index, slot), command), answer) in sent.zip(answers) {
+            for ((&(index, route), command), answer) in sent.zip(answers) {
                 // Only what has moved since the map was drawn is sent singly, and in order.
                 let reply = match answer {
-                    Err(_) => self.follow(answer, slot, command, access, Arc::clone(&group.node)).await,
+                    Err(_) => self.follow(answer, route, command, access, Arc::clone(&group.node)).await,
                     done => done,
                 };
                 replies.push((index, reply));
@@ -382,7 +384,7 @@ impl Cluster {
 struct Group {
     node: Arc<Node>,
     pipeline: Pipeline,
-    members: Vec<(usize, Option<u16>)>,
+    members: Vec<(usize, Route)>,
 }
 
 fn address_of(address: &ConnectionAddr) -> Option<Address> {

@@ -36,13 +36,31 @@ use crate::scripts::{Form, Script};
 /// A command and the slot it belongs to; without a slot any node will do.
 #[derive(Debug, Clone)]
 pub(crate) struct Routed {
-    pub(crate) slot: Option<u16>,
+    pub(crate) route: Route,
     pub(crate) command: Cmd,
+}
+
+/// Where a command belongs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Route {
+    pub(crate) slot: Option<u16>,
+    /// Whether to wait while its keys are apart, because their slot is being moved.
+    pub(crate) patient: bool,
 }
 
 impl Routed {
     pub(crate) fn new(key: &str, command: Cmd) -> Self {
-        Self { slot: Some(slot(key.as_bytes())), command }
+        Self { route: Route { slot: Some(slot(key.as_bytes())), patient: true }, command }
+    }
+
+    pub(crate) fn anywhere(command: Cmd) -> Self {
+        Self { route: Route { slot: None, patient: true }, command }
+    }
+
+    /// Answered as it is where its keys are apart.
+    pub(crate) fn impatient(mut self) -> Self {
+        self.route.patient = false;
+        self
     }
 
     /// `GET`, and not `MGET`, where a list at the key must be an error.
@@ -189,7 +207,7 @@ impl Link {
 
     /// One command for any node.
     pub(crate) async fn anywhere(&self, call: Call, command: Cmd) -> Result<Value> {
-        self.within(call, self.execute(call, &Routed { slot: None, command })).await
+        self.within(call, self.execute(call, &Routed::anywhere(command))).await
     }
 
     async fn write(&self, call: Call, commands: Vec<Routed>) -> Vec<Result<Value>> {
@@ -242,20 +260,84 @@ impl Link {
         count: usize,
         build: impl Fn(usize, Form) -> Routed,
     ) -> Result<Vec<Result<Value>>> {
+        let replies = self.within(call, async { Ok(self.run(call, count, build).await) }).await?;
+        Ok(replies.into_iter().map(|reply| reply.map_err(|error| call.named(error))).collect())
+    }
+
+    async fn run(
+        &self,
+        call: Call,
+        count: usize,
+        build: impl Fn(usize, Form) -> Routed,
+    ) -> Vec<Result<Value>> {
+        let mut replies = self.write(call, (0..count).map(|at| build(at, Form::Hash)).collect()).await;
+        let refused = places(&replies, is_unknown_script);
+        let again = refused.iter().map(|at| build(*at, Form::Source)).collect();
+        for (at, second) in refused.iter().zip(self.write(call, again).await) {
+            replies[*at] = second;
+        }
+        replies
+    }
+
+    /// As [`scripts`](Self::scripts), for scripts that change an entry and void the lease on it.
+    ///
+    /// While their slot is being moved the two may be apart, and no script gets at both. Then the lease is voided first,
+    /// and the entry changed after it. That is as good: a lease that is granted in between is for a load that begins after
+    /// what this change follows from, and whatever was being loaded before has lost its lease.
+    pub(crate) async fn leased(
+        &self,
+        call: Call,
+        count: usize,
+        build: impl Fn(usize, Part, Form) -> Routed,
+    ) -> Result<Vec<Result<Value>>> {
         let work = async {
-            let mut replies = self.write(call, (0..count).map(|at| build(at, Form::Hash)).collect()).await;
-            let refused: Vec<_> = (0..count)
-                .filter(|at| matches!(replies.get(*at), Some(Err(error)) if is_unknown_script(error)))
-                .collect();
-            let again = refused.iter().map(|at| build(*at, Form::Source)).collect();
-            for (at, second) in refused.iter().zip(self.write(call, again).await) {
-                replies[*at] = second;
+            let mut replies = self.run(call, count, |at, form| build(at, Part::Both, form).impatient()).await;
+            let apart = places(&replies, |error| matches!(Repeat::of(error), Some(Repeat::Later)));
+            if apart.is_empty() {
+                return Ok(replies);
+            }
+            let leases = apart.iter().map(|at| build(*at, Part::Lease, Form::Hash)).collect();
+            let voided = self.write(call, leases).await;
+            let free: Vec<_> = places_of(&apart, &voided);
+            let changed = self.run(call, free.len(), |at, form| build(free[at], Part::Entry, form)).await;
+            for (at, reply) in apart.iter().zip(voided).filter(|(_, reply)| reply.is_err()) {
+                replies[*at] = reply;
+            }
+            for (at, reply) in free.iter().zip(changed) {
+                replies[*at] = reply;
             }
             Ok(replies)
         };
         let replies = self.within(call, work).await?;
         Ok(replies.into_iter().map(|reply| reply.map_err(|error| call.named(error))).collect())
     }
+
+    /// As [`leased`](Self::leased), for one.
+    pub(crate) async fn leased_one(&self, call: Call, build: impl Fn(Part, Form) -> Routed) -> Result<Value> {
+        let reply = self.leased(call, 1, |_, part, form| build(part, form)).await?.pop();
+        reply.unwrap_or_else(|| Err(call.unexpected()))
+    }
+}
+
+/// What a change of a cached entry is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The entry, and the lease on it.
+    Both,
+    /// The lease alone.
+    Lease,
+    /// The entry alone.
+    Entry,
+}
+
+/// The places of the replies that are such an error.
+fn places(replies: &[Result<Value>], is: impl Fn(&Error) -> bool) -> Vec<usize> {
+    (0..replies.len()).filter(|at| matches!(&replies[*at], Err(error) if is(error))).collect()
+}
+
+/// Those of the places whose reply is no error.
+fn places_of(places: &[usize], replies: &[Result<Value>]) -> Vec<usize> {
+    places.iter().zip(replies).filter(|(_, reply)| reply.is_ok()).map(|(at, _)| *at).collect()
 }
 
 fn is_unknown_script(error: &Error) -> bool {

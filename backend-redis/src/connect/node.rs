@@ -44,13 +44,19 @@ pub(crate) trait PushHandler: Send + Sync + 'static {
 
 pub(crate) struct Node {
     target: Target,
-    live: RwLock<Option<Live>>,
+    live: RwLock<State>,
     // Wakes the supervisor when the connection may be dead; dropped with the node, which ends the supervisor.
     suspicions: watch::Sender<u64>,
     number: u64,
     pushes: Option<Arc<dyn PushHandler>>,
     context: Arc<Context>,
     gatherer: Gatherer,
+}
+
+enum State {
+    Live(Live),
+    /// There is no connection; why the last attempt at one failed.
+    Away(Option<Error>),
 }
 
 struct Live {
@@ -103,7 +109,7 @@ impl Node {
         let supervisor = Supervisor::new(Arc::clone(context), watched);
         let node = Arc::new(Self {
             target,
-            live: RwLock::new(None),
+            live: RwLock::new(State::Away(None)),
             suspicions,
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             pushes,
@@ -136,18 +142,24 @@ impl Node {
 
     /// The connection, if there is one, and which one it is.
     pub(crate) fn connection(&self) -> Result<(MultiplexedConnection, u64)> {
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
-        live.as_ref().map(|live| (live.connection.clone(), live.generation)).ok_or_else(|| {
-            Error::new(
-                ErrorKind::Unavailable,
-                format!("not connected to {}; reconnecting", self.target.label()),
-            )
-            .with_retry_after(Duration::from_millis(100))
+        let state = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let why = match &*state {
+            State::Live(live) => return Ok((live.connection.clone(), live.generation)),
+            State::Away(why) => why.clone(),
+        };
+        let label = self.target.label();
+        Err(match why {
+            // What an operator has to mend is said as such: the caller need not wait for it.
+            Some(why) if !why.kind().is_transient() => {
+                Error::new(why.kind(), format!("can't reconnect to {label}: {why}")).with_source(why)
+            }
+            _ => Error::new(ErrorKind::Unavailable, format!("not connected to {label}; reconnecting"))
+                .with_retry_after(Duration::from_millis(100)),
         })
     }
 
     pub(crate) fn is_live(&self) -> bool {
-        self.live.read().unwrap_or_else(PoisonError::into_inner).is_some()
+        matches!(*self.live.read().unwrap_or_else(PoisonError::into_inner), State::Live(_))
     }
 
     /// One command. An error that the server answered is an `Err` as well.
@@ -207,17 +219,17 @@ impl Node {
 
     /// Nobody uses this connection any more; the supervisor makes another.
     pub(crate) fn give_up(&self, generation: u64) {
-        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
-        if live.as_ref().is_some_and(|live| live.generation == generation) {
-            self.forget(&mut live);
+        let mut state = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        if matches!(&*state, State::Live(live) if live.generation == generation) {
+            self.forget(&mut state, None);
         }
-        drop(live);
+        drop(state);
         self.suspect();
     }
 
     /// Under the lock, so that the handler is told in order.
-    fn forget(&self, live: &mut Option<Live>) {
-        if let Some(Live { generation, .. }) = live.take()
+    fn forget(&self, state: &mut State, why: Option<Error>) {
+        if let State::Live(Live { generation, .. }) = std::mem::replace(state, State::Away(why))
             && let Some(pushes) = &self.pushes
         {
             pushes.lost(generation);
@@ -232,12 +244,12 @@ impl Node {
         generation: u64,
         broken: &AtomicBool,
     ) -> bool {
-        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.live.write().unwrap_or_else(PoisonError::into_inner);
         // Set before the lock is asked for to give the connection up.
         if broken.load(Ordering::Acquire) {
             return false;
         }
-        *live = Some(Live { connection, generation });
+        *state = State::Live(Live { connection, generation });
         self.report(Some(true));
         if let Some(pushes) = &self.pushes {
             pushes.ready(generation);
@@ -245,9 +257,14 @@ impl Node {
         true
     }
 
+    /// An attempt to connect has failed.
+    pub(super) fn stay_away(&self, why: &Error) {
+        self.forget(&mut self.live.write().unwrap_or_else(PoisonError::into_inner), Some(why.clone()));
+    }
+
     /// Ends the connection for good.
     pub(crate) fn close(&self) {
-        self.forget(&mut self.live.write().unwrap_or_else(PoisonError::into_inner));
+        self.forget(&mut self.live.write().unwrap_or_else(PoisonError::into_inner), None);
     }
 
     /// A handle for commands that this module knows nothing of, such as subscribing.

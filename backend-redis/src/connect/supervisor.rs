@@ -62,7 +62,7 @@ impl Supervisor {
             Ok(connected) => connected.map_err(|error| error::from_client(&error, Access::Read)),
             Err(_) => Err(error::timed_out(2 * deadline, Access::Read)),
         };
-        let connection = connected.inspect_err(|_| node.report(Some(false)))?;
+        let connection = connected.inspect_err(|why| node.stay_away(why))?;
         if node.go_live(connection, generation, &broken) {
             return Ok(());
         }

@@ -1,5 +1,6 @@
 -- Adds to a counter, and gives it its time to live if it is new; voids the lease on it.
--- KEYS     1 the counter, a string holding a decimal number; 2 the lease on filling it.
+-- KEYS     1 the counter, a string holding a decimal number; 2 the lease on filling it, unless it was voided
+--          before.
 -- ARGV     1 what to add, 2 the time to live of a new counter in ms, 3 the channel on which changes are told, or
 --          empty.
 -- Replies  the new value as text (a Lua number would lose digits); errors WRONGTYPE, NOTANUMBER and OVERFLOW.
@@ -23,5 +24,5 @@ end
 if kind == 'none' then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
-redis.call('DEL', KEYS[2])
+if KEYS[2] then redis.call('DEL', KEYS[2]) end
 return redis.call('GET', KEYS[1])

@@ -1,10 +1,19 @@
 -- Reads an entry, or takes the lease on filling it.
 -- KEYS     1 the entry, a string; 2 the lease: the holder's token.
--- ARGV     1 the token; 2 the lease in ms; 3 when it is wanted: absent (if there is no entry) or anyway.
+-- ARGV     1 the token; 2 the lease in ms; 3 when it is wanted: absent (if there is no entry), anyway, or keep (only
+--          if the token holds it already).
 -- Replies  an array: 0 and the bytes of an entry that makes a lease needless; or 1 for a lease that is the token's
 --          now, or 2 and what is left in ms of another's, each with the bytes of an entry that is there all the same;
 --          error WRONGTYPE.
 -- One step: of any number that miss together, one gets the lease. Asking again with the token renews it.
+if ARGV[3] == 'keep' then
+  -- Never taken anew: a write may have voided it, and what is being loaded is from before that.
+  if redis.call('GET', KEYS[2]) == ARGV[1] then
+    redis.call('PEXPIRE', KEYS[2], ARGV[2])
+    return { 1, 0 }
+  end
+  return { 2, math.max(redis.call('PTTL', KEYS[2]), 0) }
+end
 local value = redis.call('GET', KEYS[1]) -- refuses another type
 if value and ARGV[3] == 'absent' then
   return { 0, 0, value }

@@ -1,5 +1,5 @@
 -- Sets a value and its time to live if a condition on what is there holds, and voids the lease on it.
--- KEYS     1 the entry, a string; 2 the lease on filling it.
+-- KEYS     1 the entry, a string; 2 the lease on filling it, unless it was voided before.
 -- ARGV     1 the condition: always, absent, present or equals; 2 the new bytes; 3 the time to live in ms;
 --          4 the schema number of the new bytes, 0 for none; 5 the channel on which changes are told, or empty;
 --          6 for equals: the expected bytes.
@@ -38,9 +38,9 @@ if ARGV[5] ~= '' then
   redis.call('PUBLISH', ARGV[5], KEYS[1])
 end
 if newer then
-  redis.call('UNLINK', KEYS[1], KEYS[2])
+  redis.call('UNLINK', unpack(KEYS))
   return 2
 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-redis.call('DEL', KEYS[2])
+if KEYS[2] then redis.call('DEL', KEYS[2]) end
 return 1

@@ -53,7 +53,7 @@ impl Script {
         let command = self.command(form, keys, args);
         match keys.first() {
             Some(key) => Routed::new(key, command),
-            None => Routed { slot: None, command },
+            None => Routed::anywhere(command),
         }
     }
 }

@@ -62,8 +62,14 @@ if room == 'least_recent' then
   end)
 end
 
--- Everything is read and checked; from here on it is written.
-for _, hash in ipairs(ended) do redis.call('ZREM', KEYS[2], hash) end
+-- Everything is read and checked; from here on it is written. First what the server refuses when it is out of
+-- memory: after any other write it would let all the rest in.
+local at = string.format('%.0f', created)
+redis.call('ZADD', KEYS[2], at, ARGV[1])
+for _, hash in ipairs(ended) do
+  -- An ended session may have had the same hash.
+  if hash ~= ARGV[1] then redis.call('ZREM', KEYS[2], hash) end
+end
 local deadline = now + ARGV[4] * 1000
 local longest = deadline
 local life_ms = math.min(tonumber(ARGV[3]), tonumber(ARGV[4]))
@@ -78,7 +84,6 @@ for i, session in ipairs(live) do
   end
 end
 
-local at = string.format('%.0f', created)
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'user', ARGV[2], 'created', at, 'used', at, 'idle', ARGV[3],
   'deadline', string.format('%.0f', deadline), 'version', '1')
@@ -87,6 +92,5 @@ for i = 7, #ARGV, 1000 do
   redis.call('HSET', KEYS[1], unpack(ARGV, i, math.min(i + 999, #ARGV)))
 end
 redis.call('PEXPIRE', KEYS[1], string.format('%.0f', life_ms))
-redis.call('ZADD', KEYS[2], at, ARGV[1])
 redis.call('PEXPIRE', KEYS[2], string.format('%.0f', math.ceil((longest - now) / 1000)))
 return reply

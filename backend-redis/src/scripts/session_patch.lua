@@ -26,6 +26,9 @@ end
 if math.min(used + idle * 1000, deadline) <= now then return {'gone'} end
 if ARGV[1] ~= '' and ARGV[1] ~= session[4] then return {'conflict', version} end
 
+version = version + 1
+-- First what the server refuses when it is out of memory: after any other write it would let all the rest in.
+redis.call('HSET', KEYS[1], 'used', string.format('%.0f', now), 'version', string.format('%.0f', version))
 -- In pieces, since Lua's stack is bounded. A field in both is set, so removing comes first.
 for i = first_removed, #ARGV, 1000 do
   redis.call('HDEL', KEYS[1], unpack(ARGV, i, math.min(i + 999, #ARGV)))
@@ -33,8 +36,6 @@ end
 for i = 3, first_removed - 1, 1000 do
   redis.call('HSET', KEYS[1], unpack(ARGV, i, math.min(i + 999, first_removed - 1)))
 end
-version = version + 1
-redis.call('HSET', KEYS[1], 'used', string.format('%.0f', now), 'version', string.format('%.0f', version))
 local left = math.min(idle * 1000, deadline - now)
 redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.ceil(left / 1000)))
 return {'saved', version}

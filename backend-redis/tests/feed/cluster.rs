@@ -86,7 +86,7 @@ pub(crate) async fn a_moved_slot_is_heard_where_it_is() {
 
 /// Gives all slots of the last master to the first, so that clients see two masters.
 async fn empty_last_master(cluster: &Cluster) {
-    // Or the last one would become a replica once it has no slot left.
+    // Or a master that has no slot left becomes the replica of the one that took them (7.0 and later can be told not to).
     for node in cluster.nodes() {
         run(node, &["CONFIG", "SET", "cluster-allow-replica-migration", "no"]).await;
     }

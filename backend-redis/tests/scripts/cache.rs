@@ -231,9 +231,9 @@ pub(crate) async fn a_generation_never_comes_back(mut place: Place) {
     let keys = ["tags:tag:a", "tags:tag:b%20c"].map(|key| place.key(key));
     let (seconds, micros): (u64, u64) = cmd("TIME").query_async(&mut place.server).await.unwrap();
     let now = Generation::new(seconds * 1_000_000 + micros);
-    let first = cache.generations(&tags).await.unwrap();
+    let first = generations(&*cache, &tags).await;
     assert!(first.iter().all(|generation| *generation >= now));
-    assert_eq!(cache.generations(&tags).await.unwrap(), first, "they stay until they are bumped");
+    assert_eq!(generations(&*cache, &tags).await, first, "they stay until they are bumped");
     for (key, generation) in keys.iter().zip(&first) {
         assert_eq!(place.run::<u64>("GET", &[key]).await, generation.get());
         let kept: u64 = place.run("PTTL", &[key]).await;
@@ -241,10 +241,10 @@ pub(crate) async fn a_generation_never_comes_back(mut place: Place) {
     }
     let bumped = cache.bump(&[tags[0].clone(), tags[0].clone()]).await.unwrap();
     assert!(first[0] < bumped[0] && bumped[0] < bumped[1], "{first:?} {bumped:?}");
-    assert_eq!(cache.generations(&tags).await.unwrap(), [bumped[1], first[1]]);
+    assert_eq!(generations(&*cache, &tags).await, [bumped[1], first[1]]);
     // Evicted, it comes back greater; with the clock behind it, greater by one.
     place.run::<()>("DEL", &[&keys[0]]).await;
-    assert!(cache.generations(&tags).await.unwrap()[0] > bumped[1]);
+    assert!(generations(&*cache, &tags).await[0] > bumped[1]);
     place.run::<()>("SET", &[&keys[0], "9000000000000000", "PX", "60000"]).await;
     assert_eq!(cache.bump(&tags[..1]).await.unwrap(), [Generation::new(9_000_000_000_000_001)]);
     let kept: u64 = place.run("PTTL", &[&keys[0]]).await;
@@ -295,8 +295,12 @@ pub(crate) async fn every_forgotten_script_is_sent_again(mut place: Place) {
     forget().await;
     assert_eq!(cache.remove_many(&keys).await.unwrap(), 3);
     forget().await;
-    let made = cache.generations(&tags).await.unwrap();
+    let made = generations(&*cache, &tags).await;
     forget().await;
     let bumped = cache.bump(&tags).await.unwrap();
     assert!(made.iter().zip(&bumped).all(|(made, bumped)| made < bumped));
+}
+
+async fn generations(cache: &dyn CacheStore, tags: &[Tag]) -> Vec<Generation> {
+    cache.generations(tags).await.unwrap().into_iter().map(|(generation, _)| generation).collect()
 }

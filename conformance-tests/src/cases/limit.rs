@@ -1,10 +1,11 @@
 //! Rate limits.
 
 use super::rules;
-use crate::check::{ensure, fail, refused, same};
+use crate::check::{dropped_after, ensure, fail, refused, same};
 use crate::{Context, Outcome};
 use futures_util::future::try_join_all;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use stanchion::ErrorKind;
@@ -91,11 +92,14 @@ async fn the_longest_wait_is_told(cx: &Context) -> Outcome {
 
 async fn after_retry_after_the_same_request_is_allowed(cx: &Context) -> Outcome {
     let limiter = cx.open().await?.rate_limiter()?;
-    let tiers = [Tier::new(4, 2 * cx.short().as_duration())?];
-    let _burst = limiter.check(&key("a")?, &tiers, 4).await?;
+    // Two sevenths are no whole number of microseconds: the wait may not be told too short.
+    let period = 2 * cx.short().as_duration();
+    let tiers = [Tier::new(7, period)?];
+    let _burst = limiter.check(&key("a")?, &tiers, 7).await?;
     let denied = limiter.check(&key("a")?, &tiers, 2).await?;
     let Some(wait) = denied.retry_after() else { return fail("denied with a wait", denied) };
-    ensure(wait <= cx.short().as_duration(), "half the period for half the burst, at most", wait)?;
+    let most = period * 2 / 7 + Duration::from_micros(1);
+    ensure(wait <= most, "two sevenths of the period for two of seven, at most", wait)?;
     cx.advance(wait).await;
     let again = limiter.check(&key("a")?, &tiers, 2).await?;
     ensure(again.is_allowed(), "allowed after retry_after", again)
@@ -191,10 +195,64 @@ async fn fractions_of_a_microsecond_are_kept(cx: &Context) -> Outcome {
     // A third of an hour and a microsecond is no whole number of microseconds.
     let period = HOUR + Duration::from_micros(1);
     let tiers = [Tier::new(3, period)?];
-    let _all = limiter.check(&key("a")?, &tiers, 3).await?;
-    let standing = limiter.peek(&key("a")?, &tiers).await?[0];
+    match limiter.check(&key("at once")?, &tiers, 3).await? {
+        // Of the very instant in which they were taken.
+        Decision::Allowed { tiers } => same(tiers[0].full_in, period, "until three taken at once are back")?,
+        other => return fail("the whole burst", other),
+    }
+    for _ in 0..3 {
+        let one = limiter.check(&key("one by one")?, &tiers, 1).await?;
+        ensure(one.is_allowed(), "three, one by one", one)?;
+    }
+    let standing = limiter.peek(&key("one by one")?, &tiers).await?[0];
     same(standing.remaining, 0, "all are taken")?;
     ensure(standing.full_in <= period, "never more than the period to full", standing)
+}
+
+async fn permits_come_back_evenly(cx: &Context) -> Outcome {
+    let stores = cx.open().await?;
+    let (limiter, clock) = (stores.rate_limiter()?, Arc::clone(&stores.environment().clock));
+    let (key, period, limit) = (key("a")?, cx.short().as_duration(), 8);
+    let tiers = [Tier::new(limit, period)?];
+    let (begun, steps) = (clock.now(), 2 * limit);
+    let mut taken = 0;
+    for step in 0..=steps {
+        if step > 0 {
+            cx.advance(period / limit).await;
+        }
+        // No more than the bound that is checked below, however wrong the limiter is.
+        while taken <= limit + steps && limiter.check(&key, &tiers, 1).await?.is_allowed() {
+            taken += 1;
+        }
+    }
+    let passed = clock.now().saturating_since(begun);
+    let most = u128::from(limit) + passed.as_micros() * u128::from(limit) / period.as_micros();
+    ensure(u128::from(taken) <= most, "no more than the burst and what came back since", (taken, most))?;
+    // The store's clock may run a little slower than ours.
+    ensure(taken >= limit + steps - 1, "the burst, and one more with each step", taken)
+}
+
+async fn places_stay_apart(cx: &Context) -> Outcome {
+    let (here, elsewhere) = (cx.open().await?.rate_limiter()?, cx.elsewhere().await?.rate_limiter()?);
+    let tiers = [hourly(1)?];
+    let _taken = here.check(&key("a")?, &tiers, 1).await?;
+    same(remaining(&elsewhere.peek(&key("a")?, &tiers).await?), vec![1], "the subject elsewhere")
+}
+
+async fn a_dropped_check_takes_from_every_tier_or_from_none(cx: &Context) -> Outcome {
+    let limiter = cx.open().await?.rate_limiter()?;
+    let tiers = [hourly(10)?, Tier::new(10, 2 * HOUR)?];
+    for polls in 0..8 {
+        let key = key(&polls.to_string())?;
+        dropped_after(polls, limiter.check(&key, &tiers, 1)).await;
+        let left = remaining(&limiter.peek(&key, &tiers).await?);
+        ensure(
+            left[0] == left[1],
+            "the permit of a dropped check is taken from both tiers or from none",
+            left,
+        )?;
+    }
+    Ok(())
 }
 
 rules! {
@@ -224,5 +282,12 @@ rules! {
     ];
     "LIMIT-11" Must "Fractions of a microsecond are kept, so that n permits take a period and no more." => [
         "burst::fractions_are_kept": fractions_of_a_microsecond_are_kept,
+    ];
+    "LIMIT-12" Must "Permits come back evenly: within any span there are no more than the burst and what came back in it, and no fewer." => [
+        "burst::comes_back_evenly": permits_come_back_evenly,
+    ];
+    "LIMIT-13" Must "Places stay apart." => ["isolation::places": places_stay_apart];
+    "LIMIT-14" Must "A dropped check takes permits from every tier or from none." => [
+        "cancel::all_tiers_or_none": a_dropped_check_takes_from_every_tier_or_from_none,
     ];
 }

@@ -1,14 +1,17 @@
 //! Locks.
 
 use super::rules;
-use crate::check::{ensure, fail, same};
-use crate::{Context, Outcome};
+use crate::check::{dropped_after, ensure, fail, same};
+use crate::child::Role;
+use crate::{Context, Failure, Outcome};
 use futures_util::future::try_join_all;
 
 use std::time::Duration;
 
 use stanchion::key::Key;
-use stanchion::lock::{AcquireOutcome, Lease, LockRequest, LockToken, Locker, ReleaseOutcome, RenewOutcome};
+use stanchion::lock::{
+    AcquireOutcome, Fence, Lease, LockRequest, LockToken, Locker, ReleaseOutcome, RenewOutcome,
+};
 use stanchion::time::Ttl;
 
 fn key(name: &str) -> Outcome<Key> {
@@ -58,6 +61,8 @@ async fn a_race_has_one_winner(cx: &Context) -> Outcome {
 async fn a_release_frees_the_lock(cx: &Context) -> Outcome {
     let (here, there) = (cx.open().await?.locker()?, cx.open().await?.locker()?);
     let lease = take(&*here, "a", 1, long()).await?;
+    // Who has found it held must not hold on to that.
+    same(ask(&*there, "a", 2, long()).await?, None, "the lock before its release")?;
     same(here.release(&lease).await?, ReleaseOutcome::Released, "the holder's release")?;
     same(here.release(&lease).await?, ReleaseOutcome::WasLost, "a second release")?;
     take(&*there, "a", 2, long()).await.map(drop)
@@ -171,6 +176,73 @@ async fn names_stay_apart(cx: &Context) -> Outcome {
     Ok(())
 }
 
+async fn a_token_whose_lease_ran_out_acquires_anew(cx: &Context) -> Outcome {
+    let locker = cx.open().await?.locker()?;
+    let first = take(&*locker, "a", 1, cx.short()).await?;
+    cx.pass(cx.short()).await;
+    let second = take(&*locker, "a", 1, long()).await?;
+    ensure(second.fence > first.fence, "a greater fence", (first.fence, second.fence))
+}
+
+async fn places_stay_apart(cx: &Context) -> Outcome {
+    let (here, elsewhere) = (cx.open().await?.locker()?, cx.elsewhere().await?.locker()?);
+    take(&*here, "a", 1, long()).await?;
+    let theirs = take(&*elsewhere, "a", 2, long()).await?;
+    same(elsewhere.release(&theirs).await?, ReleaseOutcome::Released, "the release elsewhere")?;
+    same(ask(&*here, "a", 3, long()).await?, None, "the lock is still held here")
+}
+
+async fn renewing_nothing_is_no_error(cx: &Context) -> Outcome {
+    let locker = cx.open().await?.locker()?;
+    same(locker.renew(&[]).await?, Vec::new(), "the renewals of no lease")
+}
+
+async fn a_fence_is_a_time(cx: &Context) -> Outcome {
+    // In 2024: no store's clock is behind the day on which this was written.
+    const EARLIEST: u64 = 1_720_000_000_000_000;
+    let locker = cx.open().await?.locker()?;
+    let fence = take(&*locker, "a", 1, long()).await?.fence;
+    ensure(fence.get() > EARLIEST, "a fence is not less than the time in microseconds", fence)
+}
+
+async fn a_dropped_acquire_takes_the_lock_or_not(cx: &Context) -> Outcome {
+    let (locker, minute) = (cx.open().await?.locker()?, Ttl::new(Duration::from_mins(1))?);
+    for polls in 0..8 {
+        let key = key(&polls.to_string())?;
+        dropped_after(polls, locker.acquire(&LockRequest::new(key.clone(), token(1), minute))).await;
+        // What was sent and then dropped may come late.
+        if let Some((_, left)) = locker.inspect(&key).await? {
+            ensure(left <= minute.as_duration(), "the lease that was asked for", left)?;
+        }
+    }
+    Ok(())
+}
+
+async fn the_lock_of_a_killed_process_is_free_after_its_lease(cx: &Context) -> Outcome {
+    let locker = cx.open().await?.locker()?;
+    let (name, fence, life) = cx
+        .while_it_lasts(|life, attempt| {
+            let locker = &locker;
+            async move {
+                let name = format!("a{attempt}");
+                let mut holder = cx.child(&Role::LockHolder { name: name.clone(), lease: life })?;
+                let said = holder.line().await?;
+                holder.kill().await?;
+                let fence = said.parse().map(Fence::new);
+                let fence =
+                    fence.map_err(|_| Failure::Broken(format!("a fence was to be said, not {said:?}")))?;
+                match ask(&**locker, &name, 1, long()).await? {
+                    None => Ok((name, fence, life)),
+                    Some(lease) => fail("held for the lease of the process that was killed", lease),
+                }
+            }
+        })
+        .await?;
+    cx.pass(life).await;
+    let next = take(&*locker, &name, 2, long()).await?;
+    ensure(next.fence > fence, "a greater fence than that of the killed process", (fence, next.fence))
+}
+
 rules! {
     "LOCK-01" Must "At any time at most one lease on a key is live; another request is told how long it lasts." => [
         "acquire::one_holder": one_holder_at_a_time,
@@ -180,6 +252,7 @@ rules! {
     "LOCK-03" Must "Only the token that acquired releases." => ["release::only_the_holder": only_the_holder_releases];
     "LOCK-04" Must "The fence of each acquisition is greater than that of every earlier one." => [
         "fence::only_grows": fences_only_grow,
+        "fence::grows_for_the_same_token": a_token_whose_lease_ran_out_acquires_anew,
     ];
     "LOCK-05" Must "A lease runs out by the store's clock, and its holder can harm the next one's no more." => [
         "lease::runs_out": a_lease_runs_out,
@@ -196,4 +269,15 @@ rules! {
         "inspect::fence_and_time": inspect_tells_fence_and_time,
     ];
     "LOCK-11" Must "Names stay apart, whatever they hold." => ["isolation::names": names_stay_apart];
+    "LOCK-12" Must "Places stay apart." => ["isolation::places": places_stay_apart];
+    "LOCK-13" Must "Renewing no lease is no error." => ["renew::nothing": renewing_nothing_is_no_error];
+    "LOCK-14" Must "A fence is not less than the store's time in microseconds, so that one that was lost never comes again." => [
+        "fence::is_a_time": a_fence_is_a_time,
+    ];
+    "LOCK-15" Must "A dropped acquire leaves the lock free, or held for the lease that was asked for." => [
+        "cancel::free_or_leased": a_dropped_acquire_takes_the_lock_or_not,
+    ];
+    "LOCK-16" Must "The lock of a process that was killed is held until its lease is over, and then it is free, with a greater fence." => [
+        "process::killed_holder": the_lock_of_a_killed_process_is_free_after_its_lease,
+    ];
 }

@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod event;
+pub mod fault;
 pub mod limit;
 pub mod lock;
 pub mod session;
@@ -19,11 +20,12 @@ pub const ALL: &[(Area, &[Rule])] = &[
     (Area::Limit, limit::RULES),
     (Area::Token, token::RULES),
     (Area::Stores, stores::RULES),
+    (Area::Fault, fault::RULES),
 ];
 
 /// Rules with their cases: `"ID" LEVEL "text" => ["group::name": function, …];`.
 macro_rules! rules {
-    ($($id:literal $level:ident $text:literal => [$($name:literal: $run:ident),+ $(,)?];)+) => {
+    ($($id:literal $level:ident $text:literal => [$($name:literal: $run:path),+ $(,)?];)+) => {
         /// The rules of this area.
         pub const RULES: &[crate::Rule] = &[$(crate::Rule {
             id: $id,

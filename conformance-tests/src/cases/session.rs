@@ -15,7 +15,7 @@ use stanchion::session::{
 use stanchion::time::Ttl;
 
 use super::rules;
-use crate::check::{ensure, fail, name, refused, same};
+use crate::check::{dropped_after, ensure, fail, name, refused, same};
 use crate::{Context, Outcome};
 
 fn service() -> Outcome<Name> {
@@ -177,7 +177,6 @@ async fn a_session_ends_when_it_is_idle(cx: &Context) -> Outcome {
 
 async fn use_keeps_a_session_alive(cx: &Context) -> Outcome {
     let store = cx.open().await?.session_store()?;
-    let minute = Ttl::new(Duration::from_mins(1))?;
     cx.while_it_lasts(|life, _| {
         let store = &store;
         async move {
@@ -206,11 +205,13 @@ async fn use_keeps_a_session_alive(cx: &Context) -> Outcome {
         }
     })
     .await?;
-    let mut session = new("u2")?;
-    session.idle = minute;
-    let created = create(&*store, session).await?;
-    let loaded = store.load(&service()?, &created.id).await?;
-    same(loaded.map(|record| record.last_used_at), Some(created.last_used_at), "loading is no use")
+    let created = create(&*store, new("u2")?).await?;
+    cx.advance(cx.short().as_duration() / 4).await;
+    for _ in 0..2 {
+        let loaded = store.load(&service()?, &created.id).await?;
+        same(loaded.map(|record| record.last_used_at), Some(created.last_used_at), "loading is no use")?;
+    }
+    Ok(())
 }
 
 async fn no_use_moves_the_absolute_deadline(cx: &Context) -> Outcome {
@@ -241,6 +242,8 @@ async fn a_users_sessions_are_listed_newest_first(cx: &Context) -> Outcome {
         opened.push(open(&*if n % 2 == 0 { here.clone() } else { there.clone() }, "u1").await?);
         open(&*here, &format!("u1{n}")).await?;
     }
+    // Now the oldest is the one that was used last.
+    cx.advance(Duration::from_millis(1)).await;
     let _used = here.touch(&service()?, &opened[0]).await?;
     opened.reverse();
     same(ids(&*there, "u1").await?, opened, "by creation, the newest first")?;
@@ -380,6 +383,43 @@ async fn services_stay_apart(cx: &Context) -> Outcome {
     ensure(store.load(&service()?, &id).await?.is_some(), "the session is still there", "none")
 }
 
+async fn places_stay_apart(cx: &Context) -> Outcome {
+    let (here, elsewhere) = (cx.open().await?.session_store()?, cx.elsewhere().await?.session_store()?);
+    let id = open(&*here, "u1").await?;
+    same(elsewhere.load(&service()?, &id).await?, None, "loading elsewhere")?;
+    same(elsewhere.destroy_all(&service()?, "u1", None).await?, Vec::new(), "ending all elsewhere")?;
+    same(ids(&*here, "u1").await?, vec![id], "the session is still there")
+}
+
+async fn of_a_race_to_end_a_session_one_is_told(cx: &Context) -> Outcome {
+    let (here, there) = (cx.open().await?.session_store()?, cx.open().await?.session_store()?);
+    let (service, id) = (service()?, open(&*here, "u1").await?);
+    let racing = (0..20).map(|n| if n % 2 == 0 { &here } else { &there }.destroy(&service, &id));
+    let told = try_join_all(racing).await?.into_iter().flatten().count();
+    same(told, 1, "told of 20 at once that they ended it")
+}
+
+async fn a_dropped_create_is_done_or_not_done(cx: &Context) -> Outcome {
+    let store = cx.open().await?.session_store()?;
+    let data = BTreeMap::from([("a".to_owned(), Bytes::from_static(b"1"))]);
+    for polls in 0..8 {
+        let (service, user) = (service()?, format!("u{polls}"));
+        let session = new(&user)?.data(data.clone());
+        dropped_after(polls, store.create(&service, session.clone())).await;
+        // What was sent and then dropped may come late, but never in part.
+        for listed in store.list(&service, &user).await? {
+            same((&listed.data, listed.version), (&data, 1), "the whole session, as it is listed")?;
+            let loaded = store.load(&service, &session.id).await?;
+            same(loaded.map(|record| record.data), Some(data.clone()), "the whole session, as it is loaded")?;
+        }
+        if let Some(record) = store.load(&service, &session.id).await? {
+            same((&record.data, record.version), (&data, 1), "the whole session")?;
+            same(ids(&*store, &user).await?, vec![session.id], "the whole session is listed too")?;
+        }
+    }
+    Ok(())
+}
+
 async fn users_stay_apart(cx: &Context) -> Outcome {
     let store = cx.open().await?.session_store()?;
     let users = ["a", "A", "a:b", "a%3Ab", "{a}", "a*", "a b", "é", "a\n"];
@@ -422,7 +462,9 @@ async fn bad_arguments_are_refused(cx: &Context) -> Outcome {
         refused(store.create(&service()?, session.clone()).await, ErrorKind::InvalidInput, what)?;
         same(store.load(&service()?, &session.id).await?, None, "nothing was created")?;
     }
-    let id = open(&*store, "u1").await?;
+    let mut most = new("u1")?;
+    most.limit = SessionLimit::Reject(can.max_per_user);
+    let id = create(&*store, most).await?.id;
     let patch = Patch::new().set("a", large);
     refused(
         store.patch(&service()?, &id, &patch).await,
@@ -467,5 +509,12 @@ rules! {
     "SESSION-18" Must "Users stay apart, whatever their ids hold." => ["isolation::users": users_stay_apart];
     "SESSION-19" Must "A limit out of bounds, an id of another user, a bad user id and too much data are refused." => [
         "input::bad_arguments": bad_arguments_are_refused,
+    ];
+    "SESSION-20" Must "Places stay apart." => ["isolation::places": places_stay_apart];
+    "SESSION-21" Must "Of any number of calls at once that end a session, one is told that it did." => [
+        "destroy::race_tells_one": of_a_race_to_end_a_session_one_is_told,
+    ];
+    "SESSION-22" Must "A dropped create leaves no session, or the whole one, listed and loaded." => [
+        "cancel::done_or_not_done": a_dropped_create_is_done_or_not_done,
     ];
 }

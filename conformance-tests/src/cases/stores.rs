@@ -1,14 +1,18 @@
 //! The life of a whole bundle.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use stanchion::ErrorKind;
+use stanchion::cache::CacheStore;
+use stanchion::event::{EventBus, SubscribeOptions};
 use stanchion::key::Key;
-use stanchion::limit::Tier;
-use stanchion::lock::{LockRequest, LockToken};
-use stanchion::stores::Health;
+use stanchion::limit::{RateLimiter, Tier};
+use stanchion::lock::{LockRequest, LockToken, Locker};
+use stanchion::session::SessionStore;
+use stanchion::stores::{Health, Stores};
 use stanchion::time::Ttl;
-use stanchion::token::TokenFacts;
+use stanchion::token::{TokenFacts, TokenStore};
+use stanchion::{ErrorKind, Result};
 
 use super::rules;
 use crate::check::{ensure, name, refused, same};
@@ -22,56 +26,82 @@ async fn an_open_bundle_is_up(cx: &Context) -> Outcome {
     same(*health.borrow_and_update(), Health::Up, "the health of an open bundle")?;
     stores.close(DEADLINE).await?;
     let down = tokio::time::timeout(DEADLINE, health.wait_for(|health| *health == Health::Down)).await;
-    ensure(matches!(down, Ok(Ok(_))), "down after close, and told so", "no such change")
+    ensure(matches!(down, Ok(Ok(_))), "down after close, and told so", "no such change")?;
+    let later = *stores.health().borrow();
+    same(later, Health::Down, "the health that is told to who asks after close")
+}
+
+/// One of each area's stores that the bundle has.
+struct Parts {
+    cache: Option<Arc<dyn CacheStore>>,
+    sessions: Option<Arc<dyn SessionStore>>,
+    events: Option<Arc<dyn EventBus>>,
+    locks: Option<Arc<dyn Locker>>,
+    limits: Option<Arc<dyn RateLimiter>>,
+    tokens: Option<Arc<dyn TokenStore>>,
+}
+
+impl Parts {
+    fn of(stores: &Stores) -> Self {
+        Self {
+            cache: stores.cache_store().ok(),
+            sessions: stores.session_store().ok(),
+            events: stores.event_bus().ok(),
+            locks: stores.locker().ok(),
+            limits: stores.rate_limiter().ok(),
+            tokens: stores.token_store().ok(),
+        }
+    }
+
+    /// What one call of each answers.
+    async fn ask(&self) -> Outcome<Vec<(&'static str, Result<()>)>> {
+        let (service, mut answers) = (name("auth")?, Vec::new());
+        if let Some(cache) = &self.cache {
+            answers.push(("the cache", cache.get(&Key::new("cache", "case", "a")?).await.map(drop)));
+        }
+        if let Some(sessions) = &self.sessions {
+            answers.push(("sessions", sessions.list(&service, "u1").await.map(drop)));
+        }
+        if let Some(events) = &self.events {
+            let options = SubscribeOptions::new(name("user")?);
+            answers.push(("events", events.subscribe(options).await.map(drop)));
+        }
+        if let Some(locks) = &self.locks {
+            let key = Key::new("locks", "lock", "a")?;
+            let request = LockRequest::new(key, LockToken::new([1; 16]), Ttl::MAX);
+            answers.push(("locks", locks.acquire(&request).await.map(drop)));
+        }
+        if let Some(limits) = &self.limits {
+            let (key, tier) = (Key::new("rate_limit", "case", "a")?, Tier::new(1, Duration::from_secs(1))?);
+            answers.push(("limits", limits.check(&key, &[tier], 1).await.map(drop)));
+        }
+        if let Some(tokens) = &self.tokens {
+            let token = TokenFacts::new("j", vec![]);
+            answers.push(("tokens", tokens.check(&service, &token).await.map(drop)));
+        }
+        Ok(answers)
+    }
 }
 
 async fn a_closed_bundle_answers_closed(cx: &Context) -> Outcome {
     let stores = cx.open().await?;
-    let service = name("auth")?;
-    // What the bundle does not have can't be closed.
-    let (cache, sessions, events) = (stores.cache_store(), stores.session_store(), stores.event_bus());
-    let (locks, limits, tokens) = (stores.locker(), stores.rate_limiter(), stores.token_store());
+    let parts = Parts::of(&stores);
     stores.close(DEADLINE).await?;
     stores.close(DEADLINE).await?;
-    if let Ok(cache) = cache {
-        refused(cache.get(&Key::new("cache", "case", "a")?).await, ErrorKind::Closed, "a cache after close")?;
-    }
-    if let Ok(sessions) = sessions {
-        refused(sessions.list(&service, "u1").await, ErrorKind::Closed, "sessions after close")?;
-    }
-    if let Ok(events) = events {
-        let options = stanchion::event::SubscribeOptions::new(name("user")?);
-        refused(events.subscribe(options).await, ErrorKind::Closed, "events after close")?;
-    }
-    if let Ok(locks) = locks {
-        let request = LockRequest::new(Key::new("locks", "lock", "a")?, LockToken::new([1; 16]), Ttl::MAX);
-        refused(locks.acquire(&request).await, ErrorKind::Closed, "locks after close")?;
-    }
-    if let Ok(limits) = limits {
-        let tier = Tier::new(1, Duration::from_secs(1))?;
-        refused(
-            limits.check(&Key::new("rate_limit", "case", "a")?, &[tier], 1).await,
-            ErrorKind::Closed,
-            "limits after close",
-        )?;
-    }
-    if let Ok(tokens) = tokens {
-        refused(
-            tokens.check(&service, &TokenFacts::new("j", vec![])).await,
-            ErrorKind::Closed,
-            "tokens after close",
-        )?;
+    for (what, answer) in parts.ask().await? {
+        refused(answer, ErrorKind::Closed, &format!("{what} after close"))?;
     }
     Ok(())
 }
 
 async fn closing_one_handle_leaves_the_others(cx: &Context) -> Outcome {
     let (here, there) = (cx.open().await?, cx.open().await?);
+    let parts = Parts::of(&there);
     here.close(DEADLINE).await?;
     let health = *there.health().borrow();
     same(health, Health::Up, "the other handle's health")?;
-    if let Ok(cache) = there.cache_store() {
-        same(cache.add(&Key::new("cache", "case", "a")?, 1, Ttl::MAX).await?, 1, "the other handle's cache")?;
+    for (what, answer) in parts.ask().await? {
+        ensure(answer.is_ok(), &format!("an answer of {what} of the other handle"), answer)?;
     }
     Ok(())
 }

@@ -1,1 +1,34 @@
-//! Model-based tests.
+//! Model-based tests: random sequences of operations, which two sets of stores must answer alike.
+//!
+//! The memory backend is the model. A sequence acts through several handles on one place, with alphabets so small
+//! that its steps collide. [`agree`] looks for a sequence that is answered differently, and shrinks it to one from
+//! which nothing can be left out:
+//!
+//! ```no_run
+//! # async fn model() -> stanchion_conformance::model::World { unimplemented!() }
+//! # async fn subject() -> stanchion_conformance::model::World { unimplemented!() }
+//! # let runtime = tokio::runtime::Runtime::new().unwrap();
+//! use stanchion_conformance::model::{agree, cases};
+//!
+//! let agreed = agree(&runtime, cases(64), 60, async || model().await, async || subject().await);
+//! assert!(agreed.is_ok(), "{}", agreed.unwrap_err());
+//! ```
+//!
+//! Time can't be driven everywhere, so nothing in a sequence ends by itself: lives are hours, and what is left of
+//! them is compared to some minutes.
+
+mod answer;
+mod cache;
+mod compare;
+mod event;
+mod limit;
+mod lock;
+mod run;
+mod session;
+mod step;
+mod token;
+
+pub use self::answer::Answer;
+pub use self::compare::{Difference, agree, cases};
+pub use self::run::{World, run};
+pub use self::step::{Operation, Step, steps};

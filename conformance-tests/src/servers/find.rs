@@ -135,6 +135,23 @@ impl Search {
         find_binary(self.server.as_deref(), self.path.as_deref())
     }
 
+    /// The `redis-server` for tests that need servers of their own, because they break them.
+    ///
+    /// # Errors
+    /// [`Absent`]: fatal in CI and where a process was demanded, not where another way was.
+    pub fn owned(&self) -> Result<PathBuf, Absent> {
+        let require = self.requirement()?;
+        if let Some(way) = require.filter(|way| *way != Require::Process) {
+            let message =
+                format!("it breaks its server, and STANCHION_REQUIRE allows only this way: {way:?}");
+            return Err(Absent { message, fatal: false });
+        }
+        self.binary().map_err(|error| Absent {
+            message: format!("it breaks its server, so it starts one: {error}"),
+            fatal: self.ci || require.is_some(),
+        })
+    }
+
     fn requirement(&self) -> Result<Option<Require>, Absent> {
         match self.require.as_deref() {
             None => Ok(None),

@@ -116,6 +116,11 @@ impl Proxy {
         self.shared.orders.send_modify(|orders| orders.frozen = true);
     }
 
+    /// How many bytes have disappeared so far.
+    pub fn swallowed_bytes(&self) -> usize {
+        lock(&self.shared.counters).swallowed
+    }
+
     /// The link is back: a connection that lost bytes is cut, one that was idle goes on.
     pub fn thaw(&self) {
         self.shared.orders.send_modify(|orders| orders.frozen = false);

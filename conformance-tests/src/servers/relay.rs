@@ -35,6 +35,7 @@ pub(super) struct Counters {
     pub(super) accepted: usize,
     pub(super) open: usize,
     pub(super) dropped: usize,
+    pub(super) swallowed: usize,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -43,6 +44,8 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 pub(super) async fn accept(shared: Arc<Shared>, first: TcpListener, addr: SocketAddr) {
     let mut orders = shared.orders.subscribe();
+    // An order may have been given before this task had its first turn.
+    orders.mark_changed();
     let mut listener = Some(first);
     // Ends them all when this task is aborted.
     let mut connections = JoinSet::new();
@@ -60,7 +63,9 @@ pub(super) async fn accept(shared: Arc<Shared>, first: TcpListener, addr: Socket
             }
             Ok(client) = next(listener.as_ref()) => {
                 lock(&shared.counters).accepted += 1;
-                connections.spawn(Connection::serve(Arc::clone(&shared), client));
+                // Which cuts it was there for is settled here: a cut after `refuse` spares no connection.
+                let cut = shared.orders.borrow().cut;
+                connections.spawn(Connection::serve(Arc::clone(&shared), client, cut));
             }
             Some(_) = connections.join_next() => {}
         }
@@ -84,9 +89,17 @@ struct Connection {
     /// Requests that have a reply of their own, and such replies.
     asked: u64,
     answered: u64,
-    /// The reply to this request is thrown away.
-    doomed: Option<u64>,
+    doomed: Option<Doomed>,
     lost: bool,
+}
+
+/// What is thrown away.
+#[derive(PartialEq, Eq)]
+enum Doomed {
+    /// The reply to the request of this number.
+    Reply(u64),
+    /// The next confirmation of a subscription: it is a push, and has no number.
+    Confirmation,
 }
 
 /// The connection is over.
@@ -108,11 +121,11 @@ impl Drop for Open {
 }
 
 impl Connection {
-    async fn serve(shared: Arc<Shared>, client: TcpStream) {
+    async fn serve(shared: Arc<Shared>, client: TcpStream, cut: u64) {
         lock(&shared.counters).open += 1;
         let _open = Open(Arc::clone(&shared));
         let mut orders = shared.orders.subscribe();
-        let began = *orders.borrow_and_update();
+        orders.mark_changed();
         let upstream = *lock(&shared.upstream);
         let Ok(server) = TcpStream::connect(upstream).await else {
             return;
@@ -130,7 +143,7 @@ impl Connection {
             doomed: None,
             lost: false,
         };
-        while link.step(&mut orders, began.cut).await.is_ok() {}
+        while link.step(&mut orders, cut).await.is_ok() {}
     }
 
     async fn step(&mut self, orders: &mut watch::Receiver<Orders>, cut: u64) -> Result<(), Over> {
@@ -159,6 +172,7 @@ impl Connection {
         }
         if frozen {
             self.lost = true;
+            lock(&self.shared.counters).swallowed += bytes.len();
             return Ok(());
         }
         self.requests.extend_from_slice(bytes);
@@ -171,7 +185,8 @@ impl Connection {
         traffic.next_read();
         for words in take_requests(&mut self.requests) {
             traffic.record(&words);
-            if !answers_by_push(&words) {
+            let by_push = answers_by_push(&words);
+            if !by_push {
                 self.asked += 1;
             }
             let mut traps = lock(&self.shared.traps);
@@ -179,7 +194,7 @@ impl Connection {
                 && let Some(trap) = traps.iter().position(|needle| asks(&words, needle))
             {
                 traps.remove(trap);
-                self.doomed = Some(self.asked);
+                self.doomed = Some(if by_push { Doomed::Confirmation } else { Doomed::Reply(self.asked) });
             }
         }
     }
@@ -190,18 +205,22 @@ impl Connection {
         }
         if frozen {
             self.lost = true;
+            lock(&self.shared.counters).swallowed += bytes.len();
             return Ok(());
         }
         self.replies.extend_from_slice(bytes);
         loop {
             match resp::parse(&self.replies) {
                 Parsed::Whole(reply, used) => {
-                    if !is_push(&reply) {
+                    let lost = if is_push(&reply) {
+                        self.doomed == Some(Doomed::Confirmation) && confirms(&reply)
+                    } else {
                         self.answered += 1;
-                        if self.doomed == Some(self.answered) {
-                            lock(&self.shared.counters).dropped += 1;
-                            return Err(Over);
-                        }
+                        self.doomed == Some(Doomed::Reply(self.answered))
+                    };
+                    if lost {
+                        lock(&self.shared.counters).dropped += 1;
+                        return Err(Over);
                     }
                     let whole: Vec<u8> = self.replies.drain(..used).collect();
                     self.client.write_all(&whole).await?;
@@ -220,11 +239,19 @@ fn answers_by_push(words: &[Vec<u8>]) -> bool {
 
 fn is_push(reply: &Reply) -> bool {
     const MESSAGES: [&str; 3] = ["message", "pmessage", "smessage"];
-    let first = || reply.items().first().map(Reply::text).unwrap_or_default();
     match reply {
         Reply::Push(_) => true,
         // Protocol 2 says these in arrays.
-        Reply::Array(_) => first().ends_with("subscribe") || MESSAGES.contains(&first().as_str()),
+        Reply::Array(_) => confirms(reply) || MESSAGES.contains(&first(reply).as_str()),
         _ => false,
     }
+}
+
+/// Whether it says that a subscription has begun or ended.
+fn confirms(reply: &Reply) -> bool {
+    first(reply).ends_with("subscribe")
+}
+
+fn first(reply: &Reply) -> String {
+    reply.items().first().map(Reply::text).unwrap_or_default()
 }

@@ -71,6 +71,11 @@ impl Scripted {
         lock(&self.script).special.insert(0, (needle.to_owned(), reply.to_vec()));
     }
 
+    /// Answers requests that contain this text as if [`answer`](Self::answer) had never been told of it.
+    pub fn forget(&self, needle: &str) {
+        lock(&self.script).special.retain(|(known, _)| known != needle);
+    }
+
     /// How many requests contained this text; upper and lower case are the same.
     pub fn requests(&self, needle: &str) -> usize {
         lock(&self.script).traffic.count(needle)

@@ -1,104 +1,19 @@
 //! Typed cached values.
 
 use std::fmt;
-use std::marker::PhantomData;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures_util::FutureExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::oneshot;
 
-use super::flight::{Flights, Pilot, Progress};
-use super::stats::Counts;
-use super::wire::{Read, Stamp, Wire};
-use super::{CacheStats, CacheStore, LoadError, SetEntry, SetOptions, SetOutcome, When};
+use super::inner::Inner;
+use super::judge::Found;
+use super::load::{Prior, Unless};
+use super::told::NamespaceTold;
+use super::{CacheStats, Freshness, LoadError, Loaded, Served, SetOutcome, Tag, When};
 use crate::codec::{Codec, Json};
-use crate::error::{ErrorKind, Result};
-use crate::key::{Identifier, Key, Namespace};
-use crate::stores::{Stores, Tasks};
-use crate::time::{Ttl, minutes};
-
-/// Builds a [`Cache`].
-#[derive(Debug)]
-#[must_use = "call build()"]
-pub struct CacheBuilder<T, C = Json> {
-    store: Result<Arc<dyn CacheStore>>,
-    tasks: Tasks,
-    service: String,
-    kind: String,
-    ttl: Duration,
-    codec: PhantomData<fn() -> (T, C)>,
-}
-
-impl<T> CacheBuilder<T> {
-    /// Values of one kind in any cache store, without a bundle.
-    pub fn new(store: Arc<dyn CacheStore>, tasks: Tasks, kind: &str) -> Self {
-        Self::on(Ok(store), tasks, kind)
-    }
-
-    pub(crate) fn from_stores(stores: &Stores, kind: &str) -> Self {
-        Self::on(stores.cache_store(), stores.environment().tasks.clone(), kind)
-    }
-
-    fn on(store: Result<Arc<dyn CacheStore>>, tasks: Tasks, kind: &str) -> Self {
-        Self {
-            store,
-            tasks,
-            service: "cache".into(),
-            kind: kind.into(),
-            ttl: minutes(10),
-            codec: PhantomData,
-        }
-    }
-}
-
-impl<T, C> CacheBuilder<T, C> {
-    /// How long a value lives; 10 minutes unless set.
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = ttl;
-        self
-    }
-
-    /// The first segment of the keys, `cache` unless set: a service that keeps its values to itself puts its
-    /// own name.
-    pub fn service(mut self, service: &str) -> Self {
-        service.clone_into(&mut self.service);
-        self
-    }
-
-    /// With another codec than JSON. Values of another codec are misses.
-    pub fn codec<D: Codec>(self) -> CacheBuilder<T, D> {
-        CacheBuilder {
-            store: self.store,
-            tasks: self.tasks,
-            service: self.service,
-            kind: self.kind,
-            ttl: self.ttl,
-            codec: PhantomData,
-        }
-    }
-}
-
-impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> CacheBuilder<T, C> {
-    /// The cache.
-    ///
-    /// # Errors
-    /// `InvalidInput` for a bad name or a TTL of zero, `Unsupported` if the stores have no cache.
-    pub fn build(self) -> Result<Cache<T, C>> {
-        Ok(Cache(Arc::new(Inner {
-            store: self.store?,
-            tasks: self.tasks,
-            namespace: Namespace::new(&self.service, &self.kind)?,
-            ttl: Ttl::new(self.ttl)?,
-            wire: Wire { codec: C::default(), schema: 0, readable: Vec::new(), plain: false },
-            flights: Arc::default(),
-            counts: Counts::default(),
-        })))
-    }
-}
+use crate::error::{Error, ErrorKind, Result};
+use crate::key::{Identifier, Key, is_plain};
 
 /// Cached values of one type, under `cache:{kind}:{id}`. Cheap to clone; clones share everything.
 ///
@@ -116,17 +31,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> CacheBui
 /// assert_eq!(*name, "Ada");
 /// # Ok(()) }
 /// ```
-pub struct Cache<T, C: Codec = Json>(Arc<Inner<T, C>>);
-
-struct Inner<T, C> {
-    store: Arc<dyn CacheStore>,
-    tasks: Tasks,
-    namespace: Namespace,
-    ttl: Ttl,
-    wire: Wire<C>,
-    flights: Arc<Flights<T>>,
-    counts: Counts,
-}
+pub struct Cache<T, C: Codec = Json>(pub(super) Arc<Inner<T, C>>);
 
 impl<T, C: Codec> Clone for Cache<T, C> {
     fn clone(&self) -> Self {
@@ -138,7 +43,7 @@ impl<T, C: Codec> fmt::Debug for Cache<T, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache")
             .field("namespace", &self.0.namespace)
-            .field("ttl", &self.0.ttl)
+            .field("policy", &self.0.policy)
             .finish_non_exhaustive()
     }
 }
@@ -149,32 +54,139 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         self.0.namespace.key(id)
     }
 
-    fn encode(&self, key: &Key, value: &T) -> Result<bytes::Bytes> {
-        self.0.wire.encode(key, Some(value), Stamp::default())
+    /// The value from the near cache alone: no trip, no waiting, no allocation. `None` if there is no near cache, it
+    /// does not hold the value, or it can't be trusted now.
+    pub fn peek(&self, id: impl Identifier) -> Option<Arc<T>> {
+        self.near(&id)?.0
     }
 
-    /// The value, or `None`.
+    fn near(&self, id: &impl Identifier) -> Option<super::inner::Value<T>> {
+        self.0.told.near.as_ref()?;
+        id.with_text(|text| {
+            if is_plain(text) {
+                return self.0.near(text);
+            }
+            let key = self.key(text).ok()?;
+            self.0.near(self.0.identifier(&key))
+        })
+    }
+
+    /// The value, or `None`. A stale one is not answered.
+    ///
+    /// # Errors
+    /// If the store does not answer, since there is no loader to serve in its place.
     ///
     /// # Cancel safety
     /// Dropping the future has no effect.
     pub async fn get(&self, id: impl Identifier) -> Result<Option<Arc<T>>> {
+        if let Some((value, _)) = self.near(&id) {
+            return Ok(value);
+        }
         let key = self.key(id)?;
-        let found = self.0.store.get(&key).await?;
-        Ok(self.0.read(&key, found.as_deref()).map(Arc::new))
+        match self.0.look(&key).await? {
+            Found::Fresh { value, .. } => {
+                self.0.counts.store_hits.one();
+                Ok(value)
+            }
+            Found::Down(error) => Err(error),
+            Found::Stale { .. } | Found::Nothing { .. } | Found::Newer => {
+                self.0.counts.misses.one();
+                Ok(None)
+            }
+        }
     }
 
-    /// The values, in the order of the identifiers, in one round trip per master.
+    /// The value, loaded and stored if it is not there.
+    ///
+    /// At most one load runs for a key, in this process and in the whole deployment, whatever the number of callers.
+    /// It runs in a task of its own, which ends when its last caller has left. If it fails or panics, each of the other
+    /// callers tries with its own loader, one after the other. What was loaded before somebody else wrote or removed the
+    /// value is served to those who asked before, and not stored. A store that can't be reached leaves the loader to
+    /// serve, and is counted in [`CacheStats::store_failures`]; it is not the caller's error.
+    ///
+    /// The loader answers a `T`, or a [`Loaded`] that decides its life and its tags.
+    ///
+    /// # Errors
+    /// The error of this caller's own loader, or why the call could not be made at all.
     ///
     /// # Cancel safety
-    /// Dropping the future has no effect.
-    pub async fn get_many<I: Identifier>(&self, ids: &[I]) -> Result<Vec<Option<Arc<T>>>> {
-        let keys = ids.iter().map(|id| self.key(id)).collect::<Result<Vec<_>>>()?;
-        let found = self.0.store.get_many(&keys).await?;
-        Ok(keys
-            .iter()
-            .zip(&found)
-            .map(|(key, bytes)| self.0.read(key, bytes.as_deref()).map(Arc::new))
-            .collect())
+    /// Dropping the future leaves the load to the other callers; with none left it is aborted, and its lease given back.
+    pub async fn get_or_load<E, V, F, L>(&self, id: impl Identifier, load: L) -> Result<Arc<T>, LoadError<E>>
+    where
+        L: FnOnce() -> F + Send + 'static,
+        F: Future<Output = Result<V, E>> + Send + 'static,
+        V: Into<Loaded<T>>,
+        E: Send + 'static,
+    {
+        Ok(self.serve(id, load).await?.value)
+    }
+
+    /// As [`get_or_load`](Self::get_or_load), and tells whether the value is stale.
+    ///
+    /// # Cancel safety
+    /// As [`get_or_load`](Self::get_or_load).
+    pub async fn serve<E, V, F, L>(&self, id: impl Identifier, load: L) -> Result<Served<T>, LoadError<E>>
+    where
+        L: FnOnce() -> F + Send + 'static,
+        F: Future<Output = Result<V, E>> + Send + 'static,
+        V: Into<Loaded<T>>,
+        E: Send + 'static,
+    {
+        if let Some((Some(value), freshness)) = self.near(&id) {
+            return Ok(Served { value, freshness });
+        }
+        let key = self.key(id)?;
+        let load = move || async move { load().await.map(Into::into) };
+        match self.0.serve(key, false, load).await? {
+            (Some(value), freshness) => Ok(Served { value, freshness }),
+            // A loader that answers a value is never served without one.
+            (None, _) => Err(Error::new(ErrorKind::Internal, "a load ended without a value").into()),
+        }
+    }
+
+    /// As [`get_or_load`](Self::get_or_load), for what may not exist. That it does not is remembered for the
+    /// [`negative_ttl`](super::CacheBuilder::negative_ttl).
+    ///
+    /// # Cancel safety
+    /// As [`get_or_load`](Self::get_or_load).
+    pub async fn get_or_find<E, F, L>(
+        &self,
+        id: impl Identifier,
+        find: L,
+    ) -> Result<Option<Arc<T>>, LoadError<E>>
+    where
+        L: FnOnce() -> F + Send + 'static,
+        F: Future<Output = Result<Option<T>, E>> + Send + 'static,
+        E: Send + 'static,
+    {
+        if let Some((value, _)) = self.near(&id) {
+            return Ok(value);
+        }
+        let key = self.key(id)?;
+        let find = move || async move { find().await.map(Loaded::maybe) };
+        Ok(self.0.serve(key, true, find).await?.0)
+    }
+
+    /// Loads the value anew, whatever is there, and stores it.
+    ///
+    /// # Cancel safety
+    /// As [`get_or_load`](Self::get_or_load).
+    pub async fn refresh<E, V, F, L>(&self, id: impl Identifier, load: L) -> Result<Arc<T>, LoadError<E>>
+    where
+        L: FnOnce() -> F + Send + 'static,
+        F: Future<Output = Result<V, E>> + Send + 'static,
+        V: Into<Loaded<T>>,
+        E: Send + 'static,
+    {
+        let key = self.key(id)?;
+        let load = move || async move { load().await.map(Into::into) };
+        // Not with a load that began before.
+        self.0.flights.detach(key.as_str());
+        let prior = Prior { stale: None, present: true, store: true, unless: Unless::Never, absence: false };
+        match self.0.shared(key, prior, load).await? {
+            (Some(value), Freshness::Fresh | Freshness::Stale { .. }) => Ok(value),
+            (None, _) => Err(Error::new(ErrorKind::Internal, "a load ended without a value").into()),
+        }
     }
 
     /// Sets the value, whatever is there.
@@ -182,10 +194,26 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// # Cancel safety
     /// Dropping the future leaves the value either set or not.
     pub async fn set(&self, id: impl Identifier, value: &T) -> Result<()> {
-        let bytes = self.encode(&self.key(&id)?, value)?;
-        // Without a condition it is always stored.
-        let _stored = self.0.store.set(&self.key(id)?, bytes, &SetOptions::new(self.0.ttl)).await?;
-        Ok(())
+        // Without a condition it is stored, or makes room for who can read the newer schema that was there.
+        self.0.put(self.key(id)?, value, None, &[], When::Always).await.map(drop)
+    }
+
+    /// Sets the value with the life and the tags of its own that it was given.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a life of zero and for a value without a value; `Unsupported` for tags in plain mode.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the value either set or not.
+    pub async fn put(&self, id: impl Identifier, value: Loaded<T>) -> Result<()> {
+        let key = self.key(id)?;
+        match &value.value {
+            Some(held) if value.store => {
+                self.0.put(key, held, value.ttl, &value.tags, When::Always).await.map(drop)
+            }
+            Some(_) => Ok(()),
+            None => Err(Error::invalid("there is no value to be set")),
+        }
     }
 
     /// Sets the value only if there is none.
@@ -193,8 +221,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// # Cancel safety
     /// Dropping the future leaves the value either set or not.
     pub async fn set_if_absent(&self, id: impl Identifier, value: &T) -> Result<SetOutcome> {
-        let bytes = self.encode(&self.key(&id)?, value)?;
-        self.0.store.set(&self.key(id)?, bytes, &SetOptions::new(self.0.ttl).when(When::Absent)).await
+        self.0.put_if(self.key(id)?, value, false).await
     }
 
     /// Sets the value only if there is one.
@@ -202,39 +229,16 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// # Cancel safety
     /// Dropping the future leaves the value either set or not.
     pub async fn set_if_present(&self, id: impl Identifier, value: &T) -> Result<SetOutcome> {
-        let bytes = self.encode(&self.key(&id)?, value)?;
-        self.0.store.set(&self.key(id)?, bytes, &SetOptions::new(self.0.ttl).when(When::Present)).await
+        self.0.put_if(self.key(id)?, value, true).await
     }
 
-    /// Sets the value only if `current` is there: compare and set, on the encoded bytes. The encoding has to
-    /// be the same each time, so not with a `HashMap` inside.
+    /// Sets the value only if `current` is there: compare and set, on the encoded value. The encoding has to be the same
+    /// each time, so not with a `HashMap` inside. Two trips.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the value either set or not.
     pub async fn replace(&self, id: impl Identifier, current: &T, value: &T) -> Result<SetOutcome> {
-        let current = self.encode(&self.key(&id)?, current)?;
-        let bytes = self.encode(&self.key(&id)?, value)?;
-        self.0
-            .store
-            .set(&self.key(id)?, bytes, &SetOptions::new(self.0.ttl).when(When::Equals(current)))
-            .await
-    }
-
-    /// Sets the values, whatever is there, in one round trip per master. Not one atomic step: on an error
-    /// some may be set.
-    ///
-    /// # Cancel safety
-    /// Dropping the future leaves each value either set or not.
-    pub async fn set_many<I: Identifier>(&self, values: &[(I, T)]) -> Result<()> {
-        let entries = values
-            .iter()
-            .map(|(id, value)| {
-                let key = self.key(id)?;
-                let bytes = self.encode(&key, value)?;
-                Ok(SetEntry::new(key, bytes, SetOptions::new(self.0.ttl)))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        self.0.store.set_many(&entries).await.map(drop)
+        self.0.replace(self.key(id)?, current, value).await
     }
 
     /// Removes the value; `true` if there was one.
@@ -242,180 +246,59 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// # Cancel safety
     /// Dropping the future leaves the value either removed or not.
     pub async fn remove(&self, id: impl Identifier) -> Result<bool> {
-        Ok(self.0.store.remove_many(&[self.key(id)?]).await? > 0)
+        Ok(self.0.remove(&[self.key(id)?]).await? > 0)
     }
 
-    /// Removes the values and says how many there were, in one round trip per master.
+    /// Drops the value for every process, so that it is loaded anew at the next need: [`remove`](Self::remove), for who
+    /// does not care whether there was one.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves each value either removed or not.
-    pub async fn remove_many<I: Identifier>(&self, ids: &[I]) -> Result<u64> {
-        let keys = ids.iter().map(|id| self.key(id)).collect::<Result<Vec<_>>>()?;
-        self.0.store.remove_many(&keys).await
+    /// Dropping the future leaves the value either dropped or not.
+    pub async fn invalidate(&self, id: impl Identifier) -> Result<()> {
+        self.remove(id).await.map(drop)
     }
 
-    /// Gives a value that is there its whole TTL again; `false` if there is none.
-    ///
-    /// # Cancel safety
-    /// Dropping the future leaves the TTL either renewed or not.
-    pub async fn touch(&self, id: impl Identifier) -> Result<bool> {
-        self.0.store.touch(&self.key(id)?, self.0.ttl).await
-    }
-
-    /// The value, loaded and stored if it is not there.
-    ///
-    /// In this process at most one load runs for a key, whatever the number of callers. The load runs in a
-    /// task of its own, which ends when its last caller has left. If it fails or panics, each of the other
-    /// callers tries with its own loader, one after the other. A store that can't be reached makes this load
-    /// each time, and is counted in [`CacheStats::store_failures`]; it is not the caller's error.
+    /// Drops every value of every cache that carries the tag, in one step however many there are. They are not removed
+    /// but count no more.
     ///
     /// # Errors
-    /// The error of this caller's own loader, or why the call could not be made at all.
+    /// `Unsupported` in plain mode, whose values carry no tags.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the load to the other callers; with none left it is aborted.
-    pub async fn get_or_load<E, F, L>(&self, id: impl Identifier, load: L) -> Result<Arc<T>, LoadError<E>>
-    where
-        L: FnOnce() -> F + Send + 'static,
-        F: Future<Output = Result<T, E>> + Send + 'static,
-        E: Send + 'static,
-    {
-        let key = self.key(id)?;
-        if let Some(value) = self.0.lookup(&key).await? {
-            return Ok(Arc::new(value));
-        }
-        loop {
-            let (mut seat, pilot) = self.0.flights.board(&key);
-            let Some(pilot) = pilot else {
-                match seat.arrival().await {
-                    Some(value) => return Ok(value),
-                    None if self.0.tasks.is_closing() => return Err(closed().into()),
-                    None => continue,
-                }
-            };
-            let (report, own_outcome) = oneshot::channel();
-            let task = self.0.tasks.spawn(fly(Arc::clone(&self.0), key, load, pilot, report))?;
-            seat.piloted_by(task.abort_handle());
-            return match own_outcome.await {
-                Ok(outcome) => outcome,
-                // The task was cut off: the stores were closed under it.
-                Err(_) => Err(closed().into()),
-            };
-        }
+    /// Dropping the future leaves the values either dropped or not.
+    pub async fn invalidate_tag(&self, tag: &Tag) -> Result<()> {
+        let Some(mirror) = &self.0.mirror else {
+            return Err(Error::unsupported("plain values carry no tags"));
+        };
+        mirror.bump(std::slice::from_ref(tag)).await
+    }
+
+    /// Drops every value of this cache, in one step however many there are.
+    ///
+    /// # Errors
+    /// `Unsupported` in plain mode.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the values either dropped or not.
+    pub async fn clear(&self) -> Result<()> {
+        let cleared = self.invalidate_tag(&self.0.namespace_tag).await;
+        // Also after an error: it may have happened.
+        NamespaceTold::flush(&self.0.told);
+        cleared
+    }
+
+    /// Gives a value that is there and counts its whole life again; `false` if there is none. Two trips.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the life either renewed or not.
+    pub async fn touch(&self, id: impl Identifier) -> Result<bool> {
+        self.0.touch(&self.key(id)?).await
     }
 
     /// What this cache has counted so far, in this process.
     pub fn stats(&self) -> CacheStats {
-        self.0.counts.snapshot()
-    }
-}
-
-fn closed() -> crate::Error {
-    crate::Error::new(ErrorKind::Closed, "the stores were closed during the load")
-        .with_operation("cache.get_or_load")
-}
-
-/// The load itself, in its own task.
-async fn fly<T, C, E, F, L>(
-    cache: Arc<Inner<T, C>>,
-    key: Key,
-    load: L,
-    pilot: Pilot<T>,
-    report: oneshot::Sender<Result<Arc<T>, LoadError<E>>>,
-) where
-    T: Serialize + DeserializeOwned + Send + Sync + 'static,
-    C: Codec,
-    L: FnOnce() -> F + Send + 'static,
-    F: Future<Output = Result<T, E>> + Send + 'static,
-    E: Send + 'static,
-{
-    // Another flight may have landed between this caller's read and its boarding.
-    let outcome = match cache.recheck(&key).await {
-        Some(value) => Ok(Arc::new(value)),
-        None => cache.load(&key, load).await,
-    };
-    pilot.land(match &outcome {
-        Ok(value) => Progress::Loaded(Arc::clone(value)),
-        Err(_) => Progress::Failed,
-    });
-    // The caller may have left; the value is stored all the same.
-    let _ = report.send(outcome);
-}
-
-impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T, C> {
-    fn decode(&self, key: &Key, bytes: &[u8]) -> Result<T> {
-        match self.wire.read(key, bytes) {
-            Read::Entry(entry) => self.wire.body(&entry)?,
-            _ => None,
-        }
-        .ok_or_else(|| crate::Error::new(ErrorKind::Codec, "no value"))
-    }
-
-    /// Decodes what was found, and counts.
-    fn read(&self, key: &Key, found: Option<&[u8]>) -> Option<T> {
-        let value = found.and_then(|bytes| match self.decode(key, bytes) {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.counts.undecodable.one();
-                tracing::debug!(namespace = %self.namespace, %error, "a cached value can't be read; taken as a miss");
-                None
-            }
-        });
-        if value.is_some() {
-            self.counts.hits.one();
-        } else {
-            self.counts.misses.one();
-        }
-        value
-    }
-
-    /// A read that a failing store turns into a miss; only the caller's own mistakes are errors.
-    async fn lookup(&self, key: &Key) -> Result<Option<T>> {
-        match self.store.get(key).await {
-            Ok(found) => Ok(self.read(key, found.as_deref())),
-            Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Closed) => Err(error),
-            Err(error) => {
-                self.store_failed(&error);
-                self.counts.misses.one();
-                Ok(None)
-            }
-        }
-    }
-
-    async fn recheck(&self, key: &Key) -> Option<T> {
-        self.decode(key, self.store.get(key).await.ok()??.as_ref()).ok()
-    }
-
-    async fn load<E, F, L>(&self, key: &Key, load: L) -> Result<Arc<T>, LoadError<E>>
-    where
-        L: FnOnce() -> F,
-        F: Future<Output = Result<T, E>>,
-    {
-        self.counts.loads.one();
-        // The call of the loader may panic as well as its future.
-        let value = match AssertUnwindSafe(async { load().await }).catch_unwind().await {
-            Ok(Ok(value)) => value,
-            Ok(Err(error)) => {
-                self.counts.load_failures.one();
-                return Err(LoadError::Loader(error));
-            }
-            Err(_) => {
-                self.counts.load_failures.one();
-                return Err(LoadError::Panicked);
-            }
-        };
-        let stored = match self.wire.encode(key, Some(&value), Stamp::default()) {
-            Ok(bytes) => self.store.set(key, bytes, &SetOptions::new(self.ttl)).await.map(drop),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = stored {
-            self.store_failed(&error);
-        }
-        Ok(Arc::new(value))
-    }
-
-    fn store_failed(&self, error: &crate::Error) {
-        self.counts.store_failures.one();
-        tracing::debug!(namespace = %self.namespace, %error, "the cache store failed; the loader serves");
+        let mut stats = self.0.counts.snapshot();
+        stats.near_entries = self.0.told.near.as_ref().map_or(0, super::near::Near::entries);
+        stats
     }
 }

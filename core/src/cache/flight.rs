@@ -6,7 +6,9 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -24,6 +26,9 @@ pub enum LoadError<E> {
     /// The caller's own loader panicked; the panic went no further.
     #[error("the loader panicked")]
     Panicked,
+    /// The caller's own loader took longer than its hard timeout, and was ended.
+    #[error("the loader took longer than its timeout of {0:?}")]
+    TimedOut(Duration),
     /// The call could not be made: a bad key, closed stores, no runtime.
     #[error(transparent)]
     Store(#[from] Error),
@@ -33,7 +38,7 @@ pub enum LoadError<E> {
 #[derive(Debug)]
 pub(super) enum Progress<T> {
     Running,
-    Loaded(Arc<T>),
+    Loaded(Option<Arc<T>>),
     Failed,
 }
 
@@ -41,7 +46,7 @@ impl<T> Clone for Progress<T> {
     fn clone(&self) -> Self {
         match self {
             Self::Running => Self::Running,
-            Self::Loaded(value) => Self::Loaded(Arc::clone(value)),
+            Self::Loaded(value) => Self::Loaded(value.clone()),
             Self::Failed => Self::Failed,
         }
     }
@@ -49,9 +54,25 @@ impl<T> Clone for Progress<T> {
 
 struct Flight<T> {
     number: u64,
-    waiters: usize,
     progress: watch::Receiver<Progress<T>>,
-    task: Option<AbortHandle>,
+    task: Arc<OnceLock<AbortHandle>>,
+    // Those who wait for it, also once it is off the board.
+    aboard: Arc<AtomicUsize>,
+}
+
+impl<T> Flight<T> {
+    fn seat(&self, flights: &Arc<Flights<T>>, key: &Key) -> Seat<T> {
+        self.aboard.fetch_add(1, Ordering::AcqRel);
+        Seat {
+            flights: Arc::clone(flights),
+            key: key.clone(),
+            number: self.number,
+            progress: self.progress.clone(),
+            task: Arc::clone(&self.task),
+            aboard: Arc::clone(&self.aboard),
+            leave_running: false,
+        }
+    }
 }
 
 /// The loads under way in this process, by key.
@@ -83,24 +104,26 @@ impl<T> Flights<T> {
     /// with it.
     pub(super) fn board(self: &Arc<Self>, key: &Key) -> (Seat<T>, Option<Pilot<T>>) {
         let mut departures = self.departures();
-        if let Some(flight) = departures.by_key.get_mut(key) {
-            flight.waiters += 1;
-            let seat = Seat {
-                flights: Arc::clone(self),
-                key: key.clone(),
-                number: flight.number,
-                progress: flight.progress.clone(),
-            };
-            return (seat, None);
+        if let Some(flight) = departures.by_key.get(key) {
+            return (flight.seat(self, key), None);
         }
         departures.next += 1;
         let number = departures.next;
         let (sender, progress) = watch::channel(Progress::Running);
-        let flight = Flight { number, waiters: 1, progress: progress.clone(), task: None };
+        let flight = Flight { number, progress, task: Arc::default(), aboard: Arc::default() };
+        let seat = flight.seat(self, key);
         departures.by_key.insert(key.clone(), flight);
-        drop(departures);
-        let seat = Seat { flights: Arc::clone(self), key: key.clone(), number, progress };
         (seat, Some(Pilot { flights: Arc::clone(self), key: key.clone(), number, sender }))
+    }
+
+    /// Takes the flight for this key off the board: who is aboard arrives with it, who comes later starts afresh.
+    pub(super) fn detach(&self, key: &str) {
+        self.departures().by_key.remove(key);
+    }
+
+    /// Takes every flight off the board.
+    pub(super) fn detach_all(&self) {
+        self.departures().by_key.clear();
     }
 
     fn close(&self, key: &Key, number: u64) {
@@ -117,22 +140,27 @@ pub(super) struct Seat<T> {
     key: Key,
     number: u64,
     progress: watch::Receiver<Progress<T>>,
+    task: Arc<OnceLock<AbortHandle>>,
+    aboard: Arc<AtomicUsize>,
+    leave_running: bool,
 }
 
 impl<T> Seat<T> {
     /// Remembers the task that flies this flight, to be aborted when the last waiter leaves.
     pub(super) fn piloted_by(&self, task: AbortHandle) {
-        if let Some(flight) = self.flights.departures().by_key.get_mut(&self.key)
-            && flight.number == self.number
-        {
-            flight.task = Some(task);
-        }
+        // The only pilot says so once.
+        let _ = self.task.set(task);
     }
 
-    /// The loaded value, or `None` if the load failed.
-    pub(super) async fn arrival(&mut self) -> Option<Arc<T>> {
+    /// The load goes on even if nobody waits for it.
+    pub(super) fn leave_running(&mut self) {
+        self.leave_running = true;
+    }
+
+    /// What was loaded, or `None` if the load failed.
+    pub(super) async fn arrival(&mut self) -> Option<Option<Arc<T>>> {
         match self.progress.wait_for(|progress| !matches!(progress, Progress::Running)).await.as_deref() {
-            Ok(Progress::Loaded(value)) => Some(Arc::clone(value)),
+            Ok(Progress::Loaded(value)) => Some(value.clone()),
             // An error: the pilot was dropped without a word, as when the stores close.
             _ => None,
         }
@@ -141,16 +169,20 @@ impl<T> Seat<T> {
 
 impl<T> Drop for Seat<T> {
     fn drop(&mut self) {
-        let mut departures = self.flights.departures();
-        let Some(flight) = departures.by_key.get_mut(&self.key).filter(|flight| flight.number == self.number)
-        else {
+        if self.leave_running {
+            // It keeps its place, so that nobody is the last.
             return;
-        };
-        flight.waiters -= 1;
-        if flight.waiters == 0
-            && let Some(Flight { task: Some(task), .. }) = departures.by_key.remove(&self.key)
-        {
-            task.abort();
+        }
+        // Under the lock of the board: nobody boards between the count and the removal.
+        let mut departures = self.flights.departures();
+        if self.aboard.fetch_sub(1, Ordering::AcqRel) == 1 {
+            if departures.by_key.get(&self.key).is_some_and(|flight| flight.number == self.number) {
+                departures.by_key.remove(&self.key);
+            }
+            drop(departures);
+            if let Some(task) = self.task.get() {
+                task.abort();
+            }
         }
     }
 }

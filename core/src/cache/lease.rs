@@ -42,6 +42,9 @@ pub enum Want {
     IfAbsent,
     /// Also if there is a value: it is stale, can't be read, or is to be loaded anew. It stays readable meanwhile.
     Anyway,
+    /// Only if this token holds the lease already: it is kept for the full length from now, and never taken anew,
+    /// because a write may have voided it. The value is not read. If it is not held, the answer is `Busy`.
+    Keep,
 }
 
 /// A request for a lease on filling a key.

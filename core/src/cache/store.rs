@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -80,7 +81,8 @@ pub trait CacheStore: fmt::Debug + Send + Sync + 'static {
     async fn ttl(&self, key: &Key) -> Result<Option<Ttl>>;
 
     /// Reads each value, or takes the lease on filling it; in the order of the requests. Asking again with the
-    /// token that holds the lease answers `Leased`, and the full lease from now: that is how a long load keeps it.
+    /// token that holds the lease answers `Leased`, and the full lease from now; a load that is under way asks with
+    /// [`Want::Keep`](super::Want::Keep), which takes no lease anew.
     async fn fetch(&self, requests: &[LeaseRequest]) -> Result<Vec<Fetched>>;
 
     /// Stores each value whose lease is still live, and gives the lease back; the outcomes in their order. A
@@ -91,8 +93,9 @@ pub trait CacheStore: fmt::Debug + Send + Sync + 'static {
     /// passed over.
     async fn abandon(&self, leases: &[(Key, LeaseToken)]) -> Result<()>;
 
-    /// The generations of the tags, in their order. One that is not stored is made now, greater than any before.
-    async fn generations(&self, tags: &[Tag]) -> Result<Vec<Generation>>;
+    /// The generations of the tags, in their order, each with its age: how long ago it was made, by the one clock
+    /// that made it. One that is not stored is made now, greater than any before.
+    async fn generations(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>>;
 
     /// Makes the generations of the tags greater, so that no value that carries the old ones counts any more;
     /// answers the new ones in their order. One step for each tag, however many values carry it.

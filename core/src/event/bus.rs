@@ -64,9 +64,12 @@ impl SubscribeOptions {
 ///
 /// # Contract
 /// - Once `subscribe` has returned, every event published in its domains through any handle is delivered to
-///   it, unless it is closed, lags, or the connection is lost; the last two are said in the stream.
+///   it, unless it is closed, lags, or the connection is lost; the last two are said in the stream. One that was
+///   published just before may be delivered as well.
 /// - Events that one handle published in one domain, each after the other's answer, arrive in that order,
 ///   none twice.
+/// - An event that has reached a handle is not kept for its later subscriptions. One that is still on its way, between
+///   the nodes of a Cluster say, may reach a subscription that began after it was published.
 /// - A slow or stuck subscriber holds up nobody else.
 /// - Closing or dropping a subscription ends it at the server.
 ///

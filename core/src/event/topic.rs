@@ -69,6 +69,12 @@ impl<E: Event> Topic<E> {
         Self { bus: Ok(bus), environment, source: source.into(), event: PhantomData }
     }
 
+    /// A topic on no bus, which refuses everything.
+    pub(crate) fn none(environment: Environment) -> Self {
+        let bus = Err(Error::unsupported("there is no event bus"));
+        Self { bus, environment, source: String::new(), event: PhantomData }
+    }
+
     pub(crate) fn from_stores(stores: &Stores) -> Self {
         Self {
             bus: stores.event_bus(),

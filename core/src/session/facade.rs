@@ -17,7 +17,7 @@ use crate::event::standard::{SessionCreated, SessionEnd, SessionExpired};
 use crate::key::Name;
 use crate::stores::{Environment, Stores};
 use crate::time::{Ttl, hours, minutes};
-use crate::token::{Scope, TokenStore};
+use crate::token::{Scope, TokenStore, Tokens};
 
 /// Builds [`Sessions`].
 #[derive(Debug)]
@@ -95,7 +95,11 @@ impl SessionsBuilder {
             return Err(Error::invalid(format!("a session limit takes 1 to {most} sessions")));
         }
         let tokens = match self.token_life {
-            Some(life) => Some((self.stores.token_store()?, Ttl::new(life)?)),
+            // A token is accepted for the skew after its expiry, and the clocks differ once more.
+            Some(life) => {
+                let life = Ttl::new(life)?.as_duration().saturating_add(2 * Tokens::SKEW);
+                Some((self.stores.token_store()?, Ttl::new(life)?))
+            }
             None => None,
         };
         Ok(Sessions(Arc::new(Inner {
@@ -348,9 +352,10 @@ impl Sessions {
             return Ok(());
         };
         let scopes: Vec<_> = sessions.iter().map(|id| Scope::Session(id.to_string())).collect();
-        let mut revocations =
-            stream::iter(scopes.iter().map(|scope| store.revoke_all(&self.0.service, scope, *life)))
-                .buffer_unordered(16);
+        // Collected first: a closure within the stream would keep callers from spawning this future.
+        let revocations: Vec<_> =
+            scopes.iter().map(|scope| store.revoke_all(&self.0.service, scope, *life)).collect();
+        let mut revocations = stream::iter(revocations).buffer_unordered(16);
         while let Some(revoked) = revocations.next().await {
             revoked?;
         }

@@ -5,7 +5,7 @@ mod health;
 mod tasks;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 pub use self::environment::Environment;
 pub use self::health::{Backend, Health};
 pub use self::tasks::Tasks;
-use crate::cache::{CacheBuilder, CacheStore, CountersBuilder};
+use crate::cache::{CacheBuilder, CacheStore, CountersBuilder, Mirror};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventBus, Topic};
 use crate::key::Name;
@@ -40,6 +40,7 @@ struct Shared {
     environment: Environment,
     backend: Arc<dyn Backend>,
     cache: Option<Arc<dyn CacheStore>>,
+    mirror: OnceLock<Result<Arc<Mirror>>>,
     sessions: Option<Arc<dyn SessionStore>>,
     events: Option<Arc<dyn EventBus>>,
     locks: Option<Arc<dyn Locker>>,
@@ -112,6 +113,7 @@ impl Stores {
             environment,
             backend,
             cache: None,
+            mirror: OnceLock::new(),
             sessions: None,
             events: None,
             locks: None,
@@ -175,6 +177,12 @@ impl Stores {
     /// The cache store itself.
     pub fn cache_store(&self) -> Result<Arc<dyn CacheStore>> {
         self.part(self.shared.cache.as_ref(), "cache")
+    }
+
+    /// The generations of tags, shared by all caches of this bundle.
+    pub(crate) fn mirror(&self) -> Result<Arc<Mirror>> {
+        let store = self.cache_store()?;
+        self.shared.mirror.get_or_init(|| Mirror::of(store)).clone()
     }
 
     /// The session store itself.

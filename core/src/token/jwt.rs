@@ -186,6 +186,12 @@ impl Claims {
         Timestamp::from_secs(self.exp)
     }
 
+    /// The session it belongs to, for [`Sessions::destroy_id`](crate::session::Sessions::destroy_id): `None` if it
+    /// has none, or something else issued it and puts other names there.
+    pub fn session_id(&self) -> Option<SessionId> {
+        self.sid.as_deref()?.parse().ok()
+    }
+
     /// The scopes it belongs to, in the order of `epochs`; a scope it has no part in is `None`.
     fn scopes(&self) -> [Option<Scope>; 4] {
         [

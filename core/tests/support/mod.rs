@@ -5,15 +5,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use stanchion::cache::{CacheCapabilities, CacheStore, SetOptions, SetOutcome};
+use stanchion::cache::{
+    CacheCapabilities, CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken,
+    SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher,
+};
 use stanchion::clock::ManualClock;
-use stanchion::key::Key;
+use stanchion::key::{Key, Namespace};
 use stanchion::random::SeededRandom;
 use stanchion::stores::{Environment, Stores};
-use stanchion::time::Ttl;
+use stanchion::time::{Timestamp, Ttl};
 use stanchion::{Effect, Error, ErrorKind, Result};
 use stanchion_memory::{MemoryBackend, MemoryConfig};
 
@@ -41,13 +45,20 @@ pub(crate) fn down(effect: Effect) -> Error {
 pub(crate) struct Flaky {
     pub(crate) inner: Arc<dyn CacheStore>,
     pub(crate) down: AtomicBool,
+    /// Reads are never answered while this is set.
+    pub(crate) hang: AtomicBool,
     pub(crate) calls: AtomicUsize,
 }
 
 impl Flaky {
     pub(crate) fn over(stores: &Stores) -> Arc<Self> {
         let inner = stores.cache_store().unwrap();
-        Arc::new(Self { inner, down: AtomicBool::new(false), calls: AtomicUsize::new(0) })
+        Arc::new(Self {
+            inner,
+            down: AtomicBool::new(false),
+            hang: AtomicBool::new(false),
+            calls: AtomicUsize::new(0),
+        })
     }
 
     fn pass(&self) -> Result<&dyn CacheStore> {
@@ -62,17 +73,27 @@ impl CacheStore for Flaky {
     fn capabilities(&self) -> CacheCapabilities {
         self.inner.capabilities()
     }
+    fn now(&self) -> Timestamp {
+        self.inner.now()
+    }
     async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
-        self.pass()?.get(key).await
+        let inner = self.pass()?;
+        if self.hang.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        inner.get(key).await
     }
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
         self.pass()?.get_many(keys).await
     }
+    async fn get_many_with_ttl(&self, keys: &[Key]) -> Result<Vec<Option<(Bytes, Ttl)>>> {
+        self.pass()?.get_many_with_ttl(keys).await
+    }
     async fn set(&self, key: &Key, value: Bytes, options: &SetOptions) -> Result<SetOutcome> {
         self.pass()?.set(key, value, options).await
     }
-    async fn set_many(&self, entries: &[(Key, Bytes)], ttl: Ttl) -> Result<()> {
-        self.pass()?.set_many(entries, ttl).await
+    async fn set_many(&self, entries: &[SetEntry]) -> Result<Vec<SetOutcome>> {
+        self.pass()?.set_many(entries).await
     }
     async fn remove_many(&self, keys: &[Key]) -> Result<u64> {
         self.pass()?.remove_many(keys).await
@@ -85,5 +106,23 @@ impl CacheStore for Flaky {
     }
     async fn ttl(&self, key: &Key) -> Result<Option<Ttl>> {
         self.pass()?.ttl(key).await
+    }
+    async fn fetch(&self, requests: &[LeaseRequest]) -> Result<Vec<Fetched>> {
+        self.pass()?.fetch(requests).await
+    }
+    async fn fill(&self, fills: &[Fill]) -> Result<Vec<FillOutcome>> {
+        self.pass()?.fill(fills).await
+    }
+    async fn abandon(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
+        self.pass()?.abandon(leases).await
+    }
+    async fn generations(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>> {
+        self.pass()?.generations(tags).await
+    }
+    async fn bump(&self, tags: &[Tag]) -> Result<Vec<Generation>> {
+        self.pass()?.bump(tags).await
+    }
+    fn watch(&self, namespace: &Namespace, watcher: Arc<dyn Watcher>) -> Result<Watch> {
+        self.inner.watch(namespace, watcher)
     }
 }

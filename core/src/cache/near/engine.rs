@@ -16,10 +16,8 @@ pub type NearValue = Arc<dyn Any + Send + Sync>;
 pub struct NearEntry {
     /// The value; `None` if it is known that there is none.
     pub value: Option<NearValue>,
-    /// Until when it is fresh.
+    /// Until when it is fresh. Whoever reads it checks that.
     pub fresh_until: Monotonic,
-    /// Until when a stale one may be served.
-    pub ends: Monotonic,
     /// The epoch of the fence in which it was published.
     pub(crate) epoch: u64,
     /// How many tag changes had been told when its tags were last compared.
@@ -28,8 +26,16 @@ pub struct NearEntry {
     pub(crate) tags: Option<Arc<[(Tag, Generation)]>>,
 }
 
+impl NearEntry {
+    /// An entry without tags and of no fence, which no cache would answer: for the tests of an engine. The caches make
+    /// their own.
+    pub fn new(value: Option<NearValue>, fresh_until: Monotonic) -> Self {
+        Self { value, fresh_until, epoch: 0, tags_seen: 0, tags: None }
+    }
+}
+
 /// A bounded, concurrent map that forgets what it likes. It need not know of time: whoever reads an entry checks
-/// [`ends`](NearEntry::ends).
+/// [`fresh_until`](NearEntry::fresh_until).
 ///
 /// Keys are escaped identifiers, without service and type: each cache has an engine of its own.
 ///

@@ -6,10 +6,17 @@
 //! entry unreadable in one step.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
-const STRIPES: usize = 1_024;
+#[cfg(not(all(test, fence_loom)))]
+use std::sync::{Mutex, atomic::AtomicU64};
+
+#[cfg(all(test, fence_loom))]
+use loom::sync::{Mutex, atomic::AtomicU64};
+
+// The model needs each run to be the same, and the keys of its threads to meet.
+const STRIPES: usize = if cfg!(all(test, fence_loom)) { 1 } else { 1_024 };
 
 /// Even while the feed is up: entries may be published and read. Odd while it is away.
 #[derive(Debug)]
@@ -84,16 +91,25 @@ impl Fence {
 
     /// The feed is away.
     pub(in crate::cache) fn lost(&self) {
-        let _ = self.epoch.try_update(Ordering::AcqRel, Ordering::Acquire, |epoch| Some(epoch | 1));
+        self.epoch.fetch_or(1, Ordering::AcqRel);
     }
 
     /// The feed is up, from now on.
     pub(in crate::cache) fn restored(&self) {
-        let _ = self.epoch.try_update(Ordering::AcqRel, Ordering::Acquire, |epoch| Some((epoch | 1) + 1));
+        // By hand: the standard library is about to rename `fetch_update`, and the model has the old name only.
+        let mut epoch = self.epoch.load(Ordering::Acquire);
+        while let Err(current) =
+            self.epoch.compare_exchange(epoch, (epoch | 1) + 1, Ordering::AcqRel, Ordering::Acquire)
+        {
+            epoch = current;
+        }
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, fence_loom))]
+mod model;
+
+#[cfg(all(test, not(fence_loom)))]
 mod tests {
     use super::*;
 

@@ -1,7 +1,9 @@
 //! The near cache: decoded values in this process, in front of the store.
 
+mod cache;
 mod engine;
 mod fence;
 
+pub(super) use self::cache::{Feed, Near};
 pub use self::engine::{NearEngine, NearEntry, NearValue};
 pub(super) use self::fence::{Fence, Snapshot};

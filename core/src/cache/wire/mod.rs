@@ -1,18 +1,43 @@
 //! How a value stands in the store: a header, and the encoded value behind it, compressed and encrypted where
 //! that is asked for; or in plain mode the encoded value alone.
 
+#[cfg(feature = "compression")]
+mod compress;
+#[cfg(feature = "encryption")]
+mod encrypt;
 mod header;
+#[cfg(test)]
+#[cfg(all(feature = "compression", feature = "encryption"))]
+mod tests;
+#[cfg(not(all(feature = "compression", feature = "encryption")))]
+mod without;
+
+use std::borrow::Cow;
 
 use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+#[cfg(feature = "compression")]
+pub use self::compress::Compression;
+#[cfg(feature = "compression")]
+use self::compress::decompress;
+#[cfg(feature = "encryption")]
+pub use self::encrypt::{EncryptionKey, Keyring};
 pub(super) use self::header::Stamp;
 pub use self::header::schema_of;
-use self::header::{ABSENT, Header};
+use self::header::{ABSENT, COMPRESSED, ENCRYPTED, Header, not_ours};
+#[cfg(not(feature = "compression"))]
+pub(super) use self::without::Compression;
+#[cfg(not(feature = "encryption"))]
+pub(super) use self::without::Keyring;
+#[cfg(not(feature = "compression"))]
+use self::without::decompress;
 use crate::codec::Codec;
 use crate::error::Result;
 use crate::key::Key;
+use crate::random::Random;
+use crate::time::Timestamp;
 
 /// How the values of one cache are written and read.
 #[derive(Debug, Clone)]
@@ -22,8 +47,12 @@ pub(super) struct Wire<C> {
     pub(super) schema: u32,
     /// Others that can be read.
     pub(super) readable: Vec<u32>,
-    /// Only the encoded value, for programs that know no header.
+    /// Only the encoded value, for programs that know no header: neither compressed nor encrypted.
     pub(super) plain: bool,
+    /// How values are compressed, if they are.
+    pub(super) compression: Option<Compression>,
+    /// With which keys they are encrypted, if they are.
+    pub(super) keyring: Option<Keyring>,
 }
 
 /// What the stored bytes are.
@@ -37,36 +66,62 @@ pub(super) enum Read<'a> {
     Unreadable(crate::Error),
 }
 
-/// A value whose header was read.
+/// A value whose header was read. If it is encrypted, nothing of the header is proven before the body is read.
 #[derive(Debug)]
 pub(super) struct Entry<'a> {
     pub(super) stamp: Stamp,
     flags: u8,
-    body: &'a [u8],
-    // What an encrypted body is bound to.
-    #[expect(dead_code, reason = "for the ciphers")]
-    head: &'a [u8],
+    /// All of it.
+    bytes: &'a [u8],
+    /// How many of the bytes are the header.
+    head: usize,
 }
 
 impl<C: Codec> Wire<C> {
+    /// The wire of a codec, without anything that is asked for.
+    pub(super) fn new(codec: C) -> Self {
+        Self { codec, schema: 0, readable: Vec::new(), plain: false, compression: None, keyring: None }
+    }
+
     /// The bytes of a value, or of the knowledge that there is none.
-    pub(super) fn encode<T: Serialize>(&self, key: &Key, value: Option<&T>, stamp: Stamp) -> Result<Bytes> {
+    pub(super) fn encode<T: Serialize>(
+        &self,
+        key: &Key,
+        value: Option<&T>,
+        stamp: Stamp,
+        random: &dyn Random,
+    ) -> Result<Bytes> {
         if self.plain {
             return self.codec.encode(&value);
         }
         let body = value.map(|value| self.codec.encode(value)).transpose()?;
-        let flags = if body.is_none() { ABSENT } else { 0 };
-        let mut bytes =
-            BytesMut::with_capacity(64 + key.as_str().len() + body.as_ref().map_or(0, Bytes::len));
-        Header { codec: C::ID, flags, schema: self.schema, stamp }.write(key, &mut bytes)?;
-        bytes.extend_from_slice(&body.unwrap_or_default());
+        let mut flags = if body.is_none() { ABSENT } else { 0 };
+        let body = body.unwrap_or_default();
+        let compressed = self.compression.and_then(|compression| compression.compress(&body));
+        if compressed.is_some() {
+            flags |= COMPRESSED;
+        }
+        let header = Header { codec: C::ID, flags, schema: self.schema, stamp };
+        self.seal(key, header, compressed.as_deref().unwrap_or(&body), random)
+    }
+
+    /// Header and body, encrypted if there is a key.
+    fn seal(&self, key: &Key, mut header: Header, body: &[u8], random: &dyn Random) -> Result<Bytes> {
+        let mut bytes = BytesMut::with_capacity(128 + key.as_str().len() + body.len());
+        header.flags =
+            if self.keyring.is_some() { header.flags | ENCRYPTED } else { header.flags & !ENCRYPTED };
+        header.write(key, &mut bytes)?;
+        match &self.keyring {
+            Some(keyring) => keyring.seal(&mut bytes, body, random)?,
+            None => bytes.extend_from_slice(body),
+        }
         Ok(bytes.freeze())
     }
 
     /// Reads the header.
     pub(super) fn read<'a>(&self, key: &Key, bytes: &'a [u8]) -> Read<'a> {
         if self.plain {
-            return Read::Entry(Entry { stamp: Stamp::default(), flags: 0, body: bytes, head: &[] });
+            return Read::Entry(Entry { stamp: Stamp::default(), flags: 0, bytes, head: 0 });
         }
         match Header::read(key, bytes) {
             Err(error) => Read::Unreadable(error),
@@ -74,26 +129,100 @@ impl<C: Codec> Wire<C> {
                 Read::Newer
             }
             Ok((header, _)) if header.schema != self.schema && !self.readable.contains(&header.schema) => {
-                Read::Unreadable(header::not_ours("its schema is not among the readable ones"))
+                Read::Unreadable(not_ours("its schema is not among the readable ones"))
             }
-            Ok((header, _)) if header.codec != C::ID => {
-                Read::Unreadable(header::not_ours("it has another codec"))
-            }
+            Ok((header, _)) if header.codec != C::ID => Read::Unreadable(not_ours("it has another codec")),
             Ok((header, body)) => {
-                let head = &bytes[..bytes.len() - body.len()];
-                Read::Entry(Entry { stamp: header.stamp, flags: header.flags, body, head })
+                if let Err(error) = self.suits(header.flags) {
+                    return Read::Unreadable(error);
+                }
+                let head = bytes.len() - body.len();
+                Read::Entry(Entry { stamp: header.stamp, flags: header.flags, bytes, head })
             }
+        }
+    }
+
+    /// A cache whose values are encrypted takes no others: whoever can write to the store could slip one in.
+    fn suits(&self, flags: u8) -> Result<()> {
+        match (self.keyring.is_some(), flags & ENCRYPTED != 0) {
+            (true, false) => Err(not_ours("it is not encrypted, and this cache takes nothing else")),
+            (false, true) => Err(not_ours("it is encrypted, and this cache has no keys")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The body as it was before it was encrypted.
+    fn opened<'a>(&self, entry: &Entry<'a>) -> Result<Cow<'a, [u8]>> {
+        match &self.keyring {
+            Some(keyring) if !self.plain => keyring.open(entry.bytes, entry.head).map(Cow::Owned),
+            _ => Ok(Cow::Borrowed(entry.bytes.get(entry.head..).unwrap_or_default())),
+        }
+    }
+
+    /// The encoded value; `None` if it is known that there is none.
+    fn encoded<'a>(&self, entry: &Entry<'a>) -> Result<Option<Cow<'a, [u8]>>> {
+        // Even that there is none has to be proven.
+        let body = self.opened(entry)?;
+        if self.plain {
+            return Ok(Some(body));
+        }
+        match (entry.flags & ABSENT != 0, entry.flags & COMPRESSED != 0) {
+            (true, _) => Ok(None),
+            (false, true) => decompress(&body).map(|body| Some(Cow::Owned(body))),
+            (false, false) => Ok(Some(body)),
         }
     }
 
     /// Decodes the value; `None` if it is known that there is none.
     pub(super) fn body<T: DeserializeOwned>(&self, entry: &Entry<'_>) -> Result<Option<T>> {
-        if self.plain {
-            return self.codec.decode(entry.body);
+        match self.encoded(entry)? {
+            // Plain JSON has a word of its own for it.
+            Some(body) if self.plain => self.codec.decode(&body),
+            Some(body) => self.codec.decode(&body).map(Some),
+            None => Ok(None),
         }
-        if entry.flags & ABSENT != 0 {
+    }
+
+    /// Whether an entry holds this value, by its encoding.
+    pub(super) fn holds<T: Serialize>(&self, entry: &Entry<'_>, value: &T) -> Result<bool> {
+        match self.encoded(entry)? {
+            Some(body) => Ok(self.codec.encode(value)? == *body),
+            None => Ok(false),
+        }
+    }
+
+    /// The same value with another end of its life; `None` for what has no header of this version. What is encrypted
+    /// is so anew, with the key that writes, since it is bound to its header.
+    pub(super) fn renewed(
+        &self,
+        key: &Key,
+        bytes: &Bytes,
+        fresh_until: Timestamp,
+        random: &dyn Random,
+    ) -> Result<Option<Bytes>> {
+        let (mut header, body) = Header::read(key, bytes)?;
+        if header.stamp.namespace.is_none() {
             return Ok(None);
         }
-        self.codec.decode(entry.body).map(Some)
+        self.suits(header.flags)?;
+        let head = bytes.len() - body.len();
+        let entry = Entry { stamp: Stamp::default(), flags: header.flags, bytes, head };
+        let body = self.opened(&entry)?;
+        header.stamp.fresh_until = fresh_until;
+        self.seal(key, header, &body, random).map(Some)
+    }
+}
+
+impl<C> Wire<C> {
+    /// The same with another codec.
+    pub(super) fn with_codec<D: Codec>(self, codec: D) -> Wire<D> {
+        Wire {
+            codec,
+            schema: self.schema,
+            readable: self.readable,
+            plain: self.plain,
+            compression: self.compression,
+            keyring: self.keyring,
+        }
     }
 }

@@ -1,0 +1,281 @@
+//! Slots that move, masters that die, and what a batch costs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
+
+use stanchion::cache::SetOptions;
+use stanchion::key::Key;
+use stanchion::lock::AcquireOutcome;
+use stanchion::stores::Health;
+use stanchion::{Effect, ErrorKind};
+use stanchion_conformance::servers::{Cluster, Proxy, RedisProcess, Reply, Scripted, until};
+use tokio::task::JoinSet;
+
+use crate::operations::{lease, lock_request, value};
+use crate::support::{
+    PATIENCE, becomes, cluster_config, connect, entry, eventually, facts, failed, hour, key, soon, tell,
+};
+
+async fn slot_of(cluster: &Cluster, key: &str) -> u16 {
+    let slot = tell(&cluster.nodes()[0], &["CLUSTER", "KEYSLOT", key]).await.int().unwrap();
+    u16::try_from(slot).unwrap()
+}
+
+/// The node that has a slot when the Cluster is new.
+fn node_of(slot: u16) -> usize {
+    usize::from(slot > 5_460) + usize::from(slot > 10_922)
+}
+
+/// A key whose slot is on this node.
+async fn key_on(cluster: &Cluster, node: usize) -> (Key, u16) {
+    for n in 0.. {
+        let key = key(&format!("k{n}"));
+        let slot = slot_of(cluster, key.as_str()).await;
+        if node_of(slot) == node {
+            return (key, slot);
+        }
+    }
+    unreachable!("there are many keys")
+}
+
+pub(crate) async fn a_moving_slot_is_followed_with_nothing_done_twice() {
+    let cluster = Cluster::start().await.unwrap();
+    let stores = connect(cluster_config(&cluster.urls())).await;
+    let (counter, slot) = key_on(&cluster, 0).await;
+    let (done, stop) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicBool::new(false)));
+    let mut workers = JoinSet::new();
+    for _ in 0..8 {
+        let (stores, counter) = (stores.clone(), counter.clone());
+        let (done, stop) = (Arc::clone(&done), Arc::clone(&stop));
+        workers.spawn(async move {
+            let cache = stores.cache_store().unwrap();
+            while !stop.load(Ordering::SeqCst) {
+                cache.add(&counter, 1, hour()).await.unwrap();
+                done.fetch_add(1, Ordering::SeqCst);
+                assert!(cache.get(&counter).await.unwrap().is_some());
+            }
+        });
+    }
+    for (from, to) in [(0, 1), (1, 2), (2, 0)] {
+        let before = done.load(Ordering::SeqCst);
+        soon("additions go on", || done.load(Ordering::SeqCst) > before + 100).await;
+        cluster.begin_migration(slot, from, to).await.unwrap();
+        let before = done.load(Ordering::SeqCst);
+        soon("additions go on", || done.load(Ordering::SeqCst) > before + 100).await;
+        cluster.move_keys(slot, from, to).await.unwrap();
+        let before = done.load(Ordering::SeqCst);
+        soon("additions go on", || done.load(Ordering::SeqCst) > before + 100).await;
+        cluster.finish_migration(slot, from, to).await.unwrap();
+    }
+    stop.store(true, Ordering::SeqCst);
+    while let Some(worker) = workers.join_next().await {
+        worker.unwrap();
+    }
+    let sum = stores.cache_store().unwrap().add(&counter, 0, hour()).await.unwrap();
+    assert_eq!(sum, done.load(Ordering::SeqCst));
+}
+
+pub(crate) async fn a_slot_on_its_way_is_served_where_the_key_is() {
+    let cluster = Cluster::start().await.unwrap();
+    let stores = connect(cluster_config(&cluster.urls())).await;
+    let (cache, locks) = (stores.cache_store().unwrap(), stores.locker().unwrap());
+    let (a, slot) = key_on(&cluster, 0).await;
+    let second = &cluster.nodes()[1];
+    cluster.begin_migration(slot, 0, 1).await.unwrap();
+    // ASK, for a command, a script and a batch; the map stays as it is.
+    let _ = cache.set(&a, value(), &SetOptions::new(hour())).await.unwrap();
+    assert!(tell(second, &["KEYS", "*"]).await.items().contains(&Reply::Text(a.as_str().into())));
+    assert_eq!(cache.get(&a).await.unwrap(), Some(value()));
+    assert!(cache.touch(&a, hour()).await.unwrap());
+    assert_eq!(cache.get_many(&[a.clone(), a.clone()]).await.unwrap(), [Some(value()), Some(value())]);
+    assert_eq!(cache.remove_many(std::slice::from_ref(&a)).await.unwrap(), 1);
+    assert_eq!(cache.add(&a, 1, hour()).await.unwrap(), 1);
+    assert_eq!(cache.add(&a, 1, hour()).await.unwrap(), 2);
+    cluster.finish_migration(slot, 0, 1).await.unwrap();
+    assert_eq!(cache.add(&a, 1, hour()).await.unwrap(), 3);
+
+    // TRYAGAIN: of the two keys of a lock one is here and one there.
+    let AcquireOutcome::Acquired(_) = locks.acquire(&lock_request()).await.unwrap() else {
+        panic!("the lock is free");
+    };
+    let keys = async |node: &RedisProcess| tell(node, &["KEYS", "locks:*:job"]).await;
+    let mut names = Vec::new();
+    for node in cluster.nodes() {
+        names.extend(keys(node).await.items().iter().map(Reply::text));
+    }
+    names.sort_unstable();
+    assert_eq!(names.len(), 2, "{names:?}");
+    let slot = slot_of(&cluster, &names[0]).await;
+    let from = node_of(slot);
+    let to = (from + 1) % 3;
+    cluster.begin_migration(slot, from, to).await.unwrap();
+    cluster.move_key(&names[0], from, to).await.unwrap();
+    let error = failed(locks.acquire(&lock_request()).await);
+    assert_eq!(facts(&error), (ErrorKind::Unavailable, Effect::NotApplied), "{error}");
+    // Redis 6.2 says ASK here and TRYAGAIN there, in turn.
+    assert!(["TRYAGAIN", "ASK"].iter().any(|code| error.to_string().contains(code)), "{error}");
+    assert!(error.retry_after().is_some(), "{error}");
+    // Whoever asks for as long as the move takes is served.
+    let asking = eventually("the lock", || async { locks.acquire(&lock_request()).await });
+    let moving = async {
+        cluster.move_keys(slot, from, to).await.unwrap();
+        cluster.finish_migration(slot, from, to).await.unwrap();
+    };
+    let (again, ()) = tokio::join!(asking, moving);
+    assert!(matches!(again, AcquireOutcome::Acquired(_)), "the same token: {again:?}");
+    locks.release(&lease()).await.unwrap();
+}
+
+pub(crate) async fn a_batch_is_one_write_per_master() {
+    let (cluster, proxies) = Cluster::start_behind_proxies().await.unwrap();
+    let stores = connect(cluster_config(&cluster.urls())).await;
+    let cache = stores.cache_store().unwrap();
+    let keys: Vec<_> = (0..100).map(|n| key(&format!("batch{n}"))).collect();
+    let entries: Vec<_> = keys.iter().map(|key| entry(key, value())).collect();
+    let writes = || proxies.iter().map(|proxy| proxy.reads("batch")).collect::<Vec<_>>();
+    let sent = || proxies.iter().map(|proxy| proxy.requests("batch")).sum::<usize>();
+    let anew = || proxies.iter().for_each(Proxy::forget_requests);
+    // So that every master knows the scripts.
+    cache.set_many(&entries).await.unwrap();
+    assert_eq!(cache.remove_many(&keys).await.unwrap(), 100);
+    anew();
+    cache.set_many(&entries).await.unwrap();
+    assert_eq!((writes(), sent()), (vec![1, 1, 1], 100), "set_many");
+    anew();
+    assert!(cache.get_many(&keys).await.unwrap().iter().all(Option::is_some));
+    assert_eq!((writes(), sent()), (vec![1, 1, 1], 100), "get_many");
+    anew();
+    assert_eq!(cache.remove_many(&keys).await.unwrap(), 100);
+    assert_eq!((writes(), sent()), (vec![1, 1, 1], 100), "remove_many");
+
+    // A slot that has moved costs one more round for its own keys.
+    let slot = slot_of(&cluster, keys[0].as_str()).await;
+    let from = node_of(slot);
+    cache.set_many(&entries).await.unwrap();
+    cluster.migrate_slot(slot, from, (from + 1) % 3).await.unwrap();
+    let mut moved = 0;
+    for key in &keys {
+        moved += usize::from(slot_of(&cluster, key.as_str()).await == slot);
+    }
+    anew();
+    assert!(
+        cache.get_many(&keys).await.unwrap().iter().all(Option::is_some),
+        "in their order, none left out"
+    );
+    // A second write to a master may come in one read with the first.
+    let seen = writes().iter().sum::<usize>();
+    assert!((3..=3 + moved).contains(&seen), "{seen} reads, {moved} had moved");
+    assert_eq!(sent(), 100 + moved, "{moved} had moved");
+    until("the map is drawn anew", PATIENCE, || async {
+        anew();
+        cache.set_many(&entries).await.map_err(|error| error.to_string())?;
+        if (writes(), sent()) == (vec![1, 1, 1], 100) { Ok(()) } else { Err(format!("{:?}", writes())) }
+    })
+    .await
+    .unwrap();
+}
+
+/// With `cluster-require-full-coverage no` the others go on.
+pub(crate) async fn a_killed_master_keeps_nobody_from_the_others() {
+    let cluster = Cluster::start().await.unwrap();
+    for node in cluster.nodes() {
+        tell(node, &["CONFIG", "SET", "cluster-require-full-coverage", "no"]).await;
+    }
+    let stores = connect(cluster_config(&cluster.urls())).await;
+    let cache = stores.cache_store().unwrap();
+    let mut keys = Vec::new();
+    for node in 0..3 {
+        keys.push(key_on(&cluster, node).await.0);
+    }
+    cluster.kill(1).unwrap();
+    becomes(&stores, Health::Degraded).await;
+    let away = async || {
+        let call = tokio::time::timeout(Duration::from_secs(5), cache.add(&keys[1], 1, hour()));
+        let error = failed(call.await.expect("it fails fast"));
+        assert_eq!(facts(&error), (ErrorKind::Unavailable, Effect::NotApplied), "{error}");
+        for alive in [&keys[0], &keys[2]] {
+            cache.add(alive, 1, hour()).await.unwrap();
+        }
+        // A batch that touches it fails, and says that the rest may have been done.
+        let entries: Vec<_> = keys.iter().map(|key| entry(key, "0")).collect();
+        let error = failed(cache.set_many(&entries).await);
+        assert_eq!(facts(&error), (ErrorKind::Unavailable, Effect::Unknown), "{error}");
+        assert_eq!(facts(&failed(cache.get_many(&keys).await)), (ErrorKind::Unavailable, Effect::NotApplied));
+    };
+    away().await;
+    // Also once the others know that it is gone, and a service that starts then gets what there is.
+    until("the others know", PATIENCE, || async {
+        let info = tell(&cluster.nodes()[0], &["CLUSTER", "INFO"]).await.text();
+        if info.contains("cluster_slots_fail:5462") { Ok(()) } else { Err(info) }
+    })
+    .await
+    .unwrap();
+    away().await;
+    let late = connect(cluster_config(&cluster.urls())).await;
+    late.cache_store().unwrap().get(&keys[0]).await.unwrap();
+    cluster.restart(1).await.unwrap();
+    for stores in [&stores, &late] {
+        becomes(stores, Health::Up).await;
+        let cache = stores.cache_store().unwrap();
+        eventually("its slots are served again", || cache.get_many(&keys)).await;
+    }
+}
+
+/// As by default, the loss of one master stops all.
+pub(crate) async fn a_cluster_without_a_master_is_down_and_comes_back() {
+    let cluster = Cluster::start().await.unwrap();
+    let stores = connect(cluster_config(&cluster.urls())).await;
+    let cache = stores.cache_store().unwrap();
+    let (a, _) = key_on(&cluster, 0).await;
+    cluster.kill(2).unwrap();
+    let down = until("the Cluster says that it is down", PATIENCE, || async {
+        match cache.add(&a, 1, hour()).await {
+            Err(error) if error.to_string().contains("CLUSTERDOWN") => Ok(error),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    let error = down.await.unwrap();
+    assert_eq!(facts(&error), (ErrorKind::Unavailable, Effect::NotApplied));
+    assert!(error.retry_after().is_some());
+    tell(&cluster.nodes()[0], &["CONFIG", "SET", "cluster-allow-reads-when-down", "yes"]).await;
+    let sum: i64 =
+        cache.get(&a).await.unwrap().map_or(0, |sum| String::from_utf8_lossy(&sum).parse().unwrap());
+    cluster.restart(2).await.unwrap();
+    becomes(&stores, Health::Up).await;
+    assert_eq!(
+        eventually("additions", || cache.add(&a, 1, hour())).await,
+        sum + 1,
+        "none was done while it was down"
+    );
+}
+
+/// Servers that send a client in circles.
+pub(crate) async fn redirections_are_bounded() {
+    let server = Scripted::answering(b"+OK\r\n").await.unwrap();
+    let stores = connect(cluster_config(&[server.url()])).await;
+    let cache = stores.cache_store().unwrap();
+    for code in ["MOVED 866", "ASK 866"] {
+        // An address, and a port of the node that answers.
+        for address in [server.addr().to_string(), format!(":{}", server.addr().port())] {
+            server.set_reply(format!("-{code} {address}\r\n").as_bytes());
+            let before = server.requests("GET");
+            let error = failed(cache.get(&key("a")).await);
+            assert_eq!(facts(&error), (ErrorKind::Unavailable, Effect::NotApplied), "{error}");
+            assert_eq!(server.requests("GET") - before, 9, "{code} {address}");
+            let error = failed(cache.add(&key("a"), 1, hour()).await);
+            assert_eq!(facts(&error), (ErrorKind::Unavailable, Effect::NotApplied), "{error}");
+            let error = failed(cache.set_many(&[entry(&key("a"), value())]).await);
+            assert_eq!(facts(&error), (ErrorKind::Unavailable, Effect::NotApplied), "{error}");
+        }
+    }
+    server.set_reply(b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n");
+    let before = server.requests("GET");
+    let error = failed(cache.get(&key("a")).await);
+    assert_eq!(facts(&error), (ErrorKind::Unavailable, Effect::NotApplied), "{error}");
+    assert_eq!(server.requests("GET") - before, 9);
+    // To a node that is not there: nothing was done.
+    server.set_reply(b"-MOVED 866 127.0.0.1:1\r\n");
+    let error = failed(cache.add(&key("a"), 1, hour()).await);
+    assert_eq!(facts(&error), (ErrorKind::Unavailable, Effect::NotApplied), "{error}");
+}

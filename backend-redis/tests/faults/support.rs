@@ -1,0 +1,96 @@
+//! What the cases share.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::aio::MultiplexedConnection;
+use stanchion::cache::{SetEntry, SetOptions};
+use stanchion::key::Key;
+use stanchion::stores::{Health, Stores};
+use stanchion::time::Ttl;
+use stanchion::{Effect, Error, ErrorKind};
+use stanchion_conformance::servers::{RedisProcess, Reply, until};
+use stanchion_redis::{RedisBackend, RedisConfig};
+
+/// How long a case waits for what must come: for machines with much else to do.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A deadline for what is to succeed.
+const PATIENT: Duration = Duration::from_secs(10);
+
+/// One server, with a deadline that no healthy call comes near.
+pub(crate) fn config(url: &str) -> RedisConfig {
+    RedisConfig::standalone(url).unwrap().deadline(PATIENT).cache_deadline(PATIENT)
+}
+
+pub(crate) fn cluster_config(urls: &[String]) -> RedisConfig {
+    RedisConfig::cluster(urls.iter().map(String::as_str)).unwrap().deadline(PATIENT).cache_deadline(PATIENT)
+}
+
+pub(crate) async fn connect(config: RedisConfig) -> Stores {
+    RedisBackend::connect(config).await.unwrap().stores()
+}
+
+/// The error of connecting with these settings.
+pub(crate) async fn refused(config: RedisConfig) -> Error {
+    match RedisBackend::connect(config).await {
+        Ok(_) => panic!("it connected"),
+        Err(error) => error,
+    }
+}
+
+pub(crate) async fn becomes(stores: &Stores, wanted: Health) {
+    let mut health = stores.health();
+    let waited = tokio::time::timeout(PATIENCE, health.wait_for(|health| *health == wanted)).await;
+    assert!(waited.is_ok(), "never {wanted:?}, but {:?}", *stores.health().borrow());
+}
+
+/// Waits until the condition holds.
+pub(crate) async fn soon(what: &str, mut holds: impl FnMut() -> bool) {
+    until(what, PATIENCE, || std::future::ready(if holds() { Ok(()) } else { Err("not yet") }))
+        .await
+        .unwrap();
+}
+
+pub(crate) fn key(id: &str) -> Key {
+    Key::new("cache", "fault", id).unwrap()
+}
+
+pub(crate) fn entry(key: &Key, value: impl Into<Bytes>) -> SetEntry {
+    SetEntry::new(key.clone(), value.into(), SetOptions::new(hour()))
+}
+
+pub(crate) fn hour() -> Ttl {
+    Ttl::new(Duration::from_hours(1)).unwrap()
+}
+
+/// The error of a call that must fail.
+pub(crate) fn failed<T: Debug>(outcome: Result<T, Error>) -> Error {
+    outcome.expect_err("it must fail")
+}
+
+/// The two things a caller acts on.
+pub(crate) fn facts(error: &Error) -> (ErrorKind, Effect) {
+    (error.kind(), error.effect())
+}
+
+/// One command of the test itself, which must not be refused.
+pub(crate) async fn tell(server: &RedisProcess, words: &[&str]) -> Reply {
+    let reply = server.command(words).await.unwrap();
+    assert!(!reply.is_error(), "{words:?}: {}", reply.text());
+    reply
+}
+
+/// A connection of the test itself, for words that are no text.
+pub(crate) async fn raw(server: &RedisProcess) -> MultiplexedConnection {
+    redis::Client::open(server.url()).unwrap().get_multiplexed_async_connection().await.unwrap()
+}
+
+/// Asks until the answer is no error; answers it.
+pub(crate) async fn eventually<T, F: Future<Output = Result<T, Error>>>(
+    what: &str,
+    ask: impl FnMut() -> F,
+) -> T {
+    until(what, PATIENCE, ask).await.unwrap()
+}

@@ -1,0 +1,90 @@
+//! Looking for a sequence that two worlds answer differently.
+
+use std::cell::Cell;
+use std::fmt;
+
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use stanchion::{Effect, ErrorKind};
+use tokio::runtime::Runtime;
+
+use super::{Answer, Step, World, run, steps};
+
+/// A sequence that was answered differently, from which no step can be left out.
+#[derive(Debug, Clone)]
+pub struct Difference {
+    /// The sequence.
+    pub steps: Vec<Step>,
+    /// What the model answered to its last step.
+    pub expected: Answer,
+    /// What was answered instead.
+    pub observed: Answer,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, step) in self.steps.iter().enumerate() {
+            writeln!(f, "{:3}. by {}: {:?}", number + 1, step.handle, step.operation)?;
+        }
+        write!(f, "expected: {:?}\nobserved: {:?}", self.expected, self.observed)
+    }
+}
+
+impl std::error::Error for Difference {}
+
+/// How many sequences to try: what `PROPTEST_CASES` says, or else `usual`.
+pub fn cases(usual: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(usual)
+}
+
+/// Runs random sequences of up to `most` steps, each in a fresh world of either kind, until one is answered
+/// differently.
+///
+/// # Errors
+/// The shortest such sequence that was found. (Boxed: it is large, and rare.)
+pub fn agree(
+    runtime: &Runtime,
+    cases: u32,
+    most: usize,
+    model: impl AsyncFn() -> World,
+    subject: impl AsyncFn() -> World,
+) -> Result<(), Box<Difference>> {
+    // A sequence is shown with its failure; files of seeds would age with every change of an operation.
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 4_096, ..Config::default() };
+    let difference = |steps: &[Step]| {
+        runtime.block_on(async {
+            let (expected, observed) = (in_world(&model, steps).await, in_world(&subject, steps).await);
+            let at = expected.iter().zip(&observed).position(|(expected, observed)| expected != observed)?;
+            Some(Box::new(Difference {
+                steps: steps[..=at].to_vec(),
+                expected: expected[at].clone(),
+                observed: observed[at].clone(),
+            }))
+        })
+    };
+    // Each failing sequence is shorter than the one before.
+    let shortest = Cell::new(None);
+    let outcome = TestRunner::new(config).run(&steps(most), |steps| match difference(&steps) {
+        None => Ok(()),
+        Some(found) => {
+            shortest.set(Some(found));
+            Err(TestCaseError::fail("answered differently"))
+        }
+    });
+    match (outcome, shortest.take()) {
+        (Ok(()), _) => Ok(()),
+        (Err(_), Some(found)) => Err(found),
+        // Nothing is ever filtered out, so the runner has no other reason to give up than a panic.
+        (Err(_), None) => Err(Box::new(Difference {
+            steps: Vec::new(),
+            expected: Answer::Done,
+            observed: Answer::Failed(ErrorKind::Internal, Effect::NotApplied),
+        })),
+    }
+}
+
+async fn in_world(make: &impl AsyncFn() -> World, steps: &[Step]) -> Vec<Answer> {
+    let world = make().await;
+    let answers = run(steps, &world).await;
+    world.close().await;
+    answers
+}

@@ -1,0 +1,151 @@
+//! The model-based test finds stores that are wrong, and shows the shortest way to see it.
+#![expect(clippy::unwrap_used, reason = "these are tests")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use stanchion::Result;
+use stanchion::clock::ManualClock;
+use stanchion::key::{Key, Name};
+use stanchion::limit::{Decision, RateLimiter, Standing, Tier};
+use stanchion::session::{
+    CreateOutcome, NewSession, Patch, PatchOutcome, SessionCapabilities, SessionId, SessionRecord,
+    SessionStore, TouchOutcome,
+};
+use stanchion::stores::{Backend, Environment, Health, Stores};
+use stanchion_conformance::model::{Operation, World, agree, cases};
+use stanchion_memory::{MemoryBackend, MemoryConfig};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+/// Two handles on a fresh memory, each as `alter` makes it.
+fn world(alter: impl Fn(&Stores) -> Stores) -> World {
+    let clock = ManualClock::new();
+    let environment = Environment::system().clock(Arc::new(clock.clone()));
+    let backend = MemoryBackend::with(MemoryConfig::new().environment(environment));
+    let handles = [backend.stores(), backend.handle().stores()].iter().map(alter).collect();
+    World::new(handles).ticking(move || clock.advance(Duration::from_millis(1)))
+}
+
+fn runtime() -> Runtime {
+    Runtime::new().unwrap()
+}
+
+#[test]
+fn memory_agrees_with_itself() {
+    let agreed =
+        agree(&runtime(), cases(64), 60, async || world(Stores::clone), async || world(Stores::clone));
+    assert!(agreed.is_ok(), "{}", agreed.unwrap_err());
+}
+
+/// Says that the version is what it was.
+#[derive(Debug)]
+struct ForgetsTheVersion(Arc<dyn SessionStore>);
+
+#[async_trait]
+impl SessionStore for ForgetsTheVersion {
+    fn capabilities(&self) -> SessionCapabilities {
+        self.0.capabilities()
+    }
+    async fn create(&self, service: &Name, session: NewSession) -> Result<CreateOutcome> {
+        self.0.create(service, session).await
+    }
+    async fn load(&self, service: &Name, id: &SessionId) -> Result<Option<SessionRecord>> {
+        self.0.load(service, id).await
+    }
+    async fn patch(&self, service: &Name, id: &SessionId, patch: &Patch) -> Result<PatchOutcome> {
+        Ok(match self.0.patch(service, id, patch).await? {
+            PatchOutcome::Saved { version } => PatchOutcome::Saved { version: version - 1 },
+            other => other,
+        })
+    }
+    async fn touch(&self, service: &Name, id: &SessionId) -> Result<TouchOutcome> {
+        self.0.touch(service, id).await
+    }
+    async fn destroy(&self, service: &Name, id: &SessionId) -> Result<Option<SessionRecord>> {
+        self.0.destroy(service, id).await
+    }
+    async fn list(&self, service: &Name, user: &str) -> Result<Vec<SessionRecord>> {
+        self.0.list(service, user).await
+    }
+    async fn destroy_all(
+        &self,
+        service: &Name,
+        user: &str,
+        except: Option<&SessionId>,
+    ) -> Result<Vec<SessionId>> {
+        self.0.destroy_all(service, user, except).await
+    }
+}
+
+/// Gives back nothing.
+#[derive(Debug)]
+struct KeepsWhatIsRefunded(Arc<dyn RateLimiter>);
+
+#[async_trait]
+impl RateLimiter for KeepsWhatIsRefunded {
+    async fn check(&self, key: &Key, tiers: &[Tier], cost: u32) -> Result<Decision> {
+        self.0.check(key, tiers, cost).await
+    }
+    async fn peek(&self, key: &Key, tiers: &[Tier]) -> Result<Vec<Standing>> {
+        self.0.peek(key, tiers).await
+    }
+    async fn refund(&self, key: &Key, tiers: &[Tier], _cost: u32) -> Result<()> {
+        self.0.refund(key, tiers, 0).await
+    }
+}
+
+#[derive(Debug)]
+struct Life(watch::Sender<Health>);
+
+#[async_trait]
+impl Backend for Life {
+    fn name(&self) -> &'static str {
+        "wrong"
+    }
+    fn health(&self) -> watch::Receiver<Health> {
+        self.0.subscribe()
+    }
+    async fn close(&self) {}
+}
+
+/// The same stores, but for those that are given.
+fn altered(
+    stores: &Stores,
+    sessions: impl Fn(Arc<dyn SessionStore>) -> Arc<dyn SessionStore>,
+    limits: impl Fn(Arc<dyn RateLimiter>) -> Arc<dyn RateLimiter>,
+) -> Stores {
+    let life = Arc::new(Life(watch::Sender::new(Health::Up)));
+    Stores::builder(stores.environment().clone(), life)
+        .cache(stores.cache_store().unwrap())
+        .sessions(sessions(stores.session_store().unwrap()))
+        .events(stores.event_bus().unwrap())
+        .locks(stores.locker().unwrap())
+        .limits(limits(stores.rate_limiter().unwrap()))
+        .tokens(stores.token_store().unwrap())
+        .build()
+}
+
+#[test]
+fn a_version_that_stands_still_is_found_and_shrunk() {
+    let wrong = async || world(|stores| altered(stores, |s| Arc::new(ForgetsTheVersion(s)), |limits| limits));
+    let found = agree(&runtime(), 1_000, 60, async || world(Stores::clone), wrong).unwrap_err();
+    assert!(
+        matches!(found.steps.as_slice(), [one, two]
+            if matches!(&one.operation, Operation::Session(_)) && matches!(&two.operation, Operation::Session(_))),
+        "one session, one patch:\n{found}"
+    );
+    let told = found.to_string();
+    for part in ["1. by", "Create", "2. by", "Patch", "expected", "version: 2", "observed", "version: 1"] {
+        assert!(told.contains(part), "{part} in\n{told}");
+    }
+}
+
+#[test]
+fn a_refund_that_is_kept_is_found_and_shrunk() {
+    let wrong =
+        async || world(|stores| altered(stores, |s| s, |limits| Arc::new(KeepsWhatIsRefunded(limits))));
+    let found = agree(&runtime(), 1_000, 60, async || world(Stores::clone), wrong).unwrap_err();
+    assert_eq!(found.steps.len(), 3, "taken, given back, looked at:\n{found}");
+}

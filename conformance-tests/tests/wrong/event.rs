@@ -1,0 +1,273 @@
+//! Wrong event buses.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use stanchion::Result;
+use stanchion::event::{Envelope, EventBus, Received, SubscribeOptions, Subscription};
+use stanchion::key::Name;
+use tokio::sync::Semaphore;
+use tokio::task::yield_now;
+
+use crate::backend::{self, Around, locked};
+use crate::proof::{Proof, must_fail};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// The unsubscribing that follows a dropped subscription overtakes the next subscribing.
+    LateUnsubscribe,
+    /// The handle has a table of its subscriptions, with one for each domain.
+    LastSubscriberOfADomainWins,
+    /// The trace context is not written.
+    TraceIsDropped,
+    /// A channel for each type of event, and they are not read in turn.
+    ChannelForEachType,
+    /// Now and then an answer is late, and the event is published again.
+    PublishedAgain,
+    /// `PSUBSCRIBE user*`.
+    DomainIsAPattern,
+    /// The last event is kept for whoever comes.
+    LastEventIsRetained,
+    /// However many events were dropped, that is said once.
+    LagIsNotCounted,
+    /// A bounded channel, and publishing waits for room in it.
+    SlowSubscriberHoldsUp,
+    /// Closing is left to the drop.
+    CloseDoesNothing,
+    /// `UNSUBSCRIBE`, though others of the handle still listen.
+    CloseEndsTheOthers,
+    /// The connection of the subscriptions is another one, and is forgotten in close.
+    SubscriptionsOutliveTheHandle,
+    /// What is too large is logged and dropped.
+    TooLargeIsDropped,
+    /// A bad buffer is made a good one.
+    BufferIsClamped,
+    /// `next` takes the event, and then waits for something else.
+    NextTakesAndWaits,
+}
+
+const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'static str) -> Proof {
+    must_fail(rule, backend::Bug::Event(bug), case, message)
+}
+
+pub(crate) const PROOFS: &[Proof] = &[
+    proof("EVENT-01", Bug::LateUnsubscribe, "subscribe::live_once_returned", "something within 5 s"),
+    proof(
+        "EVENT-01",
+        Bug::LastSubscriberOfADomainWins,
+        "subscribe::every_subscriber_gets_every_event",
+        "something within 5 s",
+    )
+    // Wherever two listen to one domain.
+    .also(&["EVENT-04", "EVENT-05", "EVENT-06", "EVENT-07", "EVENT-12"]),
+    proof("EVENT-02", Bug::TraceIsDropped, "envelope::arrives_as_it_was", "observed: Envelope"),
+    proof(
+        "EVENT-03",
+        Bug::ChannelForEachType,
+        "order::within_a_domain",
+        "events in order, none missing, none twice: 0\nobserved: 1",
+    ),
+    proof(
+        "EVENT-03",
+        Bug::PublishedAgain,
+        "order::within_a_domain",
+        "events in order, none missing, none twice: 100\nobserved: 99",
+    ),
+    proof(
+        "EVENT-04",
+        Bug::DomainIsAPattern,
+        "subscribe::only_its_domains",
+        "events of one domain: [2, 5]\nobserved: [2, 3]",
+    ),
+    proof(
+        "EVENT-05",
+        Bug::LastEventIsRetained,
+        "subscribe::nothing_is_kept",
+        "the first event of a later subscription: 2\nobserved: 1",
+    ),
+    proof("EVENT-06", Bug::LagIsNotCounted, "lag::is_counted", "counted as missed: 50\nobserved: 9"),
+    proof("EVENT-06", Bug::SlowSubscriberHoldsUp, "lag::is_counted", "an end within 60s"),
+    proof("EVENT-07", Bug::CloseDoesNothing, "close::ends_the_subscription", "a closed subscription ends"),
+    proof("EVENT-07", Bug::CloseEndsTheOthers, "close::ends_the_subscription", "an event\nobserved: None"),
+    proof("EVENT-08", Bug::SubscriptionsOutliveTheHandle, "close::of_the_handle", "something within 5 s"),
+    proof(
+        "EVENT-09",
+        Bug::TooLargeIsDropped,
+        "input::too_large",
+        "an event over the bound: refused as invalid input",
+    ),
+    proof(
+        "EVENT-10",
+        Bug::BufferIsClamped,
+        "input::bad_options",
+        "a buffer out of bounds: refused as invalid input",
+    ),
+    must_fail(
+        "EVENT-11",
+        backend::Bug::PrefixForgotten,
+        "isolation::places",
+        "the first event of this place: 2\nobserved: 1",
+    ),
+    proof("EVENT-12", Bug::NextTakesAndWaits, "cancel::next_loses_nothing", "something within 5 s"),
+];
+
+#[derive(Debug)]
+pub(crate) struct Wrong {
+    bug: Bug,
+    right: Arc<dyn EventBus>,
+    around: Around,
+    hub: Arc<Hub>,
+}
+
+/// What the bus and its subscriptions share.
+#[derive(Debug, Default)]
+struct Hub {
+    published: AtomicU64,
+    last: Mutex<Option<Envelope>>,
+    held_back: Mutex<Vec<Envelope>>,
+    closed: AtomicBool,
+    left: Mutex<BTreeSet<Name>>,
+    newest: Mutex<Option<(BTreeSet<Name>, Arc<AtomicBool>)>>,
+    rooms: Mutex<Vec<Arc<Semaphore>>>,
+}
+
+impl Wrong {
+    pub(crate) fn new(bug: Bug, right: Arc<dyn EventBus>, around: &Around) -> Self {
+        Self { bug, right, around: around.clone(), hub: Arc::default() }
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl EventBus for Wrong {
+    fn max_event_bytes(&self) -> usize {
+        self.right.max_event_bytes()
+    }
+
+    async fn publish(&self, event: &Envelope) -> Result<()> {
+        let number = self.hub.published.fetch_add(1, Ordering::Relaxed) + 1;
+        match self.bug {
+            Bug::TraceIsDropped => return self.right.publish(&event.clone().trace(None, None)).await,
+            Bug::ChannelForEachType if event.event_type.as_str() == "user.created" => {
+                locked(&self.hub.held_back).push(event.clone());
+                return Ok(());
+            }
+            Bug::PublishedAgain if number.is_multiple_of(100) => self.right.publish(event).await?,
+            Bug::TooLargeIsDropped if event.to_json()?.len() > self.max_event_bytes() => return Ok(()),
+            Bug::SlowSubscriberHoldsUp => {
+                let rooms = locked(&self.hub.rooms).clone();
+                for room in rooms {
+                    if let Ok(permit) = room.acquire().await {
+                        permit.forget();
+                    }
+                }
+            }
+            _ => {}
+        }
+        self.right.publish(event).await?;
+        let held_back = std::mem::take(&mut *locked(&self.hub.held_back));
+        for event in held_back {
+            self.right.publish(&event).await?;
+        }
+        *locked(&self.hub.last) = Some(event.clone());
+        Ok(())
+    }
+
+    async fn subscribe(&self, mut options: SubscribeOptions) -> Result<Box<dyn Subscription>> {
+        let room = Arc::new(Semaphore::new(options.buffer.min(SubscribeOptions::MAX_BUFFER)));
+        let domains = options.domains.clone();
+        match self.bug {
+            Bug::DomainIsAPattern => {
+                for domain in &domains {
+                    options = options.and(Name::new(&format!("{domain}s"))?);
+                }
+            }
+            Bug::BufferIsClamped => options.buffer = options.buffer.clamp(1, SubscribeOptions::MAX_BUFFER),
+            Bug::SlowSubscriberHoldsUp => locked(&self.hub.rooms).push(Arc::clone(&room)),
+            _ => {}
+        }
+        let mut right = self.right.subscribe(options.clone()).await?;
+        if self.bug == Bug::SubscriptionsOutliveTheHandle {
+            right = self.around.other.stores().event_bus()?.subscribe(options).await?;
+        }
+        let deaf = Arc::new(AtomicBool::new(false));
+        match self.bug {
+            Bug::LateUnsubscribe => {
+                deaf.store(
+                    domains.iter().any(|domain| locked(&self.hub.left).remove(domain)),
+                    Ordering::Relaxed,
+                );
+            }
+            Bug::LastSubscriberOfADomainWins => {
+                let before = locked(&self.hub.newest).replace((domains.clone(), Arc::clone(&deaf)));
+                if let Some((before, older)) = before
+                    && !before.is_disjoint(&domains)
+                {
+                    older.store(true, Ordering::Relaxed);
+                }
+            }
+            _ => {}
+        }
+        let retained = match self.bug {
+            Bug::LastEventIsRetained => locked(&self.hub.last).clone(),
+            _ => None,
+        };
+        let hub = Arc::clone(&self.hub);
+        Ok(Box::new(WrongSubscription { bug: self.bug, right, hub, domains, room, deaf, retained }))
+    }
+}
+
+#[derive(Debug)]
+struct WrongSubscription {
+    bug: Bug,
+    right: Box<dyn Subscription>,
+    hub: Arc<Hub>,
+    domains: BTreeSet<Name>,
+    room: Arc<Semaphore>,
+    /// Nothing comes any more, and nobody knows.
+    deaf: Arc<AtomicBool>,
+    retained: Option<Envelope>,
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl Subscription for WrongSubscription {
+    async fn next(&mut self) -> Option<Received> {
+        if let Some(event) = self.retained.take() {
+            return Some(Received::Event(Box::new(event)));
+        }
+        if self.deaf.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        if self.hub.closed.load(Ordering::Relaxed) {
+            return None;
+        }
+        let received = self.right.next().await;
+        match self.bug {
+            Bug::LagIsNotCounted if matches!(received, Some(Received::Lagged(_))) => {
+                return Some(Received::Lagged(1));
+            }
+            Bug::SlowSubscriberHoldsUp => self.room.add_permits(1),
+            Bug::NextTakesAndWaits => yield_now().await,
+            _ => {}
+        }
+        received
+    }
+
+    fn close(&mut self) {
+        match self.bug {
+            Bug::CloseDoesNothing => return,
+            Bug::CloseEndsTheOthers => self.hub.closed.store(true, Ordering::Relaxed),
+            _ => {}
+        }
+        self.right.close();
+    }
+}
+
+impl Drop for WrongSubscription {
+    fn drop(&mut self) {
+        locked(&self.hub.left).extend(self.domains.iter().cloned());
+    }
+}

@@ -1,0 +1,189 @@
+//! Locks in files, which other processes can open: right but for one thing. A lease is ended by the process that
+//! took it, and nobody else looks at its time; so the lock of a process that was killed is held for ever.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use stanchion::clock::{Clock, SystemClock};
+use stanchion::key::Key;
+use stanchion::lock::{
+    AcquireOutcome, Fence, Lease, LockRequest, LockToken, Locker, ReleaseOutcome, RenewOutcome,
+};
+use stanchion::stores::{Environment, Stores};
+use stanchion::{Error, ErrorKind, Result};
+use stanchion_conformance::{Harness, Offers, Place, Time, Unavailable};
+use stanchion_memory::MemoryBackend;
+
+use crate::backend::locked;
+use crate::stores::Life;
+
+/// A folder for each place.
+#[derive(Default)]
+pub(crate) struct LockFile {
+    folders: Mutex<HashSet<PathBuf>>,
+}
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        for folder in locked(&self.folders).drain() {
+            // Nothing is left to tell it to.
+            let _ = fs::remove_dir_all(folder);
+        }
+    }
+}
+
+#[async_trait]
+impl Harness for LockFile {
+    fn name(&self) -> &'static str {
+        "lock-file"
+    }
+
+    fn offers(&self) -> Offers {
+        let mut only_locks = Offers::all();
+        (only_locks.cache, only_locks.session, only_locks.event) = (false, false, false);
+        (only_locks.limit, only_locks.token) = (false, false);
+        only_locks
+    }
+
+    fn time(&self) -> Time {
+        Time::Real
+    }
+
+    async fn prepare(&self) -> Result<(), Unavailable> {
+        Ok(())
+    }
+
+    async fn open(&self, place: &Place) -> Result<Stores> {
+        let folder = std::env::temp_dir().join(format!("stanchion-lock-file-{}", place.prefix()));
+        fs::create_dir_all(&folder).map_err(failed)?;
+        locked(&self.folders).insert(folder.clone());
+        let life = Life::of(&MemoryBackend::new().stores());
+        Ok(Stores::builder(Environment::system(), Arc::new(life)).locks(Arc::new(Files { folder })).build())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "processes share the machine's time, which really passes")]
+    async fn advance(&self, _place: &Place, by: Duration) {
+        tokio::time::sleep(by).await;
+    }
+
+    fn child_environment(&self) -> Option<Vec<(String, String)>> {
+        Some(Vec::new())
+    }
+}
+
+fn failed(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Unavailable, "the file can't be used").with_source(error)
+}
+
+#[derive(Debug)]
+struct Files {
+    folder: PathBuf,
+}
+
+/// What a file says: who holds the lock since when, in which process and until when, in µs.
+struct Held {
+    token: String,
+    fence: u64,
+    process: u32,
+    until: u64,
+}
+
+/// One at a time in this process; no case needs more.
+static FILES: Mutex<()> = Mutex::new(());
+
+impl Files {
+    fn path(&self, key: &Key) -> PathBuf {
+        // Not every file system tells upper from lower case.
+        let hex = |name, byte| format!("{name}{byte:02x}");
+        self.folder.join(key.as_str().bytes().fold(String::new(), hex))
+    }
+
+    /// The last holder, whatever became of it.
+    fn last(&self, key: &Key) -> Option<Held> {
+        let text = fs::read_to_string(self.path(key)).ok()?;
+        let mut words = text.split(' ');
+        Some(Held {
+            token: words.next()?.to_owned(),
+            fence: words.next()?.parse().ok()?,
+            process: words.next()?.parse().ok()?,
+            until: words.next()?.parse().ok()?,
+        })
+    }
+
+    fn holder(&self, key: &Key) -> Option<Held> {
+        // The mistake: of another process's lease the time is not looked at.
+        let is_over = |held: &Held| held.process == std::process::id() && held.until <= now();
+        self.last(key).filter(|held| held.until > 0 && !is_over(held))
+    }
+
+    fn write(&self, key: &Key, held: &Held) -> Result<()> {
+        let Held { token, fence, process, until } = held;
+        fs::write(self.path(key), format!("{token} {fence} {process} {until}")).map_err(failed)
+    }
+
+    fn hold(&self, lease: &Lease) -> Result<()> {
+        let until = now() + lease.lease.as_millis() * 1_000;
+        let (token, process) = (lease.token.to_hex(), std::process::id());
+        self.write(&lease.key, &Held { token, fence: lease.fence.get(), process, until })
+    }
+
+    fn is_held_by(&self, key: &Key, token: &LockToken) -> bool {
+        self.holder(key).is_some_and(|held| held.token == token.to_hex())
+    }
+}
+
+fn now() -> u64 {
+    SystemClock.wall().as_micros()
+}
+
+fn left(held: &Held) -> Duration {
+    Duration::from_micros(held.until.saturating_sub(now()))
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl Locker for Files {
+    async fn acquire(&self, request: &LockRequest) -> Result<AcquireOutcome> {
+        let _files = locked(&FILES);
+        let fence = match self.holder(&request.key) {
+            Some(held) if held.token == request.token.to_hex() => held.fence,
+            Some(held) => return Ok(AcquireOutcome::Busy { remaining: left(&held) }),
+            None => now().max(self.last(&request.key).map_or(0, |last| last.fence + 1)),
+        };
+        let LockRequest { key, token, lease, .. } = request.clone();
+        let lease = Lease::new(key, token, Fence::new(fence), lease);
+        self.hold(&lease)?;
+        Ok(AcquireOutcome::Acquired(lease))
+    }
+
+    async fn renew(&self, leases: &[Lease]) -> Result<Vec<RenewOutcome>> {
+        let _files = locked(&FILES);
+        let renew = |lease: &Lease| {
+            if !self.is_held_by(&lease.key, &lease.token) {
+                return Ok(RenewOutcome::Lost);
+            }
+            self.hold(lease).map(|()| RenewOutcome::Held)
+        };
+        leases.iter().map(renew).collect()
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<ReleaseOutcome> {
+        let _files = locked(&FILES);
+        match self.holder(&lease.key) {
+            Some(held) if held.token == lease.token.to_hex() => {
+                self.write(&lease.key, &Held { until: 0, ..held })?;
+                Ok(ReleaseOutcome::Released)
+            }
+            _ => Ok(ReleaseOutcome::WasLost),
+        }
+    }
+
+    async fn inspect(&self, key: &Key) -> Result<Option<(Fence, Duration)>> {
+        let _files = locked(&FILES);
+        Ok(self.holder(key).map(|held| (Fence::new(held.fence), left(&held))))
+    }
+}

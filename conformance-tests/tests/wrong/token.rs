@@ -1,0 +1,282 @@
+//! Wrong token stores.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use stanchion::key::Name;
+use stanchion::time::{Timestamp, Ttl};
+use stanchion::token::{Epoch, Mark, Reason, Scope, TokenFacts, TokenStore, Verdict, check_facts};
+use stanchion::{Error, ErrorKind, Result};
+use tokio::task::yield_now;
+
+use crate::backend::{self, Around, locked};
+use crate::proof::{Proof, must_fail};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// The list of revoked tokens is in the process.
+    RevokedInTheProcess,
+    /// A revocation without expiry.
+    RevokedForEver,
+    /// An epoch without expiry.
+    EpochLastsForEver,
+    /// `SET PX`, whatever life the key has.
+    LastRevocationSetsTheLife,
+    /// Epochs are made of the clock of the process; the second one's is a second behind.
+    EpochOfTheProcessClock,
+    /// The epoch is read, and the next one written.
+    EpochIsReadAndWritten,
+    /// The epochs are kept in the process after the first check.
+    EpochsAreReadOnce,
+    /// One epoch a token: the newest mark is compared with the newest epoch.
+    NewestMarkCounts,
+    /// The kind of the scope is not in its key.
+    ScopeKindIsForgotten,
+    /// The service is not in the key.
+    ServiceIsForgotten,
+    /// What is over the bound is not looked at.
+    MarksOverTheBoundAreDropped,
+    /// Epochs are counted from 1.
+    EpochIsACounter,
+    /// A token of the very second of the revocation counts as issued after it.
+    IssuedAtIsComparedExactly,
+    /// `MGET` without keys is an error of the server.
+    NoScopesAreSent,
+}
+
+const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'static str) -> Proof {
+    must_fail(rule, backend::Bug::Token(bug), case, message)
+}
+
+pub(crate) const PROOFS: &[Proof] = &[
+    proof(
+        "TOKEN-01",
+        Bug::RevokedInTheProcess,
+        "revoke::is_seen_by_every_handle",
+        "a revoked token: Revoked(Token)\nobserved: Active",
+    ),
+    proof(
+        "TOKEN-02",
+        Bug::RevokedForEver,
+        "revoke::ends_with_its_ttl",
+        "a token after its revocation's TTL: Active",
+    ),
+    proof(
+        "TOKEN-02",
+        Bug::EpochLastsForEver,
+        "revoke::ends_with_its_ttl",
+        "the epoch after its revocation's TTL: [Epoch(0)]",
+    ),
+    proof(
+        "TOKEN-03",
+        Bug::LastRevocationSetsTheLife,
+        "revoke::never_shortens",
+        "a token revoked for long, then for short",
+    ),
+    proof(
+        "TOKEN-04",
+        Bug::EpochOfTheProcessClock,
+        "epoch::only_grows",
+        "each revocation makes the epoch greater",
+    ),
+    proof(
+        "TOKEN-04",
+        Bug::EpochIsReadAndWritten,
+        "epoch::race_makes_distinct_epochs",
+        "distinct epochs of 20 concurrent revocations: 20\nobserved: 1",
+    ),
+    proof(
+        "TOKEN-05",
+        Bug::EpochsAreReadOnce,
+        "check::before_and_after_a_revocation",
+        "a token from before: Revoked(Scope(User(\"u1\")))\nobserved: Active",
+    ),
+    proof("TOKEN-06", Bug::NewestMarkCounts, "check::each_scope_counts", "a token stale in one scope"),
+    proof("TOKEN-07", Bug::ScopeKindIsForgotten, "epoch::scopes_stay_apart", "epochs of other scopes"),
+    proof("TOKEN-08", Bug::ServiceIsForgotten, "isolation::services", "the same token at another service"),
+    proof(
+        "TOKEN-09",
+        Bug::MarksOverTheBoundAreDropped,
+        "input::bad_arguments_are_refused",
+        "checking nine marks: refused as invalid input",
+    ),
+    must_fail(
+        "TOKEN-10",
+        backend::Bug::PrefixForgotten,
+        "isolation::places",
+        "a token revoked elsewhere: Active",
+    ),
+    proof("TOKEN-11", Bug::EpochIsACounter, "epoch::is_a_time", "not less than the time in microseconds")
+        // Times can't be compared with it.
+        .also(&["TOKEN-12"]),
+    proof(
+        "TOKEN-12",
+        Bug::IssuedAtIsComparedExactly,
+        "check::issued_at_fails_closed",
+        "a token issued in the second of the revocation",
+    ),
+    proof("TOKEN-13", Bug::NoScopesAreSent, "epoch::of_no_scope", "wrong number of arguments"),
+];
+
+#[derive(Debug)]
+pub(crate) struct Wrong {
+    bug: Bug,
+    right: Arc<dyn TokenStore>,
+    around: Around,
+    private: Arc<dyn TokenStore>,
+    /// How often each token was revoked by this handle.
+    times: Mutex<HashMap<String, u32>>,
+    epochs: Mutex<HashMap<Scope, Epoch>>,
+}
+
+impl Wrong {
+    pub(crate) fn new(bug: Bug, right: Arc<dyn TokenStore>, around: &Around) -> Result<Self> {
+        let private = around.private().token_store()?;
+        Ok(Self {
+            bug,
+            right,
+            around: around.clone(),
+            private,
+            times: Mutex::default(),
+            epochs: Mutex::default(),
+        })
+    }
+
+    fn service(&self, service: &Name) -> Result<Name> {
+        if self.bug == Bug::ServiceIsForgotten { Name::new("any") } else { Ok(service.clone()) }
+    }
+
+    fn scope(&self, scope: &Scope) -> Scope {
+        match scope {
+            Scope::Session(id) | Scope::Client(id) if self.bug == Bug::ScopeKindIsForgotten => {
+                Scope::User(id.clone())
+            }
+            scope => scope.clone(),
+        }
+    }
+
+    /// Where the last revocation of a token is, which knows nothing of the ones before.
+    fn last(&self, jti: &str) -> String {
+        match locked(&self.times).get(jti) {
+            Some(times) if *times > 1 => format!("{jti}#{times}"),
+            _ => jti.to_owned(),
+        }
+    }
+
+    /// Where the numbers of a counter begin.
+    fn origin(&self) -> u64 {
+        // A microsecond before the manual clock's first day.
+        if self.bug == Bug::EpochIsACounter { 1_749_999_999_999_999 } else { 0 }
+    }
+
+    fn wall(&self) -> Timestamp {
+        self.around.right.environment().clock.wall()
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl TokenStore for Wrong {
+    async fn revoke(&self, service: &Name, jti: &str, ttl: Ttl) -> Result<()> {
+        let service = &self.service(service)?;
+        match self.bug {
+            Bug::RevokedInTheProcess => self.private.revoke(service, jti, ttl).await,
+            Bug::RevokedForEver => self.right.revoke(service, jti, Ttl::MAX).await,
+            Bug::LastRevocationSetsTheLife => {
+                *locked(&self.times).entry(jti.to_owned()).or_default() += 1;
+                self.right.revoke(service, &self.last(jti), ttl).await
+            }
+            _ => self.right.revoke(service, jti, ttl).await,
+        }
+    }
+
+    async fn revoke_all(&self, service: &Name, scope: &Scope, mut ttl: Ttl) -> Result<Epoch> {
+        let (service, scope) = (&self.service(service)?, &self.scope(scope));
+        match self.bug {
+            Bug::EpochLastsForEver => ttl = Ttl::MAX,
+            Bug::EpochIsReadAndWritten => {
+                let last = self.right.epochs(service, std::slice::from_ref(scope)).await?;
+                let next = last.iter().map(|last| last.get() + 1).max().unwrap_or_default();
+                let next = Epoch::new(self.wall().as_micros().max(next));
+                yield_now().await;
+                self.right.revoke_all(service, scope, ttl).await?;
+                return Ok(next);
+            }
+            _ => {}
+        }
+        let epoch = self.right.revoke_all(service, scope, ttl).await?.get() - self.origin();
+        let behind = self.bug == Bug::EpochOfTheProcessClock && self.around.number == 1;
+        Ok(Epoch::new(if behind { epoch - 1_000_000 } else { epoch }))
+    }
+
+    async fn epochs(&self, service: &Name, scopes: &[Scope]) -> Result<Vec<Epoch>> {
+        if self.bug == Bug::NoScopesAreSent && scopes.is_empty() {
+            return Err(Error::new(ErrorKind::Internal, "wrong number of arguments"));
+        }
+        let scopes: Vec<_> = scopes.iter().map(|scope| self.scope(scope)).collect();
+        let epochs = self.right.epochs(&self.service(service)?, &scopes).await?;
+        Ok(epochs.into_iter().map(|epoch| Epoch::new(epoch.get().saturating_sub(self.origin()))).collect())
+    }
+
+    async fn check(&self, service: &Name, token: &TokenFacts) -> Result<Verdict> {
+        let (service, mut token) = (&self.service(service)?, token.clone());
+        match self.bug {
+            Bug::RevokedInTheProcess => {
+                check_facts(&token)?;
+                let only = TokenFacts::new(token.jti.clone(), Vec::new());
+                if let revoked @ Verdict::Revoked(_) = self.private.check(service, &only).await? {
+                    return Ok(revoked);
+                }
+            }
+            Bug::LastRevocationSetsTheLife => {
+                check_facts(&token)?;
+                token.jti = self.last(&token.jti);
+            }
+            Bug::EpochsAreReadOnce => {
+                check_facts(&token)?;
+                let only = TokenFacts::new(token.jti.clone(), Vec::new());
+                let revoked = self.right.check(service, &only).await? != Verdict::Active;
+                let scopes: Vec<_> = token.marks.iter().map(|(scope, _)| scope.clone()).collect();
+                let read = self.right.epochs(service, &scopes).await?;
+                let mut kept = locked(&self.epochs);
+                let epochs: Vec<_> = scopes
+                    .into_iter()
+                    .zip(read)
+                    .map(|(scope, now)| *kept.entry(scope).or_insert(now))
+                    .collect();
+                return Ok(token.judge(revoked, &epochs));
+            }
+            Bug::NewestMarkCounts => {
+                let scopes: Vec<_> = token.marks.iter().map(|(scope, _)| scope.clone()).collect();
+                let newest = self.right.epochs(service, &scopes).await?.into_iter().max();
+                let holds = token.marks.iter().any(|(_, mark)| Some(*mark) == newest.map(Mark::Epoch));
+                let verdict = self.right.check(service, &token).await?;
+                let by_scope = matches!(verdict, Verdict::Revoked(Reason::Scope(_)));
+                return Ok(if holds && by_scope { Verdict::Active } else { verdict });
+            }
+            Bug::MarksOverTheBoundAreDropped => token.marks.truncate(8),
+            Bug::EpochIsACounter => {
+                for (_, mark) in &mut token.marks {
+                    if let Mark::Epoch(epoch) = mark
+                        && *epoch > Epoch::NEVER
+                    {
+                        *epoch = Epoch::new(epoch.get() + self.origin());
+                    }
+                }
+            }
+            Bug::IssuedAtIsComparedExactly => {
+                for (_, mark) in &mut token.marks {
+                    if let Mark::IssuedAt(time) = mark {
+                        *mark = Mark::Epoch(Epoch::new(time.as_micros()));
+                    }
+                }
+            }
+            Bug::ScopeKindIsForgotten => {
+                token.marks.iter_mut().for_each(|(scope, _)| *scope = self.scope(scope));
+            }
+            _ => {}
+        }
+        self.right.check(service, &token).await
+    }
+}

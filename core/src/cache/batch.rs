@@ -1,0 +1,430 @@
+//! Many values at once: one trip per master for all of them.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::inner::{Before, Inner, is_callers};
+use super::judge::{Found, Judged};
+use super::lease_guard::LeaseGuard;
+use super::wire::Stamp;
+use super::write::OwnWrite;
+use super::{
+    Cache, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, LoadError, Loaded, SetEntry,
+    SetOutcome, Tag, Want, When,
+};
+use crate::codec::Codec;
+use crate::error::Result;
+use crate::key::{Identifier, Key};
+use crate::time::Ttl;
+
+impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T, C> {
+    /// The values, in the order of the identifiers, in one trip per master for those that are not near.
+    ///
+    /// # Cancel safety
+    /// Dropping the future has no effect.
+    pub async fn get_many<I: Identifier>(&self, ids: &[I]) -> Result<Vec<Option<Arc<T>>>> {
+        let keys = self.keys(ids)?;
+        let found = self.0.look_many(&keys).await?;
+        found
+            .into_iter()
+            .map(|found| match found {
+                Found::Fresh { value, .. } => Ok(value),
+                Found::Down(error) => Err(error),
+                _ => Ok(None),
+            })
+            .collect()
+    }
+
+    fn keys<I: Identifier>(&self, ids: &[I]) -> Result<Vec<Key>> {
+        ids.iter().map(|id| self.key(id)).collect()
+    }
+
+    /// Sets the values, whatever is there, in one trip per master. Not one atomic step: on an error some may be set.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves each value either set or not.
+    pub async fn set_many<I: Identifier>(&self, values: &[(I, T)]) -> Result<()> {
+        let inner = &*self.0;
+        let keys = values.iter().map(|(id, _)| self.key(id)).collect::<Result<Vec<_>>>()?;
+        let tags: Vec<Vec<Tag>> = keys.iter().map(|key| inner.tags_of(inner.identifier(key))).collect();
+        let known = inner.generations_of(tags.iter().flatten()).await?;
+        let mut entries = Vec::with_capacity(values.len());
+        for ((key, (_, value)), tags) in keys.iter().zip(values).zip(tags) {
+            let stamped = known.stamp(tags, inner);
+            let (bytes, options) = inner.prepare(key, value, None, stamped, When::Always)?;
+            entries.push(SetEntry::new(key.clone(), bytes, options));
+        }
+        let _own = OwnWrite::of(&inner.told, &keys);
+        let outcomes = inner.store.set_many(&entries).await?;
+        let stored = entries.iter().zip(outcomes).filter(|(_, outcome)| *outcome == SetOutcome::Stored);
+        inner.counts.bytes_written.add(stored.map(|(entry, _)| entry.value.len() as u64).sum());
+        Ok(())
+    }
+
+    /// Removes the values and says how many there were, in one trip per master.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves each value either removed or not.
+    pub async fn remove_many<I: Identifier>(&self, ids: &[I]) -> Result<u64> {
+        self.0.remove(&self.keys(ids)?).await
+    }
+
+    /// The values, in the order of the identifiers; what is missing is loaded by one call of the loader, for all of it,
+    /// and stored. The loader answers what it has, in any order; what it does not answer is `None`, and is remembered as
+    /// absent where there is a [`negative_ttl`](super::CacheBuilder::negative_ttl).
+    ///
+    /// A value that another process is loading at the same time is loaded here too, and not stored.
+    ///
+    /// # Errors
+    /// The loader's, or why the call could not be made at all.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the load, and gives its leases back.
+    pub async fn get_or_load_many<I, E, V, F, L>(
+        &self,
+        ids: &[I],
+        load: L,
+    ) -> Result<Vec<Option<Arc<T>>>, LoadError<E>>
+    where
+        I: Identifier + Clone + Eq + Hash,
+        L: FnOnce(Vec<I>) -> F,
+        F: Future<Output = Result<Vec<(I, V)>, E>>,
+        V: Into<Loaded<T>>,
+    {
+        Ok(self.fill_many(ids, load).await?.values)
+    }
+
+    /// As [`get_or_load_many`](Self::get_or_load_many), and counts.
+    pub(super) async fn fill_many<I, E, V, F, L>(&self, ids: &[I], load: L) -> Result<Filled<T>, LoadError<E>>
+    where
+        I: Identifier + Clone + Eq + Hash,
+        L: FnOnce(Vec<I>) -> F,
+        F: Future<Output = Result<Vec<(I, V)>, E>>,
+        V: Into<Loaded<T>>,
+    {
+        let inner = &*self.0;
+        let keys = self.keys(ids)?;
+        let found = inner.look_many(&keys).await?;
+        let mut filled = Filled { values: vec![None; ids.len()], present: 0, stored: 0 };
+        // Each missing identifier once, in the order asked.
+        let mut missing: Vec<Missing<I>> = Vec::new();
+        let mut places: HashMap<&I, usize> = HashMap::new();
+        for (place, ((id, key), found)) in ids.iter().zip(&keys).zip(found).enumerate() {
+            let (present, store) = match found {
+                Found::Fresh { value, .. } => {
+                    filled.values[place] = value;
+                    filled.present += 1;
+                    continue;
+                }
+                Found::Nothing { present } => (present, true),
+                Found::Stale { .. } => (true, true),
+                Found::Newer | Found::Down(_) => (false, false),
+            };
+            let index = *places.entry(id).or_insert_with(|| {
+                missing.push(Missing { id: id.clone(), key: key.clone(), present, store, at: Vec::new() });
+                missing.len() - 1
+            });
+            missing[index].at.push(place);
+        }
+        if missing.is_empty() {
+            return Ok(filled);
+        }
+        let mut leased = inner.lease_many(&missing).await?;
+        inner.counts.loads.one();
+        let begun = inner.now();
+        let ids = missing.iter().map(|missing| missing.id.clone()).collect();
+        let loaded =
+            load(ids).await.map_err(LoadError::Loader).inspect_err(|_| inner.counts.load_failures.one())?;
+        let took = inner.now().saturating_since(begun);
+        inner.counts.load_micros.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        let mut loaded: HashMap<I, Loaded<T>> =
+            loaded.into_iter().map(|(id, value)| (id, value.into())).collect();
+        let mut fills = Vec::new();
+        for missing in &missing {
+            let mut value = loaded.remove(&missing.id).unwrap_or_else(|| Loaded::maybe(None));
+            let held = value.value.take().map(Arc::new);
+            if value.store
+                && value.tags.is_empty()
+                && let Some(token) = leased.tokens.get(&missing.key).copied()
+            {
+                fills.extend(inner.to_fill(&missing.key, token, held.as_deref(), &value, took, &leased)?);
+            }
+            for place in &missing.at {
+                filled.values[*place].clone_from(&held);
+            }
+        }
+        filled.stored = inner.fill_all(fills, &mut leased).await;
+        Ok(filled)
+    }
+}
+
+/// What a batch was filled with.
+pub(super) struct Filled<T> {
+    pub(super) values: Vec<Option<Arc<T>>>,
+    /// How many were there.
+    pub(super) present: u64,
+    /// How many were stored.
+    pub(super) stored: u64,
+}
+
+/// An identifier without a value.
+struct Missing<I> {
+    id: I,
+    key: Key,
+    present: bool,
+    store: bool,
+    /// Where it was asked for.
+    at: Vec<usize>,
+}
+
+/// The leases of a batch, and the generations from before its load.
+struct LeasedMany {
+    tokens: HashMap<Key, LeaseToken>,
+    generations: Generations,
+    guard: LeaseGuard,
+}
+
+/// Generations that were read.
+#[derive(Debug, Default)]
+struct Generations(HashMap<Tag, Generation>);
+
+impl Generations {
+    fn of(&self, tag: &Tag) -> Option<Generation> {
+        self.0.get(tag).copied()
+    }
+
+    /// Tags with their generations, the namespace's last.
+    fn stamp<T, C>(&self, mut tags: Vec<Tag>, inner: &Inner<T, C>) -> Vec<(Tag, Generation)> {
+        if inner.mirror.is_none() {
+            return Vec::new();
+        }
+        tags.push(inner.namespace_tag.clone());
+        tags.into_iter().filter_map(|tag| self.of(&tag).map(|generation| (tag, generation))).collect()
+    }
+}
+
+impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T, C> {
+    /// The generations of these tags and of the namespace, in one trip for those that are not mirrored.
+    async fn generations_of<'a>(&self, tags: impl Iterator<Item = &'a Tag>) -> Result<Generations> {
+        let Some(mirror) = &self.mirror else {
+            return Ok(Generations::default());
+        };
+        let mut all: Vec<Tag> = tags.cloned().chain([self.namespace_tag.clone()]).collect();
+        all.sort_unstable();
+        all.dedup();
+        let generations = mirror.generations(&all).await?;
+        Ok(Generations(all.into_iter().zip(generations).collect()))
+    }
+
+    /// Reads many entries: near, then the store, then what generations they need.
+    async fn look_many(&self, keys: &[Key]) -> Result<Vec<Found<T>>> {
+        let mut found: Vec<Option<Found<T>>> = keys
+            .iter()
+            .map(|key| self.near(self.identifier(key)).map(|(value, _)| Found::Fresh { value, due: false }))
+            .collect();
+        let asked: Vec<usize> = (0..keys.len()).filter(|place| found[*place].is_none()).collect();
+        let missing: Vec<Key> = asked.iter().map(|place| keys[*place].clone()).collect();
+        if !missing.is_empty() {
+            let before: Vec<Before> = missing.iter().map(|key| self.before(self.identifier(key))).collect();
+            let stored = match self.read_many(&missing).await {
+                Ok(stored) => stored,
+                Err(error) if is_callers(&error) => return Err(error),
+                Err(error) => {
+                    self.store_failed(&error);
+                    for place in &asked {
+                        found[*place] = Some(Found::Down(error.clone()));
+                    }
+                    return Ok(found.into_iter().flatten().collect());
+                }
+            };
+            self.judge_many(&asked, &missing, &before, &stored, &mut found).await?;
+        }
+        Ok(found.into_iter().flatten().inspect(|found| self.count(found)).collect())
+    }
+
+    fn count(&self, found: &Found<T>) {
+        match found {
+            // Near hits are counted where they are found; here they are few beside a trip.
+            Found::Fresh { .. } => {}
+            _ => self.counts.misses.one(),
+        }
+    }
+
+    async fn read_many(&self, keys: &[Key]) -> Result<Vec<Option<(Bytes, Option<Ttl>)>>> {
+        if self.wire.plain {
+            let found = self.ask(self.store.get_many_with_ttl(keys)).await?;
+            return Ok(found.into_iter().map(|one| one.map(|(bytes, left)| (bytes, Some(left)))).collect());
+        }
+        let found = self.ask(self.store.get_many(keys)).await?;
+        Ok(found.into_iter().map(|one| one.map(|bytes| (bytes, None))).collect())
+    }
+
+    async fn judge_many(
+        &self,
+        places: &[usize],
+        keys: &[Key],
+        before: &[Before],
+        stored: &[Option<(Bytes, Option<Ttl>)>],
+        found: &mut [Option<Found<T>>],
+    ) -> Result<()> {
+        let mirrored = |tag: &Tag| self.mirror.as_ref().and_then(|mirror| mirror.peek(tag));
+        let (mut needed, mut waiting) = (Vec::new(), Vec::new());
+        for (index, place) in places.iter().enumerate() {
+            let Some((bytes, left)) = &stored[index] else {
+                found[*place] = Some(Found::Nothing { present: false });
+                continue;
+            };
+            match self.judge(&keys[index], bytes, *left, before[index], mirrored) {
+                Judged::Found(one) => {
+                    if matches!(one, Found::Fresh { .. }) {
+                        self.counts.store_hits.one();
+                    }
+                    found[*place] = Some(one);
+                }
+                Judged::Needs(tags) => {
+                    needed.extend(tags);
+                    waiting.push((index, *place));
+                }
+            }
+        }
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let known = match self.ask(self.generations_of(needed.iter())).await {
+            Ok(known) => known,
+            Err(error) if is_callers(&error) => return Err(error),
+            Err(error) => {
+                self.store_failed(&error);
+                for (_, place) in &waiting {
+                    found[*place] = Some(Found::Down(error.clone()));
+                }
+                return Ok(());
+            }
+        };
+        for (index, place) in waiting {
+            let Some((bytes, left)) = &stored[index] else {
+                continue;
+            };
+            // Those that were mirrored a moment ago may no longer be.
+            let of = |tag: &Tag| known.of(tag).or_else(|| mirrored(tag));
+            found[place] = Some(match self.judge(&keys[index], bytes, *left, before[index], of) {
+                Judged::Found(one) => one,
+                Judged::Needs(_) => Found::Nothing { present: true },
+            });
+            if matches!(found[place], Some(Found::Fresh { .. })) {
+                self.counts.store_hits.one();
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the leases that can be had now; the rest is loaded without.
+    async fn lease_many<I>(&self, missing: &[Missing<I>]) -> Result<LeasedMany> {
+        let mut requests = Vec::new();
+        for missing in missing.iter().filter(|missing| missing.store) {
+            let mut token = [0; 16];
+            self.environment.random.fill(&mut token)?;
+            let want = if missing.present { Want::Anyway } else { Want::IfAbsent };
+            let token = LeaseToken::new(token);
+            requests.push(LeaseRequest::new(missing.key.clone(), token, self.policy.lease, want));
+        }
+        let none = || LeaseGuard::new(Arc::clone(&self.store), self.environment.tasks.clone(), Vec::new());
+        let mut leased =
+            LeasedMany { tokens: HashMap::new(), generations: Generations::default(), guard: none() };
+        if requests.is_empty() {
+            return Ok(leased);
+        }
+        let answers = match self.ask(self.store.fetch(&requests)).await {
+            Ok(answers) => answers,
+            Err(error) if is_callers(&error) => return Err(error),
+            Err(error) => {
+                self.store_failed(&error);
+                return Ok(leased);
+            }
+        };
+        for (request, answer) in requests.into_iter().zip(answers) {
+            if matches!(answer, Fetched::Leased { .. }) {
+                leased.tokens.insert(request.key, request.token);
+            }
+        }
+        let held = leased.tokens.iter().map(|(key, token)| (key.clone(), *token)).collect();
+        leased.guard = LeaseGuard::new(Arc::clone(&self.store), self.environment.tasks.clone(), held);
+        let tags: Vec<Tag> =
+            leased.tokens.keys().flat_map(|key| self.tags_of(self.identifier(key))).collect();
+        match self.ask(self.generations_of(tags.iter())).await {
+            Ok(generations) => leased.generations = generations,
+            Err(error) if is_callers(&error) => return Err(error),
+            Err(error) => {
+                self.store_failed(&error);
+                leased.tokens.clear();
+            }
+        }
+        Ok(leased)
+    }
+
+    fn to_fill(
+        &self,
+        key: &Key,
+        token: LeaseToken,
+        value: Option<&T>,
+        loaded: &Loaded<T>,
+        took: std::time::Duration,
+        leased: &LeasedMany,
+    ) -> Result<Option<Fill>> {
+        let Some(life) = self.life_of(loaded.ttl, value.is_some())? else {
+            return Ok(None);
+        };
+        let mut tags = leased.generations.stamp(self.tags_of(self.identifier(key)), self);
+        let namespace = tags.pop().map(|(_, generation)| generation);
+        let stamp = Stamp {
+            fresh_until: self.store.now().saturating_add(life.as_duration()),
+            load_millis: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
+            namespace,
+            tags,
+        };
+        let bytes = self.wire.encode(key, value, stamp, &*self.environment.random)?;
+        Ok(Some(Fill::new(key.clone(), token, bytes, self.policy.kept(life))))
+    }
+
+    /// Stores what was loaded; answers how many were stored.
+    async fn fill_all(&self, fills: Vec<Fill>, leased: &mut LeasedMany) -> u64 {
+        if fills.is_empty() {
+            return 0;
+        }
+        let outcomes = match self.store.fill(&fills).await {
+            Ok(outcomes) => outcomes,
+            Err(error) => {
+                self.store_failed(&error);
+                return 0;
+            }
+        };
+        let mut stored = 0;
+        for (fill, outcome) in fills.iter().zip(outcomes) {
+            leased.guard.settle(&fill.key);
+            if outcome == FillOutcome::Filled {
+                self.counts.bytes_written.add(fill.value.len() as u64);
+                stored += 1;
+            } else {
+                self.counts.fenced.one();
+            }
+        }
+        stored
+    }
+
+    /// How long a loaded value counts; `None` if it is not to be stored.
+    pub(super) fn life_of(&self, own: Option<std::time::Duration>, is_value: bool) -> Result<Option<Ttl>> {
+        let life = match (own, is_value, self.policy.negative_ttl) {
+            (Some(ttl), _, _) => Ttl::new(ttl)?,
+            (None, true, _) => self.policy.ttl,
+            (None, false, Some(negative)) => negative,
+            // It is not to be remembered that there is none.
+            (None, false, None) => return Ok(None),
+        };
+        Ok(Some(self.policy.jittered(life, &*self.environment.random)))
+    }
+}

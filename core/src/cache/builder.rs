@@ -1,0 +1,308 @@
+//! Builds a [`Cache`].
+
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::breaker::Breaker;
+use super::inner::{Inner, TagsOf, Throttled};
+use super::mirror::Mirror;
+use super::near::Near;
+use super::policy::{Eager, Settings};
+use super::stats::Counts;
+use super::told::{NamespaceTold, Told};
+use super::wire::Wire;
+use super::{Cache, CacheStore, NearEngine, Tag, Watcher};
+use crate::codec::{Codec, Json};
+use crate::error::{Error, Result};
+use crate::event::Topic;
+use crate::event::standard::{CacheInvalidated, CacheWarmed};
+use crate::key::Namespace;
+use crate::stores::{Environment, Stores};
+
+/// Builds a [`Cache`]: what its keys are called, how its values are written, how long they count.
+#[must_use = "call build()"]
+pub struct CacheBuilder<T, C = Json> {
+    store: Result<Arc<dyn CacheStore>>,
+    mirror: Option<Result<Arc<Mirror>>>,
+    environment: Environment,
+    service: String,
+    kind: String,
+    settings: Settings,
+    near: Option<Arc<dyn NearEngine>>,
+    wire: Wire<C>,
+    tags_of: Option<TagsOf>,
+    topics: (Topic<CacheInvalidated>, Topic<CacheWarmed>),
+    publish: bool,
+    value: std::marker::PhantomData<fn() -> T>,
+}
+
+impl<T, C> fmt::Debug for CacheBuilder<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheBuilder")
+            .field("service", &self.service)
+            .field("kind", &self.kind)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> CacheBuilder<T> {
+    /// Values of one kind in any cache store, without a bundle. It has no event bus, so it publishes nothing.
+    pub fn new(store: Arc<dyn CacheStore>, environment: Environment, kind: &str) -> Self {
+        let topics = (Topic::none(environment.clone()), Topic::none(environment.clone()));
+        Self::on(Ok(store), None, environment, kind, topics)
+    }
+
+    pub(crate) fn from_stores(stores: &Stores, kind: &str) -> Self {
+        let store = stores.cache_store();
+        let mirror = store.is_ok().then(|| stores.mirror());
+        Self::on(store, mirror, stores.environment().clone(), kind, (stores.topic(), stores.topic()))
+    }
+
+    fn on(
+        store: Result<Arc<dyn CacheStore>>,
+        mirror: Option<Result<Arc<Mirror>>>,
+        environment: Environment,
+        kind: &str,
+        topics: (Topic<CacheInvalidated>, Topic<CacheWarmed>),
+    ) -> Self {
+        Self {
+            store,
+            mirror,
+            environment,
+            service: "cache".into(),
+            kind: kind.into(),
+            settings: Settings::default(),
+            near: None,
+            wire: Wire::new(Json),
+            tags_of: None,
+            topics,
+            publish: false,
+            value: std::marker::PhantomData,
+        }
+    }
+
+    /// Exactly the value's JSON is stored, for programs in other languages that share the key. How fresh it is
+    /// follows from the life that is left to it in the store. It carries no tags, no schema number and no header:
+    /// [`tags`](Self::tags), [`clear`](Cache::clear) and [`invalidate_tag`](Cache::invalidate_tag) are refused as
+    /// `Unsupported`, and nothing protects from a foreign value of another form but the decoding.
+    pub fn plain(mut self) -> Self {
+        self.wire.plain = true;
+        self
+    }
+}
+
+impl<T, C> CacheBuilder<T, C> {
+    /// How long a value counts; 10 minutes unless set.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.settings.ttl = ttl;
+        self
+    }
+
+    /// Shortens each life by up to this share of it, at random, so that values that were stored together don't end
+    /// together. At least 0 and less than 1; 0 unless set.
+    pub fn jitter(mut self, share: f64) -> Self {
+        self.settings.jitter = share;
+        self
+    }
+
+    /// The first segment of the keys, `cache` unless set: a service that keeps its values to itself puts its
+    /// own name.
+    pub fn service(mut self, service: &str) -> Self {
+        service.clone_into(&mut self.service);
+        self
+    }
+
+    /// Keeps decoded values in this process, in front of the store: a hit costs no trip. Changes by anybody are
+    /// told by the store and drop the copy; while the store can't tell, the near cache is passed over.
+    ///
+    /// Each cache takes an engine of its own. `stanchion-memory` has two: `MokaNear` and `QuickNear`.
+    pub fn near(mut self, engine: impl NearEngine) -> Self {
+        self.near = Some(Arc::new(engine));
+        self
+    }
+
+    /// Loads a value anew in the background before its life is over.
+    pub fn eager(mut self, eager: Eager) -> Self {
+        self.settings.eager = eager;
+        self
+    }
+
+    /// Serves a value for this long after its life, while it is loaded anew in the background.
+    pub fn stale_while_revalidate(mut self, stale: Duration) -> Self {
+        self.settings.stale = stale;
+        self
+    }
+
+    /// Serves a value for this long after its life if it can't be loaded. After a failed load the loader is left alone
+    /// for `throttle`.
+    pub fn fail_safe(mut self, stale: Duration, throttle: Duration) -> Self {
+        self.settings.fail_safe = stale;
+        self.settings.throttle = throttle;
+        self
+    }
+
+    /// A load that takes longer is left to go on in the background, where a stale value can be served
+    /// ([`fail_safe`](Self::fail_safe)).
+    pub fn soft_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.soft_timeout = Some(timeout);
+        self
+    }
+
+    /// A load that takes longer is ended, as [`LoadError::TimedOut`](super::LoadError::TimedOut).
+    pub fn hard_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.hard_timeout = Some(timeout);
+        self
+    }
+
+    /// A load goes on, and its value is stored, when nobody waits for it any more. Unless set, it ends with its last
+    /// waiter.
+    pub fn finish_in_background(mut self) -> Self {
+        self.settings.background = true;
+        self
+    }
+
+    /// How long it is remembered that there is no value, for [`get_or_find`](Cache::get_or_find). Unless set, that is
+    /// not remembered.
+    pub fn negative_ttl(mut self, ttl: Duration) -> Self {
+        self.settings.negative_ttl = Some(ttl);
+        self
+    }
+
+    /// How long another process waits for a load of a process that has died; 3 seconds unless set, at most 10 minutes. A
+    /// load that takes longer keeps its lease.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.settings.lease = lease;
+        self
+    }
+
+    /// How long the store may take before the loader serves; 100 ms unless set. After five misses of it in a row the
+    /// store is left alone, but for one try a second.
+    pub fn store_deadline(mut self, deadline: Duration) -> Self {
+        self.settings.store_deadline = deadline;
+        self
+    }
+
+    /// The tags of each value, from its escaped identifier.
+    pub fn tags(mut self, tags_of: impl Fn(&str) -> Vec<Tag> + Send + Sync + 'static) -> Self {
+        self.tags_of = Some(Arc::new(tags_of));
+        self
+    }
+
+    /// The number of the type's form, to be raised when the form changes; values of others among `readable` are read as
+    /// well. Values of any other number are misses; a process that knows only a lesser one leaves a greater one alone.
+    pub fn schema(mut self, schema: u32, readable: &[u32]) -> Self {
+        self.wire.schema = schema;
+        self.wire.readable = readable.to_vec();
+        self
+    }
+
+    /// Compresses values where that makes them shorter.
+    #[cfg(feature = "compression")]
+    pub fn compress(mut self, compression: super::Compression) -> Self {
+        self.wire.compression = Some(compression);
+        self
+    }
+
+    /// Encrypts values before they leave this process, each bound to its key. Values that are not encrypted, or with a
+    /// key that is not in the keyring, are misses.
+    #[cfg(feature = "encryption")]
+    pub fn encrypt(mut self, keyring: super::Keyring) -> Self {
+        self.wire.keyring = Some(keyring);
+        self
+    }
+
+    /// Publishes `cache.invalidated` with each removal, and `cache.warmed` with each warming. An event that can't be
+    /// published is logged, and fails nothing.
+    pub fn publishing(mut self) -> Self {
+        self.publish = true;
+        self
+    }
+
+    /// With another codec than JSON. Values of another codec are misses.
+    pub fn codec<D: Codec>(self) -> CacheBuilder<T, D> {
+        CacheBuilder {
+            store: self.store,
+            mirror: self.mirror,
+            environment: self.environment,
+            service: self.service,
+            kind: self.kind,
+            settings: self.settings,
+            near: self.near,
+            wire: self.wire.with_codec(D::default()),
+            tags_of: self.tags_of,
+            topics: self.topics,
+            publish: self.publish,
+            value: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> CacheBuilder<T, C> {
+    /// The cache.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a bad name, a life of zero or another setting out of its bounds; `Unsupported` if the stores
+    /// have no cache, for tags, compression or encryption of plain values, and for a near cache on a store that tells no changes.
+    pub fn build(self) -> Result<Cache<T, C>> {
+        let store = self.store?;
+        let namespace = Namespace::new(&self.service, &self.kind)?;
+        let policy = self.settings.check()?;
+        if self.wire.plain && (self.tags_of.is_some() || self.wire.schema != 0) {
+            return Err(Error::unsupported("plain values carry neither tags nor a schema number"));
+        }
+        if self.wire.plain && (self.wire.compression.is_some() || self.wire.keyring.is_some()) {
+            return Err(Error::unsupported("plain values are neither compressed nor encrypted"));
+        }
+        if self.near.is_some() && !store.capabilities().watch {
+            return Err(Error::unsupported("this store tells no changes, so there is no near cache on it"));
+        }
+        let mirror = match (self.wire.plain, self.mirror) {
+            (true, _) => None,
+            (false, Some(mirror)) => Some(mirror?),
+            (false, None) => Some(Mirror::of(Arc::clone(&store))?),
+        };
+        let counts = Arc::new(Counts::of(&self.kind));
+        let stem = namespace.to_string().len() + 1;
+        let told = Arc::new(Told {
+            near: self.near.map(Near::new),
+            flights: Arc::default(),
+            waiters: Arc::default(),
+            counts: Arc::clone(&counts),
+            stem,
+            clock: Arc::clone(&self.environment.clock),
+            probe: Mutex::default(),
+        });
+        let namespace_tag = Tag::of_namespace(&namespace)?;
+        let mut watches = Vec::new();
+        if told.near.is_some() {
+            watches.push(store.watch(&namespace, Arc::clone(&told) as Arc<dyn Watcher>)?);
+            let generation = Arc::new(NamespaceTold { told: Arc::clone(&told), tag: namespace_tag.clone() });
+            let [_, generations] = Tag::namespaces()?;
+            watches.push(store.watch(&generations, generation)?);
+        }
+        Ok(Cache(Arc::new(Inner {
+            flights: Arc::clone(&told.flights),
+            store,
+            environment: self.environment,
+            namespace,
+            namespace_tag,
+            stem,
+            wire: self.wire,
+            policy,
+            mirror,
+            tags_of: self.tags_of,
+            told,
+            watches,
+            late_watch: OnceLock::new(),
+            throttled: Throttled::default(),
+            breaker: Breaker::default(),
+            counts,
+            topics: self.publish.then_some(self.topics),
+        })))
+    }
+}

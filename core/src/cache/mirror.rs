@@ -1,0 +1,130 @@
+//! The generations of tags, mirrored in this process: while the feed is up a tag check costs no trip.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::near::Fence;
+use super::{CacheStore, Generation, Tag, Watch, Watcher};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How many generations are mirrored; beyond that the mirror begins anew.
+const MIRRORED: usize = 100_000;
+
+/// One for each store, shared by all its caches.
+#[derive(Debug)]
+pub(crate) struct Mirror {
+    store: Arc<dyn CacheStore>,
+    state: Arc<State>,
+    // Dropped with the mirror.
+    _watches: Vec<Watch>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    fence: Fence,
+    known: RwLock<HashMap<Tag, Known>>,
+    changes: AtomicU64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    generation: Generation,
+    epoch: u64,
+}
+
+impl Watcher for State {
+    fn changed(&self, key: &str) {
+        self.fence.invalidate(key, || self.forget(key));
+    }
+
+    fn lost(&self) {
+        self.fence.lost();
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn restored(&self) {
+        self.fence.restored();
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+impl State {
+    fn forget(&self, key: &str) {
+        if let Some(tag) = Tag::stored(key) {
+            self.known.write().unwrap_or_else(PoisonError::into_inner).remove(&tag);
+        }
+        // After the removal: whoever sees the new count finds the old generation gone.
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+impl Mirror {
+    /// A mirror that watches the store if it can be watched, and else asks each time.
+    pub(crate) fn of(store: Arc<dyn CacheStore>) -> Result<Arc<Self>> {
+        let state = Arc::new(State::default());
+        let mut watches = Vec::new();
+        if store.capabilities().watch {
+            // Both begin together: one that is restored before the other only asks once more.
+            for namespace in Tag::namespaces()? {
+                watches.push(store.watch(&namespace, Arc::clone(&state) as Arc<dyn Watcher>)?);
+            }
+        }
+        Ok(Arc::new(Self { store, state, _watches: watches }))
+    }
+
+    /// How often anything was told of any tag: what was compared under the same number need not be compared again.
+    pub(super) fn changes(&self) -> u64 {
+        self.state.changes.load(Ordering::Acquire)
+    }
+
+    /// The generation of a tag, if it is mirrored.
+    pub(super) fn peek(&self, tag: &Tag) -> Option<Generation> {
+        let epoch = self.state.fence.epoch()?;
+        let known = self.state.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(tag).filter(|known| known.epoch == epoch).map(|known| known.generation)
+    }
+
+    /// The generations of tags, in their order; those that are not mirrored are asked for in one trip.
+    pub(super) async fn generations(&self, tags: &[Tag]) -> Result<Vec<Generation>> {
+        let mut generations: Vec<_> = tags.iter().map(|tag| self.peek(tag)).collect();
+        let missing: Vec<Tag> = tags
+            .iter()
+            .zip(&generations)
+            .filter(|(_, known)| known.is_none())
+            .map(|(tag, _)| tag.clone())
+            .collect();
+        if !missing.is_empty() {
+            let fence = &self.state.fence;
+            let snapshots: Vec<_> = missing.iter().map(|tag| fence.snapshot(tag.key().as_str())).collect();
+            let asked = self.store.generations(&missing).await?;
+            let mut answers = asked.iter().zip(missing).zip(snapshots);
+            for slot in generations.iter_mut().filter(|slot| slot.is_none()) {
+                let Some(((&(generation, _), tag), snapshot)) = answers.next() else {
+                    return Err(Error::new(ErrorKind::Internal, "the store answered too few generations"));
+                };
+                *slot = Some(generation);
+                fence.publish(snapshot, |epoch| self.keep(tag, Known { generation, epoch }));
+            }
+        }
+        Ok(generations.into_iter().flatten().collect())
+    }
+
+    fn keep(&self, tag: Tag, known: Known) {
+        let mut map = self.state.known.write().unwrap_or_else(PoisonError::into_inner);
+        if map.len() >= MIRRORED {
+            map.clear();
+        }
+        map.insert(tag, known);
+    }
+
+    /// Drops everything under the tags.
+    pub(super) async fn bump(&self, tags: &[Tag]) -> Result<()> {
+        let bumped = self.store.bump(tags).await;
+        // Also after an error: it may have happened.
+        for tag in tags {
+            self.state.changed(tag.key().as_str());
+        }
+        bumped.map(drop)
+    }
+}

@@ -1,0 +1,215 @@
+//! How long a value counts, and what is served when it no longer does.
+
+use std::time::Duration;
+
+use super::load::Unless;
+use crate::error::{Error, Result};
+use crate::random::Random;
+use crate::time::{Ttl, minutes, seconds};
+
+/// When a value that is still fresh is loaded anew in the background.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum Eager {
+    /// Never: it is loaded when its life is over.
+    Never,
+    /// Once this share of its life is over, such as 0.8.
+    After(f64),
+    /// At random, more likely the nearer the end is and the longer loads take; `1.0` is the usual factor, more is
+    /// earlier. Spreads the loads of many processes without any of them knowing of the others (XFetch: A. Vattani
+    /// et al., "Optimal Probabilistic Cache Stampede Prevention", VLDB 2015).
+    AtRandom(f64),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Policy {
+    pub(super) ttl: Ttl,
+    pub(super) jitter: f64,
+    pub(super) negative_ttl: Option<Ttl>,
+    pub(super) eager: Eager,
+    /// How long after its life a value is still served while it is loaded anew.
+    pub(super) stale: Duration,
+    /// How long after its life a value is served if it can't be loaded.
+    pub(super) fail_safe: Duration,
+    /// After a failed load with a stale value at hand: how long the loader is left alone.
+    pub(super) throttle: Duration,
+    pub(super) soft_timeout: Option<Duration>,
+    pub(super) hard_timeout: Option<Duration>,
+    /// Whether a load goes on when nobody waits for it any more.
+    pub(super) background: bool,
+    pub(super) lease: Ttl,
+    pub(super) store_deadline: Duration,
+}
+
+/// The settings as they were given, unchecked.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) ttl: Duration,
+    pub(super) jitter: f64,
+    pub(super) negative_ttl: Option<Duration>,
+    pub(super) eager: Eager,
+    pub(super) stale: Duration,
+    pub(super) fail_safe: Duration,
+    pub(super) throttle: Duration,
+    pub(super) soft_timeout: Option<Duration>,
+    pub(super) hard_timeout: Option<Duration>,
+    pub(super) background: bool,
+    pub(super) lease: Duration,
+    pub(super) store_deadline: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            ttl: minutes(10),
+            jitter: 0.0,
+            negative_ttl: None,
+            eager: Eager::Never,
+            stale: Duration::ZERO,
+            fail_safe: Duration::ZERO,
+            throttle: seconds(30),
+            soft_timeout: None,
+            hard_timeout: None,
+            background: false,
+            lease: seconds(3),
+            store_deadline: Duration::from_millis(100),
+        }
+    }
+}
+
+impl Settings {
+    pub(super) fn check(self) -> Result<Policy> {
+        const LONGEST_LEASE: Duration = Duration::from_mins(10);
+        if !(0.0..1.0).contains(&self.jitter) {
+            return Err(Error::invalid("a jitter is a share of the life, at least 0 and less than 1"));
+        }
+        match self.eager {
+            Eager::After(share) if !(share > 0.0 && share < 1.0) => {
+                return Err(Error::invalid(
+                    "an eager refresh begins after a share of the life, between 0 and 1",
+                ));
+            }
+            Eager::AtRandom(factor) if !(factor > 0.0 && factor.is_finite()) => {
+                return Err(Error::invalid("the factor of an eager refresh at random is greater than 0"));
+            }
+            _ => {}
+        }
+        if self.store_deadline.is_zero() || self.lease > LONGEST_LEASE {
+            return Err(Error::invalid(
+                "a store deadline is longer than zero, and a load's lease at most 10 minutes",
+            ));
+        }
+        if self.soft_timeout.is_some_and(|soft| self.hard_timeout.is_some_and(|hard| soft > hard)) {
+            return Err(Error::invalid("the soft timeout of a loader is not longer than the hard one"));
+        }
+        Ok(Policy {
+            ttl: Ttl::new(self.ttl)?,
+            jitter: self.jitter,
+            negative_ttl: self.negative_ttl.map(Ttl::new).transpose()?,
+            eager: self.eager,
+            stale: self.stale,
+            fail_safe: self.fail_safe,
+            throttle: self.throttle,
+            soft_timeout: self.soft_timeout,
+            hard_timeout: self.hard_timeout,
+            background: self.background,
+            lease: Ttl::new(self.lease)?,
+            store_deadline: self.store_deadline,
+        })
+    }
+}
+
+impl Policy {
+    /// How long after its life a value stays in the store.
+    pub(super) fn grace(&self) -> Duration {
+        self.stale.max(self.fail_safe)
+    }
+
+    /// A life, shortened by up to the jitter, so that values that were stored together don't end together.
+    pub(super) fn jittered(&self, life: Ttl, random: &dyn Random) -> Ttl {
+        if self.jitter == 0.0 {
+            return life;
+        }
+        Ttl::new(life.as_duration().mul_f64(1.0 - self.jitter * unit(random))).unwrap_or(Ttl::MIN)
+    }
+
+    /// How long the store keeps a value of this life.
+    pub(super) fn kept(&self, life: Ttl) -> Ttl {
+        Ttl::new(life.as_duration().saturating_add(self.grace())).unwrap_or(Ttl::MAX)
+    }
+
+    /// What makes the reload of a value needless that was due.
+    pub(super) fn unless_due(&self) -> Unless {
+        match self.eager {
+            // Chance has spoken once; asked again it would mostly say no.
+            Eager::AtRandom(_) => Unless::Never,
+            _ => Unless::NotDue,
+        }
+    }
+
+    /// Whether a fresh value with this much life left is to be loaded anew.
+    pub(super) fn is_due(&self, left: Duration, load_millis: u32, random: &dyn Random) -> bool {
+        match self.eager {
+            Eager::Never => false,
+            Eager::After(share) => left < self.ttl.as_duration().mul_f64(1.0 - share),
+            Eager::AtRandom(factor) => {
+                // -ln of a number in (0, 1] is exponentially distributed.
+                let early = -(1.0 - unit(random)).max(f64::MIN_POSITIVE).ln();
+                left.as_secs_f64() < f64::from(load_millis) / 1_000.0 * factor * early
+            }
+        }
+    }
+}
+
+/// A number in [0, 1); without random bytes it is 0.
+fn unit(random: &dyn Random) -> f64 {
+    let mut bytes = [0; 4];
+    match random.fill(&mut bytes) {
+        Ok(()) => f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0),
+        Err(_) => 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::SystemRandom;
+
+    #[test]
+    fn jitter_shortens_and_never_lengthens() {
+        let policy = Settings { jitter: 0.2, ..Settings::default() }.check().unwrap();
+        for _ in 0..1_000 {
+            let life = policy.jittered(policy.ttl, &SystemRandom);
+            assert!(life <= policy.ttl && life.as_millis() >= 480_000, "{life:?}");
+        }
+    }
+
+    #[test]
+    fn settings_out_of_bounds_are_refused() {
+        let bad: [fn(&mut Settings); 8] = [
+            |s| s.ttl = Duration::ZERO,
+            |s| s.jitter = 1.0,
+            |s| s.jitter = f64::NAN,
+            |s| s.negative_ttl = Some(Duration::ZERO),
+            |s| s.eager = Eager::After(1.0),
+            |s| s.eager = Eager::AtRandom(f64::INFINITY),
+            |s| s.store_deadline = Duration::ZERO,
+            |s| (s.soft_timeout, s.hard_timeout) = (Some(seconds(2)), Some(seconds(1))),
+        ];
+        for change in bad {
+            let mut settings = Settings::default();
+            change(&mut settings);
+            assert!(settings.check().is_err());
+        }
+    }
+
+    #[test]
+    fn an_eager_refresh_is_due_near_the_end() {
+        let after = Settings { eager: Eager::After(0.8), ..Settings::default() }.check().unwrap();
+        assert!(!after.is_due(minutes(3), 0, &SystemRandom));
+        assert!(after.is_due(minutes(1), 0, &SystemRandom));
+        let random = Settings { eager: Eager::AtRandom(1.0), ..Settings::default() }.check().unwrap();
+        assert!(!random.is_due(minutes(9), 1, &SystemRandom), "a load of a millisecond is never so early");
+        assert!((0..1_000).any(|_| random.is_due(seconds(1), 1_000, &SystemRandom)));
+    }
+}

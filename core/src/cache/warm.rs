@@ -1,0 +1,135 @@
+//! Filling a cache ahead of use.
+
+use std::hash::Hash;
+use std::num::NonZeroUsize;
+
+use futures_util::stream::{self, StreamExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Cache, LoadError, Loaded};
+use crate::codec::Codec;
+use crate::error::{Error, Result};
+use crate::event::standard::CacheWarmed;
+use crate::key::Identifier;
+
+/// How a cache is warmed.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct WarmOptions {
+    /// How many values one call of the loader is asked for; 100 unless set.
+    pub batch: NonZeroUsize,
+    /// How many calls run at once; 4 unless set.
+    pub concurrency: NonZeroUsize,
+}
+
+impl WarmOptions {
+    /// Batches of 100, four at once.
+    pub const fn new() -> Self {
+        // Neither is zero.
+        Self { batch: NonZeroUsize::MIN.saturating_add(99), concurrency: NonZeroUsize::MIN.saturating_add(3) }
+    }
+
+    /// With batches of this size.
+    ///
+    /// # Errors
+    /// `InvalidInput` for zero.
+    pub fn batch(mut self, values: usize) -> Result<Self> {
+        self.batch =
+            NonZeroUsize::new(values).ok_or_else(|| Error::invalid("a batch has at least one value"))?;
+        Ok(self)
+    }
+
+    /// With this many at once.
+    ///
+    /// # Errors
+    /// `InvalidInput` for zero.
+    pub fn concurrency(mut self, calls: usize) -> Result<Self> {
+        self.concurrency =
+            NonZeroUsize::new(calls).ok_or_else(|| Error::invalid("at least one call runs at once"))?;
+        Ok(self)
+    }
+}
+
+impl Default for WarmOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// How far a warming is, and in the end what came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Warmed {
+    /// Identifiers that were looked at.
+    pub seen: u64,
+    /// Values that were there already, and are as they were.
+    pub present: u64,
+    /// Values that were loaded and stored.
+    pub stored: u64,
+    /// Values that were loaded and not stored, since somebody wrote or was loading them meanwhile, or that the loader
+    /// did not have.
+    pub passed_over: u64,
+    /// Identifiers whose batch failed.
+    pub failed: u64,
+}
+
+impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T, C> {
+    /// Loads and stores what is missing of these identifiers, in batches. What is there is left alone, so that a warming
+    /// that was interrupted can be begun again, and never puts an older value over a newer one. A batch that fails is
+    /// counted and logged, and the others go on.
+    ///
+    /// `progress` is told after each batch. Publishes `cache.warmed` at the end where the cache is
+    /// [publishing](super::CacheBuilder::publishing).
+    ///
+    /// # Errors
+    /// If the stores are closed, or an identifier can't be one. A loader's error is no error of the whole.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops it; what was stored stays.
+    pub async fn warm<I, E, V, F, L>(
+        &self,
+        ids: impl IntoIterator<Item = I>,
+        options: WarmOptions,
+        load: L,
+        mut progress: impl FnMut(&Warmed),
+    ) -> Result<Warmed>
+    where
+        I: Identifier + Clone + Eq + Hash,
+        L: Fn(Vec<I>) -> F,
+        F: Future<Output = Result<Vec<(I, V)>, E>>,
+        V: Into<Loaded<T>>,
+        E: std::fmt::Display,
+    {
+        let load = &load;
+        let batches = stream::iter(ids).chunks(options.batch.get()).map(|batch| async move {
+            let filled = self.fill_many(&batch, load).await;
+            (batch.len() as u64, filled)
+        });
+        let mut batches = std::pin::pin!(batches.buffer_unordered(options.concurrency.get()));
+        let mut warmed = Warmed::default();
+        while let Some((asked, filled)) = batches.next().await {
+            warmed.seen += asked;
+            match filled {
+                Ok(filled) => {
+                    warmed.present += filled.present;
+                    warmed.stored += filled.stored;
+                    warmed.passed_over += asked.saturating_sub(filled.present + filled.stored);
+                }
+                Err(LoadError::Store(error)) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(namespace = %self.0.namespace, %error, "a batch could not be warmed");
+                    warmed.failed += asked;
+                }
+            }
+            progress(&warmed);
+        }
+        if let Some((_, topic)) = &self.0.topics {
+            let event = CacheWarmed { cache: self.0.namespace.kind().to_string(), filled: warmed.stored };
+            if let Err(error) = topic.publish(&event).await {
+                tracing::warn!(namespace = %self.0.namespace, %error, "cache.warmed could not be published");
+            }
+        }
+        Ok(warmed)
+    }
+}

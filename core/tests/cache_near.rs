@@ -1,0 +1,156 @@
+//! The near cache on the memory backend: two handles are two processes.
+#![expect(clippy::unwrap_used, reason = "these are tests")]
+
+mod support;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use stanchion::cache::{CacheBuilder, SetOptions, SetOutcome};
+use stanchion::prelude::*;
+use stanchion::stores::Environment;
+use stanchion::time::Ttl;
+use stanchion_memory::{MemoryBackend, MokaNear};
+
+use support::{Flaky, manual};
+
+fn near(backend: &MemoryBackend) -> Cache<u32> {
+    backend.stores().cache("n").near(MokaNear::entries(1_000)).build().unwrap()
+}
+
+#[tokio::test]
+async fn a_hit_costs_no_call_and_a_change_by_anybody_drops_it() {
+    let (backend, _) = manual();
+    let flaky = Flaky::over(&backend.stores());
+    let here: Cache<u32> = CacheBuilder::new(flaky.clone(), Environment::system(), "n")
+        .near(MokaNear::entries(1_000))
+        .build()
+        .unwrap();
+    let there = backend.handle().stores().cache::<u32>("n").build().unwrap();
+    there.set("a", &1).await.unwrap();
+    assert_eq!(here.get("a").await.unwrap().as_deref(), Some(&1));
+    let calls = flaky.calls.load(Ordering::SeqCst);
+    for _ in 0..10 {
+        assert_eq!(here.get("a").await.unwrap().as_deref(), Some(&1));
+        assert_eq!(here.peek("a").as_deref(), Some(&1));
+    }
+    assert_eq!(flaky.calls.load(Ordering::SeqCst), calls);
+
+    there.set("a", &2).await.unwrap();
+    assert_eq!(here.peek("a"), None);
+    assert_eq!(here.get("a").await.unwrap().as_deref(), Some(&2));
+    there.remove("a").await.unwrap();
+    assert_eq!(here.get("a").await.unwrap(), None);
+    // A foreign program that knows nothing of headers.
+    let stored = backend.stores().cache_store().unwrap();
+    here.set("b", &3).await.unwrap();
+    assert_eq!(here.get("b").await.unwrap().as_deref(), Some(&3));
+    let key = here.key("b").unwrap();
+    let set = stored.set(&key, "foreign".into(), &SetOptions::new(Ttl::MAX)).await.unwrap();
+    assert_eq!(set, SetOutcome::Stored);
+    assert_eq!(here.get("b").await.unwrap(), None);
+    let stats = here.stats();
+    assert_eq!((stats.undecodable, stats.near_hits), (1, 20));
+}
+
+#[tokio::test]
+async fn own_writes_are_read_and_other_caches_are_not_touched() {
+    let (backend, _) = manual();
+    let (cache, other) = (near(&backend), near(&backend));
+    let strange = backend.stores().cache::<u32>("other").near(MokaNear::entries(10)).build().unwrap();
+    strange.set("a", &7).await.unwrap();
+    assert_eq!(strange.get("a").await.unwrap().as_deref(), Some(&7));
+    for n in 0..5 {
+        cache.set("a", &n).await.unwrap();
+        assert_eq!(cache.get("a").await.unwrap().as_deref(), Some(&n));
+        assert_eq!(other.get("a").await.unwrap().as_deref(), Some(&n));
+        assert_eq!(cache.peek("a").as_deref(), Some(&n));
+    }
+    cache.set_many(&[("a", 10), ("b:{}", 11)]).await.unwrap();
+    assert_eq!(cache.get("b:{}").await.unwrap().as_deref(), Some(&11));
+    assert_eq!(cache.peek("b:{}").as_deref(), Some(&11), "an identifier that has to be escaped");
+    assert_eq!(cache.remove_many(&["a", "b:{}"]).await.unwrap(), 2);
+    assert_eq!(other.get_many(&["a", "b:{}"]).await.unwrap(), [None, None]);
+    assert_eq!(strange.peek("a").as_deref(), Some(&7));
+}
+
+#[tokio::test]
+async fn only_what_was_read_enters_and_it_ends_with_its_life() {
+    let (backend, clock) = manual();
+    let cache: Cache<u32> =
+        backend.stores().cache("n").ttl(minutes(10)).near(MokaNear::entries(10)).build().unwrap();
+    assert_eq!(*cache.get_or_load("a", || async { Ok::<_, Infallible>(1) }).await.unwrap(), 1);
+    assert_eq!(cache.peek("a"), None, "a fill is not a read");
+    assert_eq!(*cache.get_or_load("a", || async { Ok::<_, Infallible>(2) }).await.unwrap(), 1);
+    assert_eq!(cache.peek("a").as_deref(), Some(&1));
+    clock.advance(minutes(9));
+    assert_eq!(cache.peek("a").as_deref(), Some(&1));
+    clock.advance(minutes(1));
+    assert_eq!(cache.peek("a"), None);
+    assert_eq!(*cache.get_or_load("a", || async { Ok::<_, Infallible>(3) }).await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn dropping_everything_reaches_every_process_at_once() {
+    let (backend, _) = manual();
+    let (here, there) = (near(&backend), near(&backend.handle()));
+    for id in 0..50 {
+        here.set(id, &id).await.unwrap();
+        assert!(there.get(id).await.unwrap().is_some());
+    }
+    here.clear().await.unwrap();
+    for id in 0..50 {
+        assert_eq!((here.peek(id), there.peek(id)), (None, None));
+        assert_eq!((here.get(id).await.unwrap(), there.get(id).await.unwrap()), (None, None));
+    }
+    there.set(1, &100).await.unwrap();
+    assert_eq!(here.get(1).await.unwrap().as_deref(), Some(&100));
+    assert_eq!(here.stats().dropped, 50);
+}
+
+#[tokio::test]
+async fn when_the_feed_is_lost_nothing_is_read_near() {
+    let (backend, _) = manual();
+    let stores = backend.handle().stores();
+    let cache: Cache<u32> = stores.cache("n").near(MokaNear::entries(10)).build().unwrap();
+    cache.set("a", &1).await.unwrap();
+    assert!(cache.get("a").await.unwrap().is_some());
+    assert!(cache.peek("a").is_some());
+    // Closing the handle ends its feed.
+    stores.close(seconds(1)).await.unwrap();
+    assert_eq!(cache.peek("a"), None);
+    assert_eq!(cache.get("a").await.unwrap_err().kind(), ErrorKind::Closed);
+    assert!(cache.stats().epoch_flushes > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_reader_racing_one_writer_leaves_nothing_stale() {
+    let (backend, _) = manual();
+    let (reader, writer) = (near(&backend), near(&backend.handle()));
+    let reader = Arc::new(reader);
+    let reading = {
+        let reader = Arc::clone(&reader);
+        tokio::spawn(async move {
+            for _ in 0..3 {
+                for id in 0..2_000_u32 {
+                    let _ = reader.get(id).await.unwrap();
+                }
+            }
+        })
+    };
+    let writing = tokio::spawn(async move {
+        for version in 1..=3 {
+            for id in 0..2_000_u32 {
+                writer.set(id, &version).await.unwrap();
+            }
+        }
+    });
+    reading.await.unwrap();
+    writing.await.unwrap();
+    let mut stale = 0;
+    for id in 0..2_000_u32 {
+        stale += u32::from(reader.peek(id).is_some_and(|value| *value != 3));
+    }
+    assert_eq!(stale, 0);
+}

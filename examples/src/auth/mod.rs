@@ -1,0 +1,72 @@
+//! `auth-service`: accounts, log-in, sessions and tokens.
+
+mod accounts;
+mod passwords;
+mod profiles;
+mod routes;
+mod sessions;
+mod users;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::FromRef;
+use stanchion::event::standard::UserUpdated;
+use stanchion::prelude::*;
+
+use self::accounts::Accounts;
+use self::passwords::Passwords;
+use self::profiles::Profiles;
+use self::users::UserService;
+use crate::follow::{Followed, follow};
+use crate::service::{BoxError, Service};
+
+/// Its sessions and tokens are kept under this name, and its tokens name it as their issuer.
+pub(crate) const NAME: &str = "auth-service";
+
+/// Short, since a session gives a new one whenever it is asked for.
+const TOKEN_LIFE: Duration = minutes(15);
+
+#[derive(Clone)]
+struct Auth {
+    accounts: Arc<Accounts>,
+    passwords: Passwords,
+    users: UserService,
+    profiles: Profiles,
+    followed: Followed,
+    sessions: Sessions,
+    tokens: Tokens,
+    by_account: Limits,
+    by_address: Limits,
+}
+
+/// What the extractor `Caller` verifies with.
+impl FromRef<Auth> for Tokens {
+    fn from_ref(auth: &Auth) -> Self {
+        auth.tokens.clone()
+    }
+}
+
+/// Sets the service up: everything it shares with others comes from `stores`.
+pub(crate) async fn service(stores: &Stores, key: JwtKey, users_url: String) -> Result<Service, BoxError> {
+    let stores = stores.service(NAME)?;
+    let users = UserService::at(users_url)?;
+    let auth = Auth {
+        accounts: Arc::default(),
+        passwords: Passwords::new().await?,
+        users: users.clone(),
+        profiles: Profiles::new(&stores, users)?,
+        followed: Followed::default(),
+        sessions: stores.sessions().idle_timeout(minutes(30)).revoking_tokens(TOKEN_LIFE).build()?,
+        tokens: stores.tokens().max_life(TOKEN_LIFE).key(key).build()?,
+        // Against guessing one account's password; against trying one on many accounts, and against whoever would
+        // have this service do nothing but hash.
+        by_account: stores.limits("login-account").per(5, minutes(15)).build()?,
+        by_address: stores.limits("client-address").per_minute(30).per_hour(200).build()?,
+    };
+    // When somebody changes their profile, the copy here goes at once.
+    let updates = stores.topic::<UserUpdated>().subscribe().await?;
+    let environment = stores.environment().clone();
+    let follower = tokio::spawn(follow(updates, auth.profiles.clone(), auth.followed.clone(), environment));
+    Ok(Service { router: routes::router(auth), stores, followers: vec![follower] })
+}
