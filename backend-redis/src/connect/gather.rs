@@ -38,6 +38,8 @@ pub(super) struct Gatherer {
     queue: Mutex<Queue>,
     // Many keys of the last batch held nothing.
     sparse: AtomicBool,
+    // The server, or its ACL, has refused `MGET`.
+    refused: AtomicBool,
 }
 
 #[derive(Default)]
@@ -176,13 +178,11 @@ impl Sender {
 
     /// One answer for each, in order.
     async fn ask(&self, batch: &[Waiting]) -> Vec<Result<Value>> {
-        let sparse = &self.node.gatherer().sparse;
+        let Gatherer { sparse, refused, .. } = self.node.gatherer();
         // On a Cluster a command has keys of one slot only.
-        let answers = if self.node.context().cluster || sparse.load(Ordering::Relaxed) {
-            self.ask_each(batch.iter()).await
-        } else {
-            self.ask_together(batch).await
-        };
+        let each =
+            self.node.context().cluster || sparse.load(Ordering::Relaxed) || refused.load(Ordering::Relaxed);
+        let answers = if each { self.ask_each(batch.iter()).await } else { self.ask_together(batch).await };
         let missed = answers.iter().filter(|answer| matches!(answer, Ok(Value::Nil))).count();
         sparse.store(missed * 4 > batch.len(), Ordering::Relaxed);
         answers
@@ -195,8 +195,7 @@ impl Sender {
         let chunks = batch.chunks(KEYS);
         let mut pipeline = Pipeline::with_capacity(chunks.len());
         for chunk in chunks.clone() {
-            let mut command = Cmd::with_capacity(1 + chunk.len(), 32 * chunk.len());
-            command.arg("MGET");
+            let mut command = redis::cmd("MGET");
             for waiting in chunk {
                 command.arg(&*layout.key(&waiting.key));
             }
@@ -210,6 +209,11 @@ impl Sender {
                     answers.extend(values.into_iter().map(Ok));
                 }
                 Ok(_) => answers.extend(chunk.iter().map(|_| Err(error::unexpected_reply(Access::Read)))),
+                // The right to `GET` is enough for all of this; what is denied of that is told for each.
+                Err(error) if matches!(error.kind(), ErrorKind::Denied | ErrorKind::Unsupported) => {
+                    self.node.gatherer().refused.store(true, Ordering::Relaxed);
+                    answers.extend(chunk.iter().map(|_| Ok(Value::Nil)));
+                }
                 Err(error) => answers.extend(chunk.iter().map(|_| Err(error.clone()))),
             }
         }

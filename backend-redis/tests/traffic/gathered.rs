@@ -105,6 +105,21 @@ pub(crate) async fn each_is_answered_for_itself() {
     }
 }
 
+/// An ACL that knows `GET` and not `MGET`.
+pub(crate) async fn without_the_right_to_gather_reads_go_on() {
+    let Setup { cache, proxy, server, keys, stores: _stores } = setup(PATIENCE).await;
+    server.command(&["ACL", "SETUSER", "default", "-mget"]).await.unwrap();
+    read_all(&*cache, &keys).await;
+    assert!(proxy.requests("MGET") > 0);
+    proxy.forget_requests();
+    read_all(&*cache, &keys).await;
+    assert_eq!(proxy.requests("MGET"), 0, "it is not tried again");
+    server.command(&["ACL", "SETUSER", "default", "-get"]).await.unwrap();
+    for answer in join_all(keys.iter().map(|key| cache.get(key))).await {
+        assert_eq!(answer.unwrap_err().kind(), ErrorKind::Denied);
+    }
+}
+
 pub(crate) async fn a_dropped_caller_takes_nothing_from_others() {
     let Setup { cache, keys, server: _server, proxy: _proxy, stores: _stores } = setup(PATIENCE).await;
     for kept in [2, 7, MANY] {
