@@ -47,11 +47,7 @@ async fn filled(near: Option<impl NearEngine>) -> Result<Cache<String>, Failure>
     Ok(cache)
 }
 
-fn count(
-    cache: &'static str,
-    call: &'static str,
-    mut read: impl FnMut(u64) -> bool,
-) -> Result<Row, Failure> {
+fn count(cache: &'static str, call: &'static str, mut read: impl FnMut(u64) -> bool) -> Result<Row, Failure> {
     let mut found = 0;
     let counted = measure(|| {
         for n in walk(READS) {

@@ -43,8 +43,10 @@ async fn single(meter: &Meter, rows: &mut Vec<Row>) -> Result<(), Failure> {
     let tagged = Loaded::new(1).tag(Tag::new("a")?).tag(Tag::new("b")?);
     for n in 0..4 * TIMES {
         near.set(n, &1).await?;
-        near.get(n).await?;
         plain.put(format!("tagged-{n}"), tagged.clone()).await?;
+    }
+    for n in 0..4 * TIMES {
+        meter.is_near(n).await?;
     }
     let name = meter.server.name();
     let mut add = |what: &str, counted: Counted, limit: f64| {
@@ -106,15 +108,24 @@ impl Meter {
         let config = config.deadline(PATIENCE).cache_deadline(PATIENCE);
         let stores = RedisBackend::connect(config).await?.stores();
         let build = || stores.cache::<u64>("count").store_deadline(PATIENCE);
-        let meter =
-            Self { server, proxies, near: build().near(MokaNear::entries(10_000)).build()?, plain: build().build()? };
-        meter.near.set("up", &1).await?;
-        let up = || async {
-            let read = meter.near.get("up").await;
-            if meter.near.peek("up").is_some() { Ok(()) } else { Err(format!("the feed is not up: {read:?}")) }
+        let meter = Self {
+            server,
+            proxies,
+            near: build().near(MokaNear::entries(10_000)).build()?,
+            plain: build().build()?,
         };
-        until("the feed", PATIENCE, up).await?;
+        meter.near.set(0, &1).await?;
+        meter.is_near(0).await?;
         Ok(meter)
+    }
+
+    /// Waits until a key is near: the feed is up, and has told of the last write of it.
+    async fn is_near(&self, key: usize) -> Result<(), Failure> {
+        let is_near = || async {
+            let read = self.near.get(key).await;
+            if self.near.peek(key).is_some() { Ok(()) } else { Err(format!("{key} is not near: {read:?}")) }
+        };
+        Ok(until("a near copy", PATIENCE, is_near).await?)
     }
 
     /// What each of so many operations costs: the median of three counts, after one to warm up. (Now and then a

@@ -1,5 +1,6 @@
 //! The Redis clients that are measured against.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,10 +22,10 @@ pub(crate) enum Work {
 }
 
 impl Work {
-    fn key(&self, number: usize) -> String {
+    fn key(&self, number: usize) -> Cow<'_, str> {
         match self {
-            Self::Bytes(keys) => keys[number].clone(),
-            Self::Json => format!("bare:{number}"),
+            Self::Bytes(keys) => Cow::Borrowed(&keys[number]),
+            Self::Json => Cow::Owned(format!("bare:{number}")),
         }
     }
 
@@ -65,7 +66,7 @@ impl Bare {
 impl Client for Bare {
     async fn once(&mut self, key: usize) -> Result<(), Failure> {
         let key = self.work.key(key);
-        let bytes: Vec<u8> = redis::cmd("GET").arg(&key).query_async(&mut self.connection).await?;
+        let bytes: Vec<u8> = redis::cmd("GET").arg(&*key).query_async(&mut self.connection).await?;
         self.work.done(&bytes)
     }
 }
@@ -88,7 +89,7 @@ impl Fred {
 
 impl Client for Fred {
     async fn once(&mut self, key: usize) -> Result<(), Failure> {
-        let bytes: Bytes = self.client.get(self.work.key(key)).await?;
+        let bytes: Bytes = self.client.get(&*self.work.key(key)).await?;
         self.work.done(&bytes)
     }
 }
@@ -133,7 +134,7 @@ impl Client for Deadpool {
     async fn once(&mut self, key: usize) -> Result<(), Failure> {
         let key = self.work.key(key);
         let mut connection = self.pool.get().await?;
-        let bytes: Vec<u8> = redis::cmd("GET").arg(&key).query_async(&mut connection).await?;
+        let bytes: Vec<u8> = redis::cmd("GET").arg(&*key).query_async(&mut connection).await?;
         drop(connection);
         self.work.done(&bytes)
     }
@@ -156,7 +157,7 @@ impl Client for Bb8 {
     async fn once(&mut self, key: usize) -> Result<(), Failure> {
         let key = self.work.key(key);
         let mut connection = self.pool.get().await?;
-        let bytes: Vec<u8> = redis::cmd("GET").arg(&key).query_async(&mut *connection).await?;
+        let bytes: Vec<u8> = redis::cmd("GET").arg(&*key).query_async(&mut *connection).await?;
         drop(connection);
         self.work.done(&bytes)
     }

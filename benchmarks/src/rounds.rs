@@ -43,7 +43,8 @@ impl Rounds {
     /// variant is first, last and in between in turn, and follows now the one and now the other.
     pub(crate) fn order(&self, round: usize) -> Vec<usize> {
         // A stride that has no divisor in common with the number visits every variant.
-        let strides: Vec<_> = (1..=self.variants).filter(|stride| divisor(*stride, self.variants) == 1).collect();
+        let strides: Vec<_> =
+            (1..=self.variants).filter(|stride| divisor(*stride, self.variants) == 1).collect();
         let stride = strides[round % strides.len()];
         let first = [0, 2, 1, 4, 3, 6, 5, 8, 7][round % 9];
         (0..self.variants).map(|place| (first + place * stride) % self.variants).collect()

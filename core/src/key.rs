@@ -280,7 +280,8 @@ pub(crate) fn is_plain(raw: &str) -> bool {
         let mut plain = [false; 256];
         let mut byte = b'!';
         while byte <= b'~' {
-            plain[byte as usize] = !matches!(byte, b':' | b'{' | b'}' | b'*' | b'?' | b'[' | b']' | b'\\' | b'%');
+            plain[byte as usize] =
+                !matches!(byte, b':' | b'{' | b'}' | b'*' | b'?' | b'[' | b']' | b'\\' | b'%');
             byte += 1;
         }
         plain

@@ -263,8 +263,13 @@ impl Cluster {
     /// One command at the master of its slot, following redirections.
     pub(super) async fn command(&self, routed: &Routed, access: Access) -> Result<Value> {
         let node = self.owner(routed.route.slot)?;
-        let answer = node.command(&routed.command, access).await;
-        self.follow(answer, routed.route, &routed.command, access, node).await
+        match node.command(&routed.command, access).await {
+            // Seldom, and large: on the heap, so that it is no part of every other call's future.
+            answer @ Err(_) => {
+                Box::pin(self.follow(answer, routed.route, &routed.command, access, node)).await
+            }
+            done => done,
+        }
     }
 
     /// Reads a key at the master of its slot, together with others that are read there at the same time.
@@ -280,7 +285,7 @@ impl Cluster {
         // What has moved is followed singly.
         let command = gather::get(&stored);
         let route = Route { slot, patient: true };
-        let following = self.follow(answer, route, &command, Access::Read, node);
+        let following = Box::pin(self.follow(answer, route, &command, Access::Read, node));
         let left = deadline.saturating_sub(clock.now().saturating_since(started));
         match tokio::time::timeout(left, following).await {
             Ok(answer) => answer,
@@ -367,7 +372,10 @@ impl Cluster {
             for ((&(index, route), command), answer) in sent.zip(answers) {
                 // Only what has moved since the map was drawn is sent singly, and in order.
                 let reply = match answer {
-                    Err(_) => self.follow(answer, route, command, access, Arc::clone(&group.node)).await,
+                    Err(_) => {
+                        let node = Arc::clone(&group.node);
+                        Box::pin(self.follow(answer, route, command, access, node)).await
+                    }
                     done => done,
                 };
                 replies.push((index, reply));

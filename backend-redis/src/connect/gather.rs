@@ -18,7 +18,7 @@ use super::Node;
 use crate::error::{self, Access};
 
 /// So many go out by themselves: below it gathering costs more than it saves.
-const SINGLES: usize = 8;
+const SINGLES: usize = 16;
 /// So many batches are on their way at once: while one is answered, the server has another to work at.
 const SENDERS: usize = 2;
 /// So often a sender lets others run before it takes what waits: those that were just answered read on, and come
@@ -93,7 +93,9 @@ impl Gatherer {
             && let Some(_single) = Single::begin(&gatherer.singles)
         {
             let command = get(&node.context().layout.key(key));
-            return match tokio::time::timeout(deadline, node.command(&command, Access::Read)).await {
+            // The client's future is large: on the heap by itself, so that the many that are gathered are small.
+            let asking = Box::pin(tokio::time::timeout(deadline, node.command(&command, Access::Read)));
+            return match asking.await {
                 Ok(answer) => answer,
                 Err(_) => Err(error::timed_out(deadline, Access::Read)),
             };

@@ -160,11 +160,15 @@ impl Link {
         Ok(())
     }
 
-    /// Runs one operation within the deadline, and names it in its error.
-    async fn within<T>(&self, call: Call, work: impl Future<Output = Result<T>>) -> Result<T> {
+    /// Runs one operation within the deadline, and names it in its error. It is made here: one that was handed over
+    /// would be in this future twice.
+    async fn within<T, F>(&self, call: Call, work: impl FnOnce() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
         self.check_open(call)?;
         let deadline = call.deadline.unwrap_or(self.0.deadline);
-        let Ok(outcome) = tokio::time::timeout(deadline, work).await else {
+        let Ok(outcome) = tokio::time::timeout(deadline, work()).await else {
             self.suspect();
             return Err(call.named(error::timed_out(deadline, call.access)));
         };
@@ -207,7 +211,8 @@ impl Link {
 
     /// One command for any node.
     pub(crate) async fn anywhere(&self, call: Call, command: Cmd) -> Result<Value> {
-        self.within(call, self.execute(call, &Routed::anywhere(command))).await
+        let routed = Routed::anywhere(command);
+        self.within(call, || self.execute(call, &routed)).await
     }
 
     async fn write(&self, call: Call, commands: Vec<Routed>) -> Vec<Result<Value>> {
@@ -221,8 +226,7 @@ impl Link {
     /// Many commands in one pipelined write per master; the replies in the order of the commands. An error
     /// of one command is its own; a lost connection is that of all its commands.
     pub(crate) async fn batch(&self, call: Call, commands: Vec<Routed>) -> Result<Vec<Result<Value>>> {
-        let work = async { Ok(self.write(call, commands).await) };
-        let replies = self.within(call, work).await?;
+        let replies = self.within(call, || async { Ok(self.write(call, commands).await) }).await?;
         Ok(replies.into_iter().map(|reply| reply.map_err(|error| call.named(error))).collect())
     }
 
@@ -239,10 +243,13 @@ impl Link {
 
     /// As [`script`](Self::script), by what makes its command.
     pub(crate) async fn scripted(&self, call: Call, build: impl Fn(Form) -> Routed) -> Result<Value> {
-        let work = async {
+        let work = || async {
             match self.execute(call, &build(Form::Hash)).await {
                 // The server forgot it, or never knew it: it has done nothing.
-                Err(error) if is_unknown_script(&error) => self.execute(call, &build(Form::Source)).await,
+                Err(error) if is_unknown_script(&error) => {
+                    let again = build(Form::Source);
+                    Box::pin(self.execute(call, &again)).await
+                }
                 outcome => outcome,
             }
         };
@@ -260,7 +267,7 @@ impl Link {
         count: usize,
         build: impl Fn(usize, Form) -> Routed,
     ) -> Result<Vec<Result<Value>>> {
-        let replies = self.within(call, async { Ok(self.run(call, count, build).await) }).await?;
+        let replies = self.within(call, || async { Ok(self.run(call, count, build).await) }).await?;
         Ok(replies.into_iter().map(|reply| reply.map_err(|error| call.named(error))).collect())
     }
 
@@ -272,8 +279,11 @@ impl Link {
     ) -> Vec<Result<Value>> {
         let mut replies = self.write(call, (0..count).map(|at| build(at, Form::Hash)).collect()).await;
         let refused = places(&replies, is_unknown_script);
+        if refused.is_empty() {
+            return replies;
+        }
         let again = refused.iter().map(|at| build(*at, Form::Source)).collect();
-        for (at, second) in refused.iter().zip(self.write(call, again).await) {
+        for (at, second) in refused.iter().zip(Box::pin(self.write(call, again)).await) {
             replies[*at] = second;
         }
         replies
@@ -290,32 +300,55 @@ impl Link {
         count: usize,
         build: impl Fn(usize, Part, Form) -> Routed,
     ) -> Result<Vec<Result<Value>>> {
-        let work = async {
-            let mut replies = self.run(call, count, |at, form| build(at, Part::Both, form).impatient()).await;
-            let apart = places(&replies, |error| matches!(Repeat::of(error), Some(Repeat::Later)));
-            if apart.is_empty() {
-                return Ok(replies);
-            }
-            let leases = apart.iter().map(|at| build(*at, Part::Lease, Form::Hash)).collect();
-            let voided = self.write(call, leases).await;
-            let free: Vec<_> = places_of(&apart, &voided);
-            let changed = self.run(call, free.len(), |at, form| build(free[at], Part::Entry, form)).await;
-            for (at, reply) in apart.iter().zip(voided).filter(|(_, reply)| reply.is_err()) {
-                replies[*at] = reply;
-            }
-            for (at, reply) in free.iter().zip(changed) {
-                replies[*at] = reply;
-            }
-            Ok(replies)
-        };
-        let replies = self.within(call, work).await?;
+        let replies = self.within(call, || async { Ok(self.run_leased(call, count, build).await) }).await?;
         Ok(replies.into_iter().map(|reply| reply.map_err(|error| call.named(error))).collect())
+    }
+
+    async fn run_leased(
+        &self,
+        call: Call,
+        count: usize,
+        build: impl Fn(usize, Part, Form) -> Routed,
+    ) -> Vec<Result<Value>> {
+        let replies = self.run(call, count, |at, form| build(at, Part::Both, form).impatient()).await;
+        let apart = places(&replies, is_apart);
+        if apart.is_empty() { replies } else { Box::pin(self.run_apart(call, replies, apart, build)).await }
+    }
+
+    /// Those whose entry and lease are apart.
+    async fn run_apart(
+        &self,
+        call: Call,
+        mut replies: Vec<Result<Value>>,
+        apart: Vec<usize>,
+        build: impl Fn(usize, Part, Form) -> Routed,
+    ) -> Vec<Result<Value>> {
+        let leases = apart.iter().map(|at| build(*at, Part::Lease, Form::Hash)).collect();
+        let voided = self.write(call, leases).await;
+        let free: Vec<_> = places_of(&apart, &voided);
+        let changed = self.run(call, free.len(), |at, form| build(free[at], Part::Entry, form)).await;
+        for (at, reply) in apart.iter().zip(voided).filter(|(_, reply)| reply.is_err()) {
+            replies[*at] = reply;
+        }
+        for (at, reply) in free.iter().zip(changed) {
+            replies[*at] = reply;
+        }
+        replies
     }
 
     /// As [`leased`](Self::leased), for one.
     pub(crate) async fn leased_one(&self, call: Call, build: impl Fn(Part, Form) -> Routed) -> Result<Value> {
-        let reply = self.leased(call, 1, |_, part, form| build(part, form)).await?.pop();
-        reply.unwrap_or_else(|| Err(call.unexpected()))
+        let work = || async {
+            match self.execute(call, &build(Part::Both, Form::Hash).impatient()).await {
+                // It has done nothing.
+                Err(error) if is_unknown_script(&error) || is_apart(&error) => {
+                    let all = Box::pin(self.run_leased(call, 1, |_, part, form| build(part, form)));
+                    all.await.pop().unwrap_or_else(|| Err(call.unexpected()))
+                }
+                outcome => outcome,
+            }
+        };
+        self.within(call, work).await
     }
 }
 
@@ -338,6 +371,11 @@ fn places(replies: &[Result<Value>], is: impl Fn(&Error) -> bool) -> Vec<usize> 
 /// Those of the places whose reply is no error.
 fn places_of(places: &[usize], replies: &[Result<Value>]) -> Vec<usize> {
     places.iter().zip(replies).filter(|(_, reply)| reply.is_ok()).map(|(at, _)| *at).collect()
+}
+
+/// The keys of a script can't be got at together now.
+fn is_apart(error: &Error) -> bool {
+    matches!(Repeat::of(error), Some(Repeat::Later))
 }
 
 fn is_unknown_script(error: &Error) -> bool {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use stanchion::random::{Random, SystemRandom};
-use stanchion_conformance::servers::Link;
+use stanchion_conformance::servers::{Link, RedisProcess};
 use tokio::task::JoinHandle;
 
 use crate::Failure;
@@ -16,7 +16,7 @@ pub(super) struct Killer(JoinHandle<Result<usize, Failure>>);
 impl Killer {
     /// Kills so often, now on one master and now on another, and ends.
     pub(super) fn of(server: &Server, times: usize) -> Self {
-        let masters = server.nodes().iter().map(|node| node.addr()).collect();
+        let masters = server.nodes().iter().map(RedisProcess::addr).collect();
         Self(tokio::spawn(kill(masters, times)))
     }
 

@@ -1,5 +1,6 @@
 //! `Cache` with a near cache, and a second `Cache` without one that writes.
 
+use std::future::ready;
 use std::time::Duration;
 
 use stanchion::cache::Cache;
@@ -41,7 +42,7 @@ impl Ours {
         }
     }
 
-    async fn is_told(&self, marker: &str, version: u64) -> Result<(), String> {
+    fn is_told(&self, marker: &str, version: u64) -> Result<(), String> {
         match self.reader.peek(marker) {
             Some(near) if *near != version => Err(format!("the news of {marker} has not come")),
             _ => Ok(()),
@@ -75,7 +76,7 @@ impl Racer for Ours {
                 until("a first write", PATIENCE, next).await?;
                 until("a near copy", PATIENCE, || self.is_near(&marker)).await?;
                 let version = until("a write", PATIENCE, next).await?;
-                until("the news of it", PATIENCE, || self.is_told(&marker, version)).await?;
+                until("the news of it", PATIENCE, || ready(self.is_told(&marker, version))).await?;
             }
         }
         Ok(())

@@ -68,7 +68,8 @@ async fn stampede(server: &RedisProcess, role: Role, kill: bool) -> Result<Outco
         return Err(format!("{served} of {expected} callers were served").into());
     }
     let loads = server.command(&["GET", LOADS]).await?.text().parse()?;
-    let longest = told.iter().map(|told| Duration::from_micros(told.longest_micros)).max().unwrap_or_default();
+    let longest =
+        told.iter().map(|told| Duration::from_micros(told.longest_micros)).max().unwrap_or_default();
     if loads == 0 {
         return Err("nothing was loaded".into());
     }
