@@ -8,10 +8,12 @@
 //! use stanchion::stores::Stores;
 //! use stanchion_conformance::{Harness, Offers, Place, Time, Unavailable};
 //!
-//! # struct MyBackend;
+//! # struct MyBackend(stanchion_memory::MemoryBackend);
 //! # impl MyBackend {
-//! #     async fn connect(_url: &str, _prefix: &str) -> Result<Self> { unimplemented!() }
-//! #     fn stores(&self) -> Stores { unimplemented!() }
+//! #     async fn connect(_url: &str, _prefix: &str) -> Result<Self> {
+//! #         Ok(Self(stanchion_memory::MemoryBackend::new()))
+//! #     }
+//! #     fn stores(&self) -> Stores { self.0.stores() }
 //! # }
 //! struct Mine;
 //!

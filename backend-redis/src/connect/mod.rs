@@ -338,12 +338,20 @@ impl Link {
 
     /// As [`leased`](Self::leased), for one.
     pub(crate) async fn leased_one(&self, call: Call, build: impl Fn(Part, Form) -> Routed) -> Result<Value> {
+        let both = |form| build(Part::Both, form).impatient();
         let work = || async {
-            match self.execute(call, &build(Part::Both, Form::Hash).impatient()).await {
-                // It has done nothing.
-                Err(error) if is_unknown_script(&error) || is_apart(&error) => {
-                    let all = Box::pin(self.run_leased(call, 1, |_, part, form| build(part, form)));
-                    all.await.pop().unwrap_or_else(|| Err(call.unexpected()))
+            let reply = match self.execute(call, &both(Form::Hash)).await {
+                Err(error) if is_unknown_script(&error) => {
+                    let again = both(Form::Source);
+                    Box::pin(self.execute(call, &again)).await
+                }
+                outcome => outcome,
+            };
+            match reply {
+                Err(error) if is_apart(&error) => {
+                    let one = |_, part, form| build(part, form);
+                    let replies = Box::pin(self.run_apart(call, vec![Err(error)], vec![0], one)).await;
+                    replies.into_iter().next().unwrap_or_else(|| Err(call.unexpected()))
                 }
                 outcome => outcome,
             }

@@ -5,12 +5,13 @@
 //! which nothing can be left out:
 //!
 //! ```no_run
-//! # async fn model() -> stanchion_conformance::model::World { unimplemented!() }
-//! # async fn subject() -> stanchion_conformance::model::World { unimplemented!() }
 //! # let runtime = tokio::runtime::Runtime::new().unwrap();
-//! use stanchion_conformance::model::{agree, cases};
+//! use stanchion_conformance::model::{World, agree, cases};
+//! use stanchion_memory::MemoryBackend;
 //!
-//! let agreed = agree(&runtime, cases(64), 60, async || model().await, async || subject().await);
+//! let model = async || World::new(vec![MemoryBackend::new().stores()]);
+//! # let subject = async || World::new(vec![MemoryBackend::new().stores()]);
+//! let agreed = agree(&runtime, cases(64), 60, model, subject);
 //! assert!(agreed.is_ok(), "{}", agreed.unwrap_err());
 //! ```
 //!
