@@ -20,15 +20,14 @@ const METHOD: &str = "64 tasks call `get_or_load` on 500 keys at random, with a 
 reads), a millisecond apart; the loader takes 5 ms. Every 10 ms the truth behind a random key changes, and a task removes the \
 key from the cache and tries until that is done, as `invalidate_on` does. For 10 seconds Redis is killed (SIGKILL; it \
 comes back empty), then, in another run, it hangs (SIGSTOP; it comes back as it was). Of the calls that began in \
-those seconds: how many failed, and how long 99 of 100 took at the most, judged with 50 ms allowed for two shared cores. \
-After the return, once all removals are done and the feed is up: how many keys differ from the truth, near or in Redis. Less is \
+those seconds: how many failed, and how long 99 of 100 took at the most, judged by the deadline and the loader together, with nothing allowed for two shared cores. \
+After the return, once all removals are done and the feed is up: how many values, near and in Redis, differ from the truth. Less is \
 better.";
 
 const KEYS: usize = 500;
 const TASKS: usize = 64;
 const LOAD: Duration = Duration::from_millis(5);
 const STORE: Duration = Duration::from_millis(100);
-const MARGIN: Duration = Duration::from_millis(50);
 const OUTAGE: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -51,12 +50,12 @@ pub(crate) async fn run() -> Result<Report, Failure> {
         let seen = outage(&server, fault).await?;
         let case = format!("{what}: failures of {} calls", seen.calls);
         rows.push(Row::count(case, "%", count(seen.failures) * 100.0 / count(seen.calls)).at_most(0.0));
-        let limit = millis(STORE + LOAD + MARGIN);
+        let limit = millis(STORE + LOAD);
         rows.push(Row::count(format!("{what}: p99"), "ms", millis(seen.p99)).at_most(limit));
         rows.push(Row::count(format!("{what}: p50"), "ms", millis(seen.p50)));
         rows.push(Row::count(format!("{what}: the longest"), "ms", millis(seen.longest)));
-        let case = format!("{what}: stale after {} changes of the truth", seen.changes);
-        rows.push(Row::count(case, "keys", count(seen.stale)).at_most(0.0));
+        let case = format!("{what}: stale of {} values, after {} changes", seen.compared, seen.changes);
+        rows.push(Row::count(case, "values", count(seen.stale)).at_most(0.0));
     }
     let crates = machine::versions(&["redis", "tokio", "stanchion", "moka"]);
     Ok(Report::new("outage", format!("Redis {version}, {crates}"), METHOD, rows))
@@ -69,6 +68,7 @@ struct Seen {
     p99: Duration,
     longest: Duration,
     changes: u64,
+    compared: usize,
     stale: usize,
 }
 
@@ -101,7 +101,10 @@ async fn outage(server: &RedisProcess, fault: Fault) -> Result<Seen, Failure> {
     changer.await??;
     until("the removals", PATIENCE, || ready(world.all_removed())).await?;
     until("the feed", PATIENCE, || world.is_near()).await?;
-    let stale = world.stale().await?;
+    let (compared, stale) = world.stale().await?;
+    if compared == 0 {
+        return Err("nothing was left to be compared".into());
+    }
 
     calls.retain(|call| call.begun >= begun && call.begun < ended);
     let mut took: Vec<_> = calls.iter().map(|call| call.took).collect();
@@ -114,6 +117,7 @@ async fn outage(server: &RedisProcess, fault: Fault) -> Result<Seen, Failure> {
         p99: share(99),
         longest: took.last().copied().unwrap_or_default(),
         changes: world.changes.load(Ordering::Relaxed),
+        compared,
         stale,
     })
 }
@@ -211,14 +215,17 @@ impl World {
         if self.cache.peek("marker").is_some() { Ok(()) } else { Err(format!("not up: {read:?}")) }
     }
 
-    async fn stale(&self) -> Result<usize, Failure> {
-        let mut stale = 0;
+    /// How many values there are, near or in Redis, and how many of them differ from the truth.
+    async fn stale(&self) -> Result<(usize, usize), Failure> {
+        let (mut compared, mut stale) = (0, 0);
         for (key, truth) in self.truth.iter().enumerate() {
             let truth = truth.load(Ordering::SeqCst);
-            let differs = |found: Option<Arc<u64>>| found.is_some_and(|found| *found != truth);
-            stale += usize::from(differs(self.cache.peek(key)) || differs(self.stored.get(key).await?));
+            for found in [self.cache.peek(key), self.stored.get(key).await?].into_iter().flatten() {
+                compared += 1;
+                stale += usize::from(*found != truth);
+            }
         }
-        Ok(stale)
+        Ok((compared, stale))
     }
 }
 

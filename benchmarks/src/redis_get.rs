@@ -19,8 +19,8 @@ const METHOD: &str = "Values of 100 bytes and of 10 KiB under 1,000 keys, read i
 server on the same machine. `get`: `CacheStore::get`, the same keys and bytes as the clients. `get_or_load`: one that \
 hits, without a near cache, against the clients with the same decoding of the same JSON string; ours reads its header of some \
 50 bytes as well, and checks it. The `redis` crate has one multiplexed connection, no-delay, no response timeout; fred and \
-rustis one, no-delay; the pools have 16. Median of 6 paired rounds in changing order after one to warm up; rates in \
-operations per second. Judged: at 16 tasks 0.95 of the bare client, at 256 at least as good as each peer. 1 and 64 \
+rustis one, no-delay; the pools have 16, and do a quarter of the operations, being so slow. Median of 6 paired rounds in changing order after one to warm up; rates in \
+operations per second. Judged: at 16 tasks 0.95 of the bare client, at 256 at least as good as the best peer of each round. 1 and 64 \
 tasks, of 2 rounds, are shown, since their noise is about a quarter.";
 
 const KEYS: usize = 1_000;
@@ -51,9 +51,15 @@ pub(crate) async fn run() -> Result<Report, Failure> {
                 let row = Row::pairs(case, peer.name, "op/s", &measured.pairs(ours, index));
                 rows.push(match tasks {
                     16 if index == ours + 1 => row.at_least(0.95),
-                    256 => row.at_least(1.0),
                     _ => row,
                 });
+            }
+            if tasks == 256 {
+                for (what, ours) in [("get", 0), ("get_or_load", SECOND)] {
+                    let best = measured.pairs_with_best(ours, ours + 1..ours + SECOND);
+                    let case = format!("{what}, {of}, {tasks} tasks");
+                    rows.push(Row::pairs(case, "the best of each round", "op/s", &best).at_least(1.0));
+                }
             }
         }
     }
@@ -124,7 +130,9 @@ async fn variants(
         Variant::new("", KEYS, Typed(cache.clone())),
         Variant::new("redis", KEYS, Bare::connect(&url, json.clone()).await?),
         Variant::new("fred", KEYS, Fred::connect(&url, json.clone()).await?),
-        Variant::new("rustis", KEYS, Rustis::connect(&url, json).await?),
+        Variant::new("rustis", KEYS, Rustis::connect(&url, json.clone()).await?),
+        Variant::new("deadpool-redis", KEYS, Deadpool::connect(&url, json.clone())?).fewer(FEWER),
+        Variant::new("bb8-redis", KEYS, Bb8::connect(&url, json).await?).fewer(FEWER),
     ])
 }
 

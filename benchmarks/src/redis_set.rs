@@ -15,7 +15,7 @@ const METHOD: &str = "A string of 100 bytes as JSON, 1,000 keys written in turn 
 server on the same machine. Ours is a script, which voids the lease on the entry in the same step; the bare client's is \
 `PSETEX` on one multiplexed connection, no-delay, no response timeout. Both are one command, and encode the value. \
 Median of 8 paired rounds in changing order after one to warm up; rates in operations per second. 16 and 256 tasks are \
-judged; 1 and 64 are shown, since their noise is about a quarter.";
+judged, by bounds chosen here for what the script costs the server; 1 and 64 are shown, since their noise is about a quarter.";
 
 const KEYS: usize = 1_000;
 const TTL_MS: u64 = 600_000;

@@ -1,6 +1,8 @@
 //! Paired rounds in shuffled order: each round measures every variant once, and a ratio is taken within the
 //! round, so that a slow minute of the machine touches both sides.
 
+use std::ops::Range;
+
 /// How many rounds there are, after one that warms up.
 pub(crate) const ROUNDS: usize = 8;
 
@@ -59,6 +61,12 @@ impl Rounds {
     pub(crate) fn pairs(&self, ours: usize, theirs: usize) -> Pairs {
         Pairs(self.measured.iter().map(|round| (round[ours], round[theirs])).collect())
     }
+
+    /// Ours, and whichever of these did most in the same round.
+    pub(crate) fn pairs_with_best(&self, ours: usize, theirs: Range<usize>) -> Pairs {
+        let best = |round: &[f64]| round[theirs.clone()].iter().copied().fold(0.0, f64::max);
+        Pairs(self.measured.iter().map(|round| (round[ours], best(round))).collect())
+    }
 }
 
 fn divisor(a: usize, b: usize) -> usize {
@@ -81,7 +89,7 @@ mod tests {
 
     #[test]
     fn every_round_has_every_variant_once_in_changing_order() {
-        for variants in [2, 3, 6, 9] {
+        for variants in [2, 3, 6, 9, 12] {
             let rounds = Rounds::of(variants);
             let orders: Vec<_> = (0..ROUNDS).map(|round| rounds.order(round)).collect();
             for order in &orders {

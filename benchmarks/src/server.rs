@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use stanchion::stores::Stores;
 use stanchion_conformance::servers::{Cluster, Proxy, RedisProcess};
-use stanchion_redis::{RedisBackend, RedisConfig};
+use stanchion_redis::{Invalidation, RedisBackend, RedisConfig};
 
 use crate::Failure;
 
@@ -67,8 +67,10 @@ impl Server {
 
     /// Stores on connections of their own, as another process would have them. They wait as long as this for an
     /// answer.
-    pub(crate) async fn stores(&self, patience: Duration) -> Result<Stores, Failure> {
-        let config = self.config(&[])?.deadline(patience).cache_deadline(patience);
+    pub(crate) async fn stores(&self, patience: Duration, told: Invalidation) -> Result<Stores, Failure> {
+        let config = self.config(&[])?.deadline(patience).cache_deadline(patience).invalidation(told);
+        // Another deployment, which may be set up in another way.
+        let config = if told == Invalidation::Bus { config.prefix("bus")? } else { config };
         Ok(RedisBackend::connect(config).await?.stores())
     }
 }

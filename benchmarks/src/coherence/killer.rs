@@ -20,6 +20,10 @@ impl Killer {
         Self(tokio::spawn(kill(masters, times)))
     }
 
+    pub(super) fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+
     /// How many connections were killed.
     pub(super) async fn ended(self) -> Result<usize, Failure> {
         self.0.await?
@@ -42,8 +46,8 @@ async fn kill(masters: Vec<SocketAddr>, times: usize) -> Result<usize, Failure> 
     Ok(kills)
 }
 
-/// The id of a connection that is told of changes.
+/// The id of a connection that is told of changes: by tracking, or as a subscriber.
 fn tracking(line: &str) -> Option<&str> {
     let field = |name: &str| line.split(' ').find_map(|field| field.strip_prefix(name));
-    field("flags=").filter(|flags| flags.contains('t')).and(field("id="))
+    field("flags=").filter(|flags| flags.contains(['t', 'P'])).and(field("id="))
 }

@@ -7,6 +7,7 @@ use stanchion::cache::Cache;
 use stanchion::stores::Stores;
 use stanchion_conformance::servers::{ServerError, until};
 use stanchion_memory::MokaNear;
+use stanchion_redis::Invalidation;
 
 use super::{PATIENCE, Racer};
 use crate::Failure;
@@ -22,12 +23,12 @@ pub(super) struct Ours {
 }
 
 impl Ours {
-    pub(super) async fn on(server: &Server) -> Result<Self, Failure> {
+    pub(super) async fn on(server: &Server, told: Invalidation) -> Result<Self, Failure> {
         let build = |stores: &Stores| {
             stores.cache::<u64>("race").ttl(Duration::from_hours(1)).store_deadline(PATIENCE)
         };
-        let reader = build(&server.stores(PATIENCE).await?).near(MokaNear::entries(100_000)).build()?;
-        let writer = build(&server.stores(PATIENCE).await?).build()?;
+        let reader = build(&server.stores(PATIENCE, told).await?).near(MokaNear::entries(100_000)).build()?;
+        let writer = build(&server.stores(PATIENCE, told).await?).build()?;
         let ours = Self { reader, writer };
         // The feed is up before it begins.
         ours.quiet().await?;

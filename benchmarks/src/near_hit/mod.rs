@@ -40,7 +40,7 @@ pub(crate) async fn run() -> Result<Report, Failure> {
     Ok(Report::new("near-hit", versions, METHOD, rows))
 }
 
-/// How often a hit takes memory, beyond what the engine takes when it is used alone.
+/// How often a hit takes memory, and how often the engine does when it is used alone.
 async fn allocate(rows: &mut Vec<Row>) -> Result<(), Failure> {
     let counted = allocations::counted().await?;
     for (near, bare, peer) in
@@ -49,9 +49,9 @@ async fn allocate(rows: &mut Vec<Row>) -> Result<(), Failure> {
         let theirs = counted.iter().find(|(cache, ..)| cache == bare).ok_or("the engine was not counted")?.2;
         for (_, call, ours) in counted.iter().filter(|(cache, ..)| cache == near) {
             let case = format!("{near}, {call}: memory taken");
-            rows.push(Row::count(case.clone(), "times/hit", *ours).beside(peer, theirs));
+            rows.push(Row::count(case.clone(), "times/hit", *ours).beside(peer, theirs).at_most(0.0));
             let own = (ours - theirs).max(0.0);
-            rows.push(Row::count(format!("{case}, beyond the engine's own"), "times/hit", own).at_most(0.0));
+            rows.push(Row::count(format!("{case}, beyond the engine's own"), "times/hit", own));
         }
     }
     Ok(())

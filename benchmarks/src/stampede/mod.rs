@@ -16,7 +16,7 @@ use crate::{Failure, machine};
 
 const METHOD: &str = "4 processes, 1,000 tasks in each, all ask for one cold key at once; the loader takes 200 ms, and \
 counts itself in Redis. Then again, and the process whose loader has begun is killed (SIGKILL) at once; the lease is 2 seconds. \
-Nobody may wait for it longer than the lease and a round trip, with 100 ms allowed for two \
+Nobody may wait for it longer than the lease and a round trip, with 50 ms allowed for two \
 cores that wake 3,000 tasks: that is when the second load has to have begun, and 200 ms later everybody to be \
 served. The peer is one `moka` `get_with` in each process, in front of the bare `redis` crate. Less is better.";
 
@@ -24,7 +24,7 @@ const PROCESSES: usize = 4;
 const TASKS: usize = 1_000;
 const LEASE: Duration = Duration::from_secs(2);
 const LOAD: Duration = Duration::from_millis(200);
-const MARGIN: Duration = Duration::from_millis(100);
+const MARGIN: Duration = Duration::from_millis(50);
 
 pub(crate) async fn run() -> Result<Report, Failure> {
     let server = RedisProcess::start().await?;
