@@ -76,8 +76,9 @@ impl RedisConfig {
         self
     }
 
-    /// How long a read of cached values may take: `get`, `get_many`, `fetch` and the generations of tags; 100 ms
-    /// unless set. Shorter than other operations, since loading anew is better than waiting.
+    /// How long a read of cached values may take, and the storing of a loaded one: `get`, `get_many`, `fetch`, `fill` and
+    /// the generations of tags; 100 ms unless set. Shorter than other operations, since loading anew, or doing without, is
+    /// better than waiting.
     #[must_use]
     pub const fn cache_deadline(mut self, deadline: Duration) -> Self {
         self.cache_deadline = deadline;

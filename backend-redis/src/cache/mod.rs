@@ -144,7 +144,7 @@ impl CacheStore for RedisCache {
     }
 
     async fn fill(&self, fills: &[Fill]) -> Result<Vec<FillOutcome>> {
-        let call = Call::write("cache.fill");
+        let call = self.soon(Call::write("cache.fill"));
         self.checked(call, |can| {
             can.check_batch(fills.len())?;
             fills.iter().try_for_each(|fill| can.check_value(fill.value.len()))

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -11,14 +12,13 @@ use serde::de::DeserializeOwned;
 use super::inner::{Before, Inner, is_callers};
 use super::judge::{Found, Judged};
 use super::lease_guard::LeaseGuard;
-use super::wire::Stamp;
 use super::write::OwnWrite;
 use super::{
     Cache, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, LoadError, Loaded, SetEntry,
     SetOutcome, Tag, Want, When,
 };
 use crate::codec::Codec;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::key::{Identifier, Key};
 use crate::time::Ttl;
 
@@ -78,7 +78,10 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// and stored. The loader answers what it has, in any order; what it does not answer is `None`, and is remembered as
     /// absent where there is a [`negative_ttl`](super::CacheBuilder::negative_ttl).
     ///
-    /// A value that another process is loading at the same time is loaded here too, and not stored.
+    /// A value that another process is loading at the same time is loaded here too, and not stored. One that can't be
+    /// stored, as it is too large, say, is served all the same, and spoils none of the others. Nothing is loaded ahead of
+    /// its end ([`eager`](super::CacheBuilder::eager)), nothing stale is served, and a batch has no timeout but its
+    /// caller's.
     ///
     /// # Errors
     /// The loader's, or why the call could not be made at all.
@@ -138,21 +141,30 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         inner.counts.loads.one();
         let begun = inner.now();
         let ids = missing.iter().map(|missing| missing.id.clone()).collect();
-        let loaded =
-            load(ids).await.map_err(LoadError::Loader).inspect_err(|_| inner.counts.load_failures.one())?;
+        let loaded = tokio::select! {
+            biased;
+            loaded = load(ids) => loaded,
+            never = inner.keep(leased.guard.held()) => match never {},
+        };
+        let loaded = loaded.map_err(LoadError::Loader).inspect_err(|_| inner.counts.load_failures.one())?;
         let took = inner.now().saturating_since(begun);
         inner.counts.load_micros.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
         let mut loaded: HashMap<I, Loaded<T>> =
             loaded.into_iter().map(|(id, value)| (id, value.into())).collect();
+        leased.took = took;
+        leased.late = inner.late_of(loaded.values(), took).await;
         let mut fills = Vec::new();
         for missing in &missing {
             let mut value = loaded.remove(&missing.id).unwrap_or_else(|| Loaded::maybe(None));
             let held = value.value.take().map(Arc::new);
             if value.store
-                && value.tags.is_empty()
                 && let Some(token) = leased.tokens.get(&missing.key).copied()
             {
-                fills.extend(inner.to_fill(&missing.key, token, held.as_deref(), &value, took, &leased)?);
+                // One that can't be stored is served all the same, and spoils none of the others.
+                match inner.to_fill(&missing.key, token, held.as_deref(), &value, &leased) {
+                    Ok(fill) => fills.extend(fill),
+                    Err(error) => inner.store_failed(&error),
+                }
             }
             for place in &missing.at {
                 filled.values[*place].clone_from(&held);
@@ -187,6 +199,10 @@ struct LeasedMany {
     tokens: HashMap<Key, LeaseToken>,
     generations: Generations,
     guard: LeaseGuard,
+    /// How long the load took.
+    took: Duration,
+    /// The generations of the tags that the loader gave.
+    late: Generations,
 }
 
 /// Generations that were read.
@@ -225,7 +241,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
     async fn look_many(&self, keys: &[Key]) -> Result<Vec<Found<T>>> {
         let mut found: Vec<Option<Found<T>>> = keys
             .iter()
-            .map(|key| self.near(self.identifier(key)).map(|(value, _)| Found::Fresh { value, due: false }))
+            .map(|key| {
+                self.near(self.identifier(key)).map(|hit| Found::Fresh { value: hit.value, due: false })
+            })
             .collect();
         let asked: Vec<usize> = (0..keys.len()).filter(|place| found[*place].is_none()).collect();
         let missing: Vec<Key> = asked.iter().map(|place| keys[*place].clone()).collect();
@@ -333,16 +351,24 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             let token = LeaseToken::new(token);
             requests.push(LeaseRequest::new(missing.key.clone(), token, self.policy.lease, want));
         }
-        let none = || LeaseGuard::new(Arc::clone(&self.store), self.environment.tasks.clone(), Vec::new());
-        let mut leased =
-            LeasedMany { tokens: HashMap::new(), generations: Generations::default(), guard: none() };
+        let guard = LeaseGuard::of(&self.store, &self.environment.tasks, &requests);
+        let mut leased = LeasedMany {
+            tokens: HashMap::new(),
+            generations: Generations::default(),
+            guard,
+            took: Duration::ZERO,
+            late: Generations::default(),
+        };
         if requests.is_empty() {
             return Ok(leased);
         }
         let answers = match self.ask(self.store.fetch(&requests)).await {
             Ok(answers) => answers,
-            Err(error) if is_callers(&error) => return Err(error),
             Err(error) => {
+                leased.guard.refused(&error);
+                if is_callers(&error) {
+                    return Err(error);
+                }
                 self.store_failed(&error);
                 return Ok(leased);
             }
@@ -350,10 +376,10 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         for (request, answer) in requests.into_iter().zip(answers) {
             if matches!(answer, Fetched::Leased { .. }) {
                 leased.tokens.insert(request.key, request.token);
+            } else {
+                leased.guard.settle(&request.key);
             }
         }
-        let held = leased.tokens.iter().map(|(key, token)| (key.clone(), *token)).collect();
-        leased.guard = LeaseGuard::new(Arc::clone(&self.store), self.environment.tasks.clone(), held);
         let tags: Vec<Tag> =
             leased.tokens.keys().flat_map(|key| self.tags_of(self.identifier(key))).collect();
         match self.ask(self.generations_of(tags.iter())).await {
@@ -367,27 +393,50 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         Ok(leased)
     }
 
+    /// The generations of the tags that these values were given by their loader, those that may have been dropped since
+    /// it began left out.
+    async fn late_of<'a>(&self, loaded: impl Iterator<Item = &'a Loaded<T>>, took: Duration) -> Generations {
+        let mut tags: Vec<Tag> = loaded.flat_map(|value| &value.tags).cloned().collect();
+        tags.sort_unstable();
+        tags.dedup();
+        if tags.is_empty() || self.mirror.is_none() {
+            return Generations::default();
+        }
+        match self.late_generations(&tags, took).await {
+            Ok(late) => Generations(late.into_iter().flatten().collect()),
+            Err(error) => {
+                self.store_failed(&error);
+                Generations::default()
+            }
+        }
+    }
+
     fn to_fill(
         &self,
         key: &Key,
         token: LeaseToken,
         value: Option<&T>,
         loaded: &Loaded<T>,
-        took: std::time::Duration,
         leased: &LeasedMany,
     ) -> Result<Option<Fill>> {
+        if self.mirror.is_none() && !loaded.tags.is_empty() {
+            return Err(Error::unsupported("plain values carry no tags"));
+        }
         let Some(life) = self.life_of(loaded.ttl, value.is_some())? else {
             return Ok(None);
         };
         let mut tags = leased.generations.stamp(self.tags_of(self.identifier(key)), self);
         let namespace = tags.pop().map(|(_, generation)| generation);
-        let stamp = Stamp {
-            fresh_until: self.store.now().saturating_add(life.as_duration()),
-            load_millis: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
-            namespace,
-            tags,
-        };
+        for tag in &loaded.tags {
+            let Some(generation) = leased.late.of(tag) else {
+                self.counts.fenced.one();
+                return Ok(None);
+            };
+            tags.push((tag.clone(), generation));
+        }
+        let stamp = self.stamp(life, leased.took, namespace, tags);
         let bytes = self.wire.encode(key, value, stamp, &*self.environment.random)?;
+        self.store.capabilities().check_value(bytes.len())?;
         Ok(Some(Fill::new(key.clone(), token, bytes, self.policy.kept(life))))
     }
 
@@ -396,7 +445,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         if fills.is_empty() {
             return 0;
         }
-        let outcomes = match self.store.fill(&fills).await {
+        let outcomes = match self.ask(self.store.fill(&fills)).await {
             Ok(outcomes) => outcomes,
             Err(error) => {
                 self.store_failed(&error);
@@ -417,7 +466,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
     }
 
     /// How long a loaded value counts; `None` if it is not to be stored.
-    pub(super) fn life_of(&self, own: Option<std::time::Duration>, is_value: bool) -> Result<Option<Ttl>> {
+    pub(super) fn life_of(&self, own: Option<Duration>, is_value: bool) -> Result<Option<Ttl>> {
         let life = match (own, is_value, self.policy.negative_ttl) {
             (Some(ttl), _, _) => Ttl::new(ttl)?,
             (None, true, _) => self.policy.ttl,

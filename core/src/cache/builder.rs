@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
 
 use super::breaker::Breaker;
 use super::inner::{Inner, TagsOf, Throttled};
@@ -90,6 +91,10 @@ impl<T> CacheBuilder<T> {
     /// follows from the life that is left to it in the store. It carries no tags, no schema number and no header:
     /// [`tags`](Self::tags), [`clear`](Cache::clear) and [`invalidate_tag`](Cache::invalidate_tag) are refused as
     /// `Unsupported`, and nothing protects from a foreign value of another form but the decoding.
+    ///
+    /// What is left to a value in the store includes the time for which it is served stale
+    /// ([`stale_while_revalidate`](Self::stale_while_revalidate), [`fail_safe`](Self::fail_safe)): programs that write it
+    /// add the longer of the two to its life, or it is stale that much earlier.
     pub fn plain(mut self) -> Self {
         self.wire.plain = true;
         self
@@ -132,14 +137,16 @@ impl<T, C> CacheBuilder<T, C> {
         self
     }
 
-    /// Serves a value for this long after its life, while it is loaded anew in the background.
+    /// Serves a value for this long after its life, while it is loaded anew in the background. After a failed load the
+    /// loader is left alone as with [`fail_safe`](Self::fail_safe), for 30 seconds unless set there.
     pub fn stale_while_revalidate(mut self, stale: Duration) -> Self {
         self.settings.stale = stale;
         self
     }
 
     /// Serves a value for this long after its life if it can't be loaded. After a failed load the loader is left alone
-    /// for `throttle`.
+    /// for `throttle`. While the store can't be reached either, that is the last value that was near, and it may be one
+    /// that was changed or dropped elsewhere since.
     pub fn fail_safe(mut self, stale: Duration, throttle: Duration) -> Self {
         self.settings.fail_safe = stale;
         self.settings.throttle = throttle;
@@ -216,7 +223,8 @@ impl<T, C> CacheBuilder<T, C> {
         self
     }
 
-    /// Publishes `cache.invalidated` with each removal, and `cache.warmed` with each warming. An event that can't be
+    /// Publishes `cache.invalidated` with each removal and each drop of a tag or of the whole cache, and `cache.warmed`
+    /// with each warming. An event that can't be
     /// published is logged, and fails nothing.
     pub fn publishing(mut self) -> Self {
         self.publish = true;
@@ -247,7 +255,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> CacheBui
     ///
     /// # Errors
     /// `InvalidInput` for a bad name, a life of zero or another setting out of its bounds; `Unsupported` if the stores
-    /// have no cache, for tags, compression or encryption of plain values, and for a near cache on a store that tells no changes.
+    /// have no cache, for tags, compression, encryption or another codec than JSON of plain values, and for a near cache on
+    /// a store that tells no changes.
     pub fn build(self) -> Result<Cache<T, C>> {
         let store = self.store?;
         let namespace = Namespace::new(&self.service, &self.kind)?;
@@ -257,6 +266,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> CacheBui
         }
         if self.wire.plain && (self.wire.compression.is_some() || self.wire.keyring.is_some()) {
             return Err(Error::unsupported("plain values are neither compressed nor encrypted"));
+        }
+        if self.wire.plain && C::ID != Json::ID {
+            return Err(Error::unsupported("plain values are JSON"));
         }
         if self.near.is_some() && !store.capabilities().watch {
             return Err(Error::unsupported("this store tells no changes, so there is no near cache on it"));
@@ -303,6 +315,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> CacheBui
             breaker: Breaker::default(),
             counts,
             topics: self.publish.then_some(self.topics),
+            ended: CancellationToken::new().drop_guard(),
         })))
     }
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::inner::Inner;
+use super::inner::{Inner, NearHit};
 use super::judge::Found;
-use super::load::{Prior, Unless};
-use super::told::NamespaceTold;
+use super::load::{Prior, Unless, Whom};
+use super::told::OwnClear;
 use super::{CacheStats, Freshness, LoadError, Loaded, Served, SetOutcome, Tag, When};
 use crate::codec::{Codec, Json};
 use crate::error::{Error, ErrorKind, Result};
@@ -57,10 +57,10 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// The value from the near cache alone: no trip, no waiting, no allocation. `None` if there is no near cache, it
     /// does not hold the value, or it can't be trusted now.
     pub fn peek(&self, id: impl Identifier) -> Option<Arc<T>> {
-        self.near(&id)?.0
+        self.near(&id)?.value
     }
 
-    fn near(&self, id: &impl Identifier) -> Option<super::inner::Value<T>> {
+    fn near(&self, id: &impl Identifier) -> Option<NearHit<T>> {
         self.0.told.near.as_ref()?;
         id.with_text(|text| {
             if is_plain(text) {
@@ -79,8 +79,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// # Cancel safety
     /// Dropping the future has no effect.
     pub async fn get(&self, id: impl Identifier) -> Result<Option<Arc<T>>> {
-        if let Some((value, _)) = self.near(&id) {
-            return Ok(value);
+        if let Some(hit) = self.near(&id) {
+            return Ok(hit.value);
         }
         let key = self.key(id)?;
         match self.0.look(&key).await? {
@@ -132,11 +132,18 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         V: Into<Loaded<T>>,
         E: Send + 'static,
     {
-        if let Some((Some(value), freshness)) = self.near(&id) {
-            return Ok(Served { value, freshness });
-        }
+        let due = match self.near(&id) {
+            Some(NearHit { value: Some(value), due: false }) => {
+                return Ok(Served { value, freshness: Freshness::Fresh });
+            }
+            hit => hit.and_then(|hit| hit.value),
+        };
         let key = self.key(id)?;
         let load = move || async move { load().await.map(Into::into) };
+        if let Some(value) = due {
+            self.0.reload_due(key, false, load);
+            return Ok(Served { value, freshness: Freshness::Fresh });
+        }
         match self.0.serve(key, false, load).await? {
             (Some(value), freshness) => Ok(Served { value, freshness }),
             // A loader that answers a value is never served without one.
@@ -159,11 +166,16 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         F: Future<Output = Result<Option<T>, E>> + Send + 'static,
         E: Send + 'static,
     {
-        if let Some((value, _)) = self.near(&id) {
-            return Ok(value);
-        }
+        let due = match self.near(&id) {
+            Some(NearHit { value, due: false }) => return Ok(value),
+            hit => hit,
+        };
         let key = self.key(id)?;
         let find = move || async move { find().await.map(Loaded::maybe) };
+        if let Some(hit) = due {
+            self.0.reload_due(key, true, find);
+            return Ok(hit.value);
+        }
         Ok(self.0.serve(key, true, find).await?.0)
     }
 
@@ -180,9 +192,14 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     {
         let key = self.key(id)?;
         let load = move || async move { load().await.map(Into::into) };
-        // Not with a load that began before.
-        self.0.flights.detach(key.as_str());
-        let prior = Prior { stale: None, present: true, store: true, unless: Unless::Never, absence: false };
+        let prior = Prior {
+            stale: None,
+            present: true,
+            store: true,
+            unless: Unless::Never,
+            absence: false,
+            whom: Whom::Caller,
+        };
         match self.0.shared(key, prior, load).await? {
             (Some(value), Freshness::Fresh | Freshness::Stale { .. }) => Ok(value),
             (None, _) => Err(Error::new(ErrorKind::Internal, "a load ended without a value").into()),
@@ -270,7 +287,13 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         let Some(mirror) = &self.0.mirror else {
             return Err(Error::unsupported("plain values carry no tags"));
         };
-        mirror.bump(std::slice::from_ref(tag)).await
+        let bumped = mirror.bump(std::slice::from_ref(tag)).await;
+        // Also after an error: it may have happened. Which loads under way will carry the tag, nobody knows yet.
+        self.0.flights.detach_all();
+        if bumped.is_ok() {
+            self.0.tell(Vec::new(), vec![tag.key().to_string()]).await;
+        }
+        bumped
     }
 
     /// Drops every value of this cache, in one step however many there are.
@@ -281,10 +304,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// # Cancel safety
     /// Dropping the future leaves the values either dropped or not.
     pub async fn clear(&self) -> Result<()> {
-        let cleared = self.invalidate_tag(&self.0.namespace_tag).await;
-        // Also after an error: it may have happened.
-        NamespaceTold::flush(&self.0.told);
-        cleared
+        // Whatever becomes of it: it may have happened.
+        let _own = OwnClear(&self.0.told);
+        self.invalidate_tag(&self.0.namespace_tag).await
     }
 
     /// Gives a value that is there and counts its whole life again; `false` if there is none. Two trips.

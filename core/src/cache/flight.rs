@@ -107,6 +107,10 @@ impl<T> Flights<T> {
         if let Some(flight) = departures.by_key.get(key) {
             return (flight.seat(self, key), None);
         }
+        self.open(&mut departures, key)
+    }
+
+    fn open(self: &Arc<Self>, departures: &mut Departures<T>, key: &Key) -> (Seat<T>, Option<Pilot<T>>) {
         departures.next += 1;
         let number = departures.next;
         let (sender, progress) = watch::channel(Progress::Running);
@@ -114,6 +118,13 @@ impl<T> Flights<T> {
         let seat = flight.seat(self, key);
         departures.by_key.insert(key.clone(), flight);
         (seat, Some(Pilot { flights: Arc::clone(self), key: key.clone(), number, sender }))
+    }
+
+    /// As [`board`](Self::board), in a flight that begins now: one that is under way is taken off the board.
+    pub(super) fn board_anew(self: &Arc<Self>, key: &Key) -> (Seat<T>, Option<Pilot<T>>) {
+        let mut departures = self.departures();
+        departures.by_key.remove(key);
+        self.open(&mut departures, key)
     }
 
     /// Takes the flight for this key off the board: who is aboard arrives with it, who comes later starts afresh.

@@ -6,12 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio_util::sync::DropGuard;
 
 use super::breaker::Breaker;
 use super::flight::Flights;
 use super::judge::{Found, Judged};
 use super::mirror::Mirror;
-use super::near::{NearEntry, Snapshot};
+use super::near::Snapshot;
 use super::policy::Policy;
 use super::stats::{Count, Counts};
 use super::told::Told;
@@ -50,10 +51,20 @@ pub(super) struct Inner<T, C> {
     pub(super) breaker: Breaker,
     pub(super) counts: Arc<Counts>,
     pub(super) topics: Option<(Topic<CacheInvalidated>, Topic<CacheWarmed>)>,
+    /// Ends what follows events for this cache, when it is dropped.
+    pub(super) ended: DropGuard,
 }
 
 /// What a read was served with.
 pub(super) type Value<T> = (Option<Arc<T>>, Freshness);
+
+/// A value that was found near.
+pub(super) struct NearHit<T> {
+    /// `None`: it is known that there is none.
+    pub(super) value: Option<Arc<T>>,
+    /// It is to be loaded anew in the background.
+    pub(super) due: bool,
+}
 
 /// What is to be remembered from before the store is read.
 #[derive(Debug, Clone, Copy)]
@@ -139,12 +150,19 @@ impl<T, C> Inner<T, C> {
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T, C> {
     /// What the near cache holds of an identifier and may be served; counts a hit.
-    pub(super) fn near(&self, identifier: &str) -> Option<Value<T>> {
+    pub(super) fn near(&self, identifier: &str) -> Option<NearHit<T>> {
         let near = self.told.near.as_ref()?;
-        let entry = near.get(identifier)?;
+        let mut entry = near.get(identifier)?;
         let now = self.now();
-        if now >= entry.fresh_until || !self.tags_still_hold(identifier, &entry) {
+        if now >= entry.fresh_until {
             return None;
+        }
+        if let (Some(_), Some(mirror)) = (&entry.tags, &self.mirror) {
+            // They are compared only after something was told of any tag.
+            let seen = mirror.changes();
+            if seen != entry.tags_seen {
+                entry = near.compared(identifier, seen, |tag| mirror.peek(tag))?;
+            }
         }
         let value = match entry.value {
             // Each cache has an engine of its own, so it is a `T`.
@@ -152,31 +170,14 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             None => None,
         };
         self.counts.near_hits.one();
-        Some((value, Freshness::Fresh))
+        Some(NearHit { value, due: entry.due_at.is_some_and(|due| now >= due) })
     }
 
-    /// Whether the tags of a near entry are those it was read with. They are compared only after something was told
-    /// of any tag.
-    fn tags_still_hold(&self, identifier: &str, entry: &NearEntry) -> bool {
-        let (Some(tags), Some(mirror)) = (&entry.tags, &self.mirror) else {
-            return true;
-        };
-        let seen = mirror.changes();
-        if seen == entry.tags_seen {
-            return true;
-        }
-        let snapshot = self.told.near.as_ref().map(|near| near.snapshot(identifier));
-        let hold = tags.iter().all(|(tag, generation)| mirror.peek(tag) == Some(*generation));
-        if let (true, Some(near), Some(snapshot)) = (hold, &self.told.near, snapshot) {
-            let mut compared = entry.clone();
-            compared.tags_seen = seen;
-            near.renew(identifier, snapshot, compared);
-        }
-        hold
-    }
-
-    /// What was known last of an identifier, for when neither store nor loader answers.
+    /// What was known last of an identifier, for when neither store nor loader answers and the policy asks for it.
     pub(super) fn last_resort(&self, identifier: &str) -> Option<(Option<Arc<T>>, Duration)> {
+        if self.policy.fail_safe.is_zero() {
+            return None;
+        }
         let entry = self.told.near.as_ref()?.last_resort(identifier)?;
         let age = self.now().saturating_since(entry.fresh_until);
         if age > self.policy.fail_safe {

@@ -128,13 +128,17 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             }
         };
         match life {
-            Ok(life) => {
-                if !life.is_zero() {
-                    self.publish(key, value.as_ref(), life, stamp.tags, before);
-                }
-                let due =
-                    !life.is_zero() && self.policy.is_due(life, stamp.load_millis, &*self.environment.random);
-                Found::Fresh { value, due }
+            // For as long as it is there.
+            Ok(Duration::ZERO) => Found::Fresh { value, due: false },
+            Ok(left) => {
+                let life = match stamp.life_millis {
+                    // It is not written down.
+                    0 => self.policy.ttl.as_duration(),
+                    millis => Duration::from_millis(millis.into()),
+                };
+                let due_in = self.policy.due_in(left, life, stamp.load_millis, &*self.environment.random);
+                self.publish(key, value.as_ref(), (left, due_in), stamp.tags, before);
+                Found::Fresh { value, due: due_in == Some(Duration::ZERO) }
             }
             Err(age) if age <= grace => Found::Stale { value, age },
             Err(_) => Found::Nothing { present: true },
@@ -145,16 +149,17 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         &self,
         key: &Key,
         value: Option<&Arc<T>>,
-        life: Duration,
+        (left, due_in): (Duration, Option<Duration>),
         tags: Vec<(Tag, Generation)>,
         before: Before,
     ) {
         let (Some(near), Some(snapshot)) = (&self.told.near, before.near) else {
             return;
         };
-        let fresh_until = self.now().saturating_add(life);
+        let now = self.now();
         let value = value.map(|value| Arc::clone(value) as NearValue);
-        let mut entry = NearEntry::new(value, fresh_until);
+        let mut entry = NearEntry::new(value, now.saturating_add(left));
+        entry.due_at = due_in.map(|due_in| now.saturating_add(due_in));
         entry.tags_seen = before.tags_seen;
         entry.tags = (!tags.is_empty()).then(|| tags.into());
         if !near.publish(self.identifier(key), snapshot, entry) {

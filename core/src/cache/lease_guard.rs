@@ -1,8 +1,9 @@
-//! Leases that this process holds; given back when nobody fills them.
+//! Leases that this process holds, or may hold; given back when nobody fills them.
 
 use std::sync::Arc;
 
-use super::{CacheStore, LeaseToken};
+use super::{CacheStore, LeaseRequest, LeaseToken};
+use crate::error::{Effect, Error, ErrorKind};
 use crate::key::Key;
 use crate::stores::Tasks;
 
@@ -14,11 +15,26 @@ pub(super) struct LeaseGuard {
 }
 
 impl LeaseGuard {
-    pub(super) fn new(store: Arc<dyn CacheStore>, tasks: Tasks, leases: Vec<(Key, LeaseToken)>) -> Self {
-        Self { store, tasks, leases }
+    /// To be made before the leases are asked for: whoever is dropped, or gives up, before the answer has come may hold
+    /// them without knowing.
+    pub(super) fn of(store: &Arc<dyn CacheStore>, tasks: &Tasks, requests: &[LeaseRequest]) -> Self {
+        let leases = requests.iter().map(|request| (request.key.clone(), request.token)).collect();
+        Self { store: Arc::clone(store), tasks: tasks.clone(), leases }
     }
 
-    /// The lease on this key is no longer held: it was filled, or voided by a write.
+    /// The request failed: where it can't have been granted, there is nothing to be given back.
+    pub(super) fn refused(&mut self, error: &Error) {
+        if error.effect() == Effect::NotApplied && error.kind() != ErrorKind::Timeout {
+            self.leases.clear();
+        }
+    }
+
+    /// The leases that are held.
+    pub(super) fn held(&self) -> &[(Key, LeaseToken)] {
+        &self.leases
+    }
+
+    /// The lease on this key is not held: it was not granted, was filled, or was voided by a write.
     pub(super) fn settle(&mut self, key: &Key) {
         self.leases.retain(|(held, _)| held != key);
     }

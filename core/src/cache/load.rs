@@ -1,5 +1,6 @@
 //! Loading: one load in this process by a flight, one in the deployment by a lease.
 
+use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,6 @@ use super::flight::{Pilot, Progress, Seat};
 use super::inner::{Before, Inner, Value, is_callers};
 use super::judge::Found;
 use super::lease_guard::LeaseGuard;
-use super::wire::Stamp;
 use super::{
     Fetched, Fill, FillOutcome, Freshness, Generation, LeaseRequest, LeaseToken, LoadError, Loaded, Tag,
     Want, Why,
@@ -36,6 +36,15 @@ pub(super) enum Unless {
     Never,
 }
 
+/// For whom a load is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whom {
+    /// The caller, who waits.
+    Caller,
+    /// Those who come later: the caller was served.
+    Later,
+}
+
 /// What was known before a load.
 pub(super) struct Prior<T> {
     /// Served if the load fails or is slow: the value, and how long its life has been over.
@@ -48,6 +57,21 @@ pub(super) struct Prior<T> {
     pub(super) unless: Unless,
     /// Whether the knowledge that there is no value is an answer.
     pub(super) absence: bool,
+    pub(super) whom: Whom,
+}
+
+impl<T> Prior<T> {
+    /// What a value that is there all the same means for the load.
+    fn verdict(&self, found: Found<T>) -> Verdict<T> {
+        match (found, self.unless) {
+            (Found::Newer, _) => Verdict::LeaveAlone,
+            (Found::Fresh { .. }, Unless::Never) | (Found::Fresh { due: true, .. }, Unless::NotDue) => {
+                Verdict::Load
+            }
+            (Found::Fresh { value, .. }, _) if self.absence || value.is_some() => Verdict::Serve(value),
+            _ => Verdict::Load,
+        }
+    }
 }
 
 impl<T> Clone for Prior<T> {
@@ -73,6 +97,15 @@ enum Taken<T> {
     None,
 }
 
+/// What becomes of a load when a value is there before it.
+enum Verdict<T> {
+    Load,
+    /// It is needless.
+    Serve(Option<Arc<T>>),
+    /// It is of a newer schema: what is loaded is not to be stored.
+    LeaveAlone,
+}
+
 pub(super) fn closed() -> Error {
     Error::new(ErrorKind::Closed, "the stores were closed during the load")
         .with_operation("cache.get_or_load")
@@ -91,23 +124,29 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         F: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
         E: Send + 'static,
     {
-        let mut prior = Prior { stale: None, present: false, store: true, unless: Unless::Fresh, absence };
+        let mut prior = Prior {
+            stale: None,
+            present: false,
+            store: true,
+            unless: Unless::Fresh,
+            absence,
+            whom: Whom::Caller,
+        };
         match self.look(&key).await? {
             Found::Fresh { value, due } if absence || value.is_some() => {
                 self.counts.store_hits.one();
                 if due {
-                    let unless = self.policy.unless_due();
-                    self.reload_later(key, Prior { present: true, unless, ..prior }, load);
+                    self.reload_due(key, absence, load);
                 }
                 return Ok((value, Freshness::Fresh));
             }
             Found::Stale { value, age } if absence || value.is_some() => {
-                if age <= self.policy.stale {
-                    self.reload_later(key, Prior { present: true, ..prior }, load);
-                    return Ok(self.stale((value, age), Why::Revalidating));
-                }
                 if self.throttled.is(&key, self.now()) {
                     return Ok(self.stale((value, age), Why::LoaderFailed));
+                }
+                if age <= self.policy.stale {
+                    self.reload_later(key, Prior { present: true, whom: Whom::Later, ..prior }, load);
+                    return Ok(self.stale((value, age), Why::Revalidating));
                 }
                 prior.stale = Some((value, age));
                 prior.present = true;
@@ -155,7 +194,11 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         };
         tokio::pin!(impatient);
         loop {
-            let (mut seat, pilot) = self.flights.board(&key);
+            let (mut seat, pilot) = match prior.unless {
+                // Not with a load that began before.
+                Unless::Never => self.flights.board_anew(&key),
+                _ => self.flights.board(&key),
+            };
             let Some(pilot) = pilot else {
                 let arrival = tokio::select! {
                     biased;
@@ -218,6 +261,20 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         Ok(())
     }
 
+    /// Loads in the background what is still fresh and due, unless the loader is to be left alone.
+    pub(super) fn reload_due<E, F, L>(self: &Arc<Self>, key: Key, absence: bool, load: L)
+    where
+        L: FnOnce() -> F + Send + 'static,
+        F: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
+        E: Send + 'static,
+    {
+        if !self.throttled.is(&key, self.now()) {
+            let unless = self.policy.unless_due();
+            let prior = Prior { stale: None, present: true, store: true, unless, absence, whom: Whom::Later };
+            self.reload_later(key, prior, load);
+        }
+    }
+
     /// Loads in the background what is still served, unless that is under way.
     fn reload_later<E, F, L>(self: &Arc<Self>, key: Key, prior: Prior<T>, load: L)
     where
@@ -254,7 +311,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             }
         }
         let begun = self.now();
-        let loaded = self.run(key, load, lease.as_ref()).await;
+        let loaded = self.run(load, lease.as_ref()).await;
         let took = self.now().saturating_since(begun);
         self.counts.load_micros.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
         let mut loaded = loaded.inspect_err(|_| self.counts.load_failures.one())?;
@@ -284,31 +341,37 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             let mut wait = self.told.waiters.wait_for(identifier);
             let before = Before { again: prior.present, ..self.before(identifier) };
             let request = LeaseRequest::new(key.clone(), token, self.policy.lease, want);
-            let answer = match self.ask(self.store.fetch(&[request])).await {
+            let requests = [request];
+            let mut guard = LeaseGuard::of(&self.store, &self.environment.tasks, &requests);
+            let answer = match self.ask(self.store.fetch(&requests)).await {
                 Ok(mut answers) => answers.pop(),
-                Err(error) if is_callers(&error) => return Err(error),
                 Err(error) => {
+                    guard.refused(&error);
+                    if is_callers(&error) {
+                        return Err(error);
+                    }
                     self.store_failed(&error);
                     return Ok(Taken::None);
                 }
             };
             let (current, busy_for) = match answer {
-                Some(Fetched::Hit(value)) => (Some(value), None),
                 Some(Fetched::Leased { current }) => {
-                    let held = vec![(key.clone(), token)];
-                    let guard =
-                        LeaseGuard::new(Arc::clone(&self.store), self.environment.tasks.clone(), held);
-                    if let Some(value) = self.needless(key, prior, current, before).await? {
+                    return match self.verdict(key, prior, current, before).await? {
+                        Verdict::Load => self.leased(identifier, token, guard).await,
                         // The guard gives the lease back.
-                        return Ok(Taken::Value(value));
-                    }
-                    return self.leased(identifier, token, guard).await;
+                        Verdict::Serve(value) => Ok(Taken::Value(value)),
+                        Verdict::LeaveAlone => Ok(Taken::None),
+                    };
                 }
+                Some(Fetched::Hit(value)) => (Some(value), None),
                 Some(Fetched::Busy { remaining, current }) => (current, Some(remaining)),
                 None => return Ok(Taken::None),
             };
-            if let Some(value) = self.needless(key, prior, current, before).await? {
-                return Ok(Taken::Value(value));
+            guard.settle(key);
+            match self.verdict(key, prior, current, before).await? {
+                Verdict::Load => {}
+                Verdict::Serve(value) => return Ok(Taken::Value(value)),
+                Verdict::LeaveAlone => return Ok(Taken::None),
             }
             // What is there does not count.
             want = Want::Anyway;
@@ -325,26 +388,28 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
                 () = self.environment.tasks.closing() => return Err(closed()),
                 () = self.environment.sleep(nap) => {}
             }
+            if self.wire.plain {
+                // Their bytes don't say how old they are; what is left to them in the store does.
+                if let Verdict::Serve(value) = prior.verdict(self.look(key).await?) {
+                    return Ok(Taken::Value(value));
+                }
+            }
         }
     }
 
-    /// The value that makes the load needless, if it is there by now.
-    async fn needless(
+    /// What a value that is there before the load means for it.
+    async fn verdict(
         &self,
         key: &Key,
         prior: &Prior<T>,
         current: Option<Bytes>,
         before: Before,
-    ) -> Result<Option<Option<Arc<T>>>> {
+    ) -> Result<Verdict<T>> {
         // Plain bytes don't say how old they are: if they were found wanting before, they are.
         let Some(bytes) = current.filter(|_| !(self.wire.plain && prior.present)) else {
-            return Ok(None);
+            return Ok(Verdict::Load);
         };
-        Ok(match (self.judged(key, &bytes, None, before).await?, prior.unless) {
-            (Found::Fresh { .. }, Unless::Never) | (Found::Fresh { due: true, .. }, Unless::NotDue) => None,
-            (Found::Fresh { value, .. }, _) if prior.absence || value.is_some() => Some(value),
-            _ => None,
-        })
+        Ok(prior.verdict(self.judged(key, &bytes, None, before).await?))
     }
 
     /// A lease with the generations of the tags that are known before the load begins.
@@ -370,12 +435,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
     }
 
     /// Runs the loader to its end, its hard timeout or its panic, and keeps the lease meanwhile.
-    async fn run<E, F, L>(
-        &self,
-        key: &Key,
-        load: L,
-        lease: Option<&Leased>,
-    ) -> Result<Loaded<T>, LoadError<E>>
+    async fn run<E, F, L>(&self, load: L, lease: Option<&Leased>) -> Result<Loaded<T>, LoadError<E>>
     where
         L: FnOnce() -> F,
         F: Future<Output = Result<Loaded<T>, E>>,
@@ -385,7 +445,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         let work = AssertUnwindSafe(async { load().await }).catch_unwind();
         let keeping = async {
             match lease {
-                Some(lease) => self.keep(key, lease.token).await,
+                Some(lease) => self.keep(lease.guard.held()).await,
                 None => std::future::pending().await,
             }
         };
@@ -407,21 +467,25 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
                 Err(_) => Err(LoadError::Panicked),
             },
             hard = too_long => Err(LoadError::TimedOut(hard)),
-            () = &mut keeping => Err(closed().into()),
+            never = &mut keeping => match never {},
         }
     }
 
-    /// Asks for the lease again and again; never resolves.
-    async fn keep(&self, key: &Key, token: LeaseToken) {
-        loop {
+    /// Asks for the leases again and again; never resolves.
+    pub(super) async fn keep(&self, held: &[(Key, LeaseToken)]) -> Infallible {
+        let request = |(key, token): &(Key, LeaseToken)| {
+            LeaseRequest::new(key.clone(), *token, self.policy.lease, Want::Keep)
+        };
+        let mut requests: Vec<_> = held.iter().map(request).collect();
+        while !requests.is_empty() {
             self.environment.sleep(self.policy.lease.as_duration() / 3).await;
-            let request = LeaseRequest::new(key.clone(), token, self.policy.lease, Want::Keep);
-            // A lease that a write has voided is gone; what is loaded is served and not stored.
-            let kept = self.ask(self.store.fetch(&[request])).await;
-            if kept.is_ok_and(|answers| !matches!(answers.first(), Some(Fetched::Leased { .. }))) {
-                std::future::pending::<()>().await;
+            if let Ok(answers) = self.ask(self.store.fetch(&requests)).await {
+                // A lease that a write has voided is gone; what is loaded is served and not stored.
+                let mut kept = answers.into_iter().map(|answer| matches!(answer, Fetched::Leased { .. }));
+                requests.retain(|_| kept.next().unwrap_or(false));
             }
         }
+        std::future::pending().await
     }
 
     async fn fill(
@@ -436,22 +500,18 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             return Ok(());
         };
         if !loaded.tags.is_empty() {
-            let Some(late) = self.late_generations(&loaded.tags, took).await? else {
+            let late = self.late_generations(&loaded.tags, took).await?;
+            let Some(late) = late.into_iter().collect::<Option<Vec<_>>>() else {
                 self.counts.fenced.one();
                 return Ok(());
             };
             leased.tags.extend(late);
         }
-        let stamp = Stamp {
-            fresh_until: self.store.now().saturating_add(life.as_duration()),
-            load_millis: u32::try_from(took.as_millis()).unwrap_or(u32::MAX),
-            namespace: leased.namespace,
-            tags: leased.tags,
-        };
+        let stamp = self.stamp(life, took, leased.namespace, leased.tags);
         let bytes = self.wire.encode(key, value, stamp, &*self.environment.random)?;
         let size = bytes.len() as u64;
         let fill = Fill::new(key.clone(), leased.token, bytes, self.policy.kept(life));
-        match self.store.fill(&[fill]).await?.first() {
+        match self.ask(self.store.fill(&[fill])).await?.first() {
             Some(FillOutcome::Filled) => self.counts.bytes_written.add(size),
             _ => self.counts.fenced.one(),
         }
@@ -459,20 +519,23 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         Ok(())
     }
 
-    /// The generations of tags that are known only after the load; `None` if one of them may have been dropped
-    /// since the load began: it is not older than that.
-    async fn late_generations(&self, tags: &[Tag], took: Duration) -> Result<Option<Vec<(Tag, Generation)>>> {
+    /// The generations of tags that are known only after the load, in their order; `None` in place of one that may have
+    /// been dropped since the load began: it is not older than that.
+    pub(super) async fn late_generations(
+        &self,
+        tags: &[Tag],
+        took: Duration,
+    ) -> Result<Vec<Option<(Tag, Generation)>>> {
         if self.mirror.is_none() {
             return Err(Error::unsupported("plain values carry no tags"));
         }
         let asked_at = self.now();
         let generations = self.ask(self.store.generations(tags)).await?;
         let since = took.saturating_add(self.now().saturating_since(asked_at));
-        let late = tags
-            .iter()
-            .zip(generations)
-            .map(|(tag, (generation, age))| (age > since).then(|| (tag.clone(), generation)));
-        Ok(late.collect())
+        let late = |(tag, (generation, age)): (&Tag, (Generation, Duration))| {
+            (age > since).then(|| (tag.clone(), generation))
+        };
+        Ok(tags.iter().zip(generations).map(late).collect())
     }
 }
 
@@ -491,8 +554,10 @@ async fn fly<T, C, E, F, L>(
     F: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
     E: Send + 'static,
 {
-    let outcome = cache.lead(&key, &prior, load).await;
-    if outcome.is_err() && prior.stale.is_some() {
+    // Besides the loader, the caller's tags and `Serialize` may panic.
+    let work = AssertUnwindSafe(cache.lead(&key, &prior, load)).catch_unwind();
+    let outcome = work.await.unwrap_or(Err(LoadError::Panicked));
+    if outcome.is_err() && (prior.stale.is_some() || prior.whom == Whom::Later) {
         // Before those who wait are told, so that they find it.
         cache.throttled.until(&key, cache.now().saturating_add(cache.policy.throttle), cache.now());
     }

@@ -21,42 +21,28 @@ pub enum Eager {
     AtRandom(f64),
 }
 
+/// The settings of a cache, checked; [`Settings`] as they were given.
 #[derive(Debug, Clone)]
-pub(super) struct Policy {
-    pub(super) ttl: Ttl,
+pub(super) struct Policy<L = Ttl> {
+    pub(super) ttl: L,
     pub(super) jitter: f64,
-    pub(super) negative_ttl: Option<Ttl>,
+    pub(super) negative_ttl: Option<L>,
     pub(super) eager: Eager,
     /// How long after its life a value is still served while it is loaded anew.
     pub(super) stale: Duration,
     /// How long after its life a value is served if it can't be loaded.
     pub(super) fail_safe: Duration,
-    /// After a failed load with a stale value at hand: how long the loader is left alone.
+    /// After a failed load with a value at hand: how long the loader is left alone.
     pub(super) throttle: Duration,
     pub(super) soft_timeout: Option<Duration>,
     pub(super) hard_timeout: Option<Duration>,
     /// Whether a load goes on when nobody waits for it any more.
     pub(super) background: bool,
-    pub(super) lease: Ttl,
+    pub(super) lease: L,
     pub(super) store_deadline: Duration,
 }
 
-/// The settings as they were given, unchecked.
-#[derive(Debug, Clone)]
-pub(super) struct Settings {
-    pub(super) ttl: Duration,
-    pub(super) jitter: f64,
-    pub(super) negative_ttl: Option<Duration>,
-    pub(super) eager: Eager,
-    pub(super) stale: Duration,
-    pub(super) fail_safe: Duration,
-    pub(super) throttle: Duration,
-    pub(super) soft_timeout: Option<Duration>,
-    pub(super) hard_timeout: Option<Duration>,
-    pub(super) background: bool,
-    pub(super) lease: Duration,
-    pub(super) store_deadline: Duration,
-}
+pub(super) type Settings = Policy<Duration>;
 
 impl Default for Settings {
     fn default() -> Self {
@@ -147,15 +133,27 @@ impl Policy {
         }
     }
 
-    /// Whether a fresh value with this much life left is to be loaded anew.
-    pub(super) fn is_due(&self, left: Duration, load_millis: u32, random: &dyn Random) -> bool {
+    /// How long from now a fresh value is to be loaded anew in the background: of a whole life of which this much is
+    /// left. `None` for never, zero for now.
+    pub(super) fn due_in(
+        &self,
+        left: Duration,
+        life: Duration,
+        load_millis: u32,
+        random: &dyn Random,
+    ) -> Option<Duration> {
         match self.eager {
-            Eager::Never => false,
-            Eager::After(share) => left < self.ttl.as_duration().mul_f64(1.0 - share),
+            Eager::Never => None,
+            Eager::After(share) => Some(left.saturating_sub(life.mul_f64(1.0 - share))),
             Eager::AtRandom(factor) => {
                 // -ln of a number in (0, 1] is exponentially distributed.
                 let early = -(1.0 - unit(random)).max(f64::MIN_POSITIVE).ln();
-                left.as_secs_f64() < f64::from(load_millis) / 1_000.0 * factor * early
+                let early = f64::from(load_millis) / 1_000.0 * factor * early;
+                // One that is too long for a duration is longer than what is left.
+                Some(
+                    Duration::try_from_secs_f64(early)
+                        .map_or(Duration::ZERO, |early| left.saturating_sub(early)),
+                )
             }
         }
     }
@@ -206,10 +204,15 @@ mod tests {
     #[test]
     fn an_eager_refresh_is_due_near_the_end() {
         let after = Settings { eager: Eager::After(0.8), ..Settings::default() }.check().unwrap();
-        assert!(!after.is_due(minutes(3), 0, &SystemRandom));
-        assert!(after.is_due(minutes(1), 0, &SystemRandom));
+        let due_in = |left, life| after.due_in(left, life, 0, &SystemRandom);
+        assert_eq!(due_in(minutes(3), minutes(10)), Some(minutes(1)));
+        assert_eq!(due_in(minutes(1), minutes(10)), Some(Duration::ZERO));
+        assert_eq!(due_in(seconds(30), seconds(30)), Some(seconds(24)), "of a life of its own");
         let random = Settings { eager: Eager::AtRandom(1.0), ..Settings::default() }.check().unwrap();
-        assert!(!random.is_due(minutes(9), 1, &SystemRandom), "a load of a millisecond is never so early");
-        assert!((0..1_000).any(|_| random.is_due(seconds(1), 1_000, &SystemRandom)));
+        let due_in = |left, load| random.due_in(left, minutes(10), load, &SystemRandom);
+        assert!(due_in(minutes(9), 1) > Some(minutes(8)), "a load of a millisecond is never so early");
+        assert!((0..1_000).any(|_| due_in(seconds(1), 1_000) == Some(Duration::ZERO)));
+        let never = Settings::default().check().unwrap();
+        assert_eq!(never.due_in(Duration::ZERO, minutes(10), 1_000, &SystemRandom), None);
     }
 }

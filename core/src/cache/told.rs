@@ -113,12 +113,22 @@ impl<T> fmt::Debug for NamespaceTold<T> {
 }
 
 impl<T> NamespaceTold<T> {
-    pub(super) fn flush(told: &Told<T>) {
+    fn flush(told: &Told<T>) {
         if let Some(near) = &told.near {
             near.flush();
             told.counts.epoch_flushes.one();
         }
         told.flights.detach_all();
+    }
+}
+
+/// Passes over the near copies of everything when this process has cleared the cache, whatever becomes of that: reply,
+/// error or a dropped future.
+pub(super) struct OwnClear<'a, T>(pub(super) &'a Told<T>);
+
+impl<T> Drop for OwnClear<'_, T> {
+    fn drop(&mut self) {
+        NamespaceTold::flush(self.0);
     }
 }
 

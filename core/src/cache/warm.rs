@@ -3,7 +3,7 @@
 use std::hash::Hash;
 use std::num::NonZeroUsize;
 
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, Stream, StreamExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -92,6 +92,31 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         ids: impl IntoIterator<Item = I>,
         options: WarmOptions,
         load: L,
+        progress: impl FnMut(&Warmed),
+    ) -> Result<Warmed>
+    where
+        I: Identifier + Clone + Eq + Hash,
+        L: Fn(Vec<I>) -> F,
+        F: Future<Output = Result<Vec<(I, V)>, E>>,
+        V: Into<Loaded<T>>,
+        E: std::fmt::Display,
+    {
+        self.warm_stream(stream::iter(ids), options, load, progress).await
+    }
+
+    /// As [`warm`](Self::warm), of identifiers as they come: the rows of a query, say. The stream is read no faster than
+    /// the loader answers.
+    ///
+    /// # Errors
+    /// As [`warm`](Self::warm).
+    ///
+    /// # Cancel safety
+    /// As [`warm`](Self::warm).
+    pub async fn warm_stream<I, E, V, F, L>(
+        &self,
+        ids: impl Stream<Item = I>,
+        options: WarmOptions,
+        load: L,
         mut progress: impl FnMut(&Warmed),
     ) -> Result<Warmed>
     where
@@ -102,7 +127,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         E: std::fmt::Display,
     {
         let load = &load;
-        let batches = stream::iter(ids).chunks(options.batch.get()).map(|batch| async move {
+        let batches = ids.chunks(options.batch.get()).map(|batch| async move {
             let filled = self.fill_many(&batch, load).await;
             (batch.len() as u64, filled)
         });

@@ -22,9 +22,9 @@ enum Dropped {
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T, C> {
     /// Drops a value whenever an event says that it has changed: `key` names the value, or none. From the moment this
-    /// returns no event is missed. If events may have been missed, because this process was slow or its connection was
-    /// away, the whole cache is [cleared](Self::clear), since nobody knows what they said; plain values, which can't be
-    /// cleared, stay until their TTL, and that is logged.
+    /// returns no event is missed. If events may have been missed, because this process was slow, its connection was away
+    /// or one of them can't be read, the whole cache is [cleared](Self::clear), since nobody knows what they said; plain
+    /// values, which can't be cleared, stay until their TTL, and that is logged.
     ///
     /// It goes on until the cache is dropped or the stores are closed.
     ///
@@ -74,11 +74,13 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     ) -> Result<()> {
         let events = topic.subscribe().await?;
         let environment = self.0.environment.clone();
+        let ended = self.0.ended.token().clone();
         let following = follow(Arc::downgrade(&self.0), events, dropped);
         let task = async move {
             tokio::select! {
                 biased;
                 () = environment.tasks.closing() => {}
+                () = ended.cancelled() => {}
                 () = following => {}
             }
         };

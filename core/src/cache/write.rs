@@ -9,13 +9,24 @@ use serde::de::DeserializeOwned;
 use super::inner::Inner;
 use super::judge::Found;
 use super::told::Told;
-use super::wire::{Read, Stamp};
-use super::{SetOptions, SetOutcome, Tag, When};
+use super::wire::{Read, Stamp, life_of};
+use super::{Generation, SetOptions, SetOutcome, Tag, When};
 use crate::codec::Codec;
 use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::event::standard::CacheInvalidated;
 use crate::key::Key;
 use crate::time::Ttl;
+
+/// What is there before a conditional change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// A value that counts.
+    Counts,
+    /// Nothing that counts.
+    Nothing,
+    /// A value of a newer schema, to be left alone.
+    Newer,
+}
 
 /// How often a conditional change is tried while others change the same entry.
 const ATTEMPTS: usize = 16;
@@ -73,17 +84,34 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         key: &Key,
         value: &T,
         ttl: Option<Duration>,
-        mut tags: Vec<(Tag, super::Generation)>,
+        mut tags: Vec<(Tag, Generation)>,
         when: When,
     ) -> Result<(Bytes, SetOptions)> {
         let life = ttl.map_or(Ok(self.policy.ttl), Ttl::new)?;
         let life = self.policy.jittered(life, &*self.environment.random);
         let namespace = tags.pop().map(|(_, generation)| generation);
-        let fresh_until = self.store.now().saturating_add(life.as_duration());
-        let stamp = Stamp { fresh_until, load_millis: 0, namespace, tags };
+        let stamp = self.stamp(life, Duration::ZERO, namespace, tags);
         let bytes = self.wire.encode(key, Some(value), stamp, &*self.environment.random)?;
         let options = SetOptions::new(self.policy.kept(life)).when(when).schema(self.wire.schema);
         Ok((bytes, options))
+    }
+
+    /// What is written down of a value that is stored now.
+    pub(super) fn stamp(
+        &self,
+        life: Ttl,
+        took: Duration,
+        namespace: Option<Generation>,
+        tags: Vec<(Tag, Generation)>,
+    ) -> Stamp {
+        let millis = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        Stamp {
+            fresh_until: self.store.now().saturating_add(life.as_duration()),
+            load_millis: millis(took),
+            life_millis: millis(life.as_duration()),
+            namespace,
+            tags,
+        }
     }
 
     pub(super) async fn put(
@@ -108,8 +136,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         Ok(outcome)
     }
 
-    /// The bytes that are there, and whether they count as a value.
-    async fn current(&self, key: &Key) -> Result<Option<(Bytes, bool)>> {
+    /// The bytes that are there, and what they are.
+    async fn current(&self, key: &Key) -> Result<Option<(Bytes, Standing)>> {
         let before = self.before(self.identifier(key));
         let (bytes, left) = if self.wire.plain {
             match self.store.get_many_with_ttl(std::slice::from_ref(key)).await?.pop().flatten() {
@@ -123,9 +151,10 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             }
         };
         match self.judged(key, &bytes, left, before).await? {
-            Found::Fresh { value, .. } => Ok(Some((bytes, value.is_some()))),
+            Found::Fresh { value: Some(_), .. } => Ok(Some((bytes, Standing::Counts))),
+            Found::Newer => Ok(Some((bytes, Standing::Newer))),
             Found::Down(error) => Err(error),
-            _ => Ok(Some((bytes, false))),
+            _ => Ok(Some((bytes, Standing::Nothing))),
         }
     }
 
@@ -133,7 +162,11 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
     pub(super) async fn put_if(&self, key: Key, value: &T, present: bool) -> Result<SetOutcome> {
         for _ in 0..ATTEMPTS {
             let when = match self.current(&key).await? {
-                Some((_, counts)) if counts != present => return Ok(SetOutcome::NotStored),
+                // Not absent, and not to be overwritten.
+                Some((_, Standing::Newer)) => return Ok(SetOutcome::NotStored),
+                Some((_, standing)) if (standing == Standing::Counts) != present => {
+                    return Ok(SetOutcome::NotStored);
+                }
                 // Bytes that don't count are as good as none, and are replaced only if they are still the same.
                 Some((bytes, _)) => When::Equals(bytes),
                 None if present => return Ok(SetOutcome::NotStored),
@@ -150,7 +183,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
     /// Sets a value if this one is there.
     pub(super) async fn replace(&self, key: Key, current: &T, value: &T) -> Result<SetOutcome> {
         for _ in 0..ATTEMPTS {
-            let Some((bytes, true)) = self.current(&key).await? else {
+            let Some((bytes, Standing::Counts)) = self.current(&key).await? else {
                 return Ok(SetOutcome::NotStored);
             };
             let same = match self.wire.read(&key, &bytes) {
@@ -175,23 +208,20 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             let _own = OwnWrite::of(&self.told, std::slice::from_ref(key));
             return self.store.touch(key, self.policy.kept(self.policy.ttl)).await;
         }
-        for _ in 0..ATTEMPTS {
-            let Some((bytes, true)) = self.current(key).await? else {
-                return Ok(false);
-            };
-            let fresh_until = self.store.now().saturating_add(self.policy.ttl.as_duration());
-            let random = &*self.environment.random;
-            let Some(renewed) = self.wire.renewed(key, &bytes, fresh_until, random)? else {
-                return Ok(false);
-            };
-            let options = SetOptions::new(self.policy.kept(self.policy.ttl))
-                .when(When::Equals(bytes))
-                .schema(self.wire.schema);
-            if self.write(key, renewed, &options).await? == SetOutcome::Stored {
-                return Ok(true);
-            }
-        }
-        Err(contended("cache.touch"))
+        let Some((bytes, Standing::Counts)) = self.current(key).await? else {
+            return Ok(false);
+        };
+        let life = life_of(key, &bytes)?.unwrap_or(self.policy.ttl);
+        let fresh_until = self.store.now().saturating_add(life.as_duration());
+        let random = &*self.environment.random;
+        let Some(renewed) = self.wire.renewed(key, &bytes, fresh_until, random)? else {
+            return Ok(false);
+        };
+        let options =
+            SetOptions::new(self.policy.kept(life)).when(When::Equals(bytes)).schema(self.wire.schema);
+        // Whoever was quicker wrote or removed it after it was found here: as if right after this touch.
+        let _either = self.write(key, renewed, &options).await?;
+        Ok(true)
     }
 
     pub(super) async fn remove(&self, keys: &[Key]) -> Result<u64> {
@@ -199,16 +229,21 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             let _own = OwnWrite::of(&self.told, keys);
             self.store.remove_many(keys).await?
         };
-        if let Some((topic, _)) = self.topics.as_ref().filter(|_| !keys.is_empty()) {
-            let event = CacheInvalidated {
-                cache: self.namespace.kind().to_string(),
-                keys: keys.iter().map(ToString::to_string).collect(),
-            };
-            if let Err(error) = topic.publish(&event).await {
-                tracing::warn!(namespace = %self.namespace, %error, "cache.invalidated could not be published");
-            }
+        if !keys.is_empty() {
+            self.tell(keys.iter().map(ToString::to_string).collect(), Vec::new()).await;
         }
         Ok(removed)
+    }
+
+    /// Publishes what was dropped, where that is asked for.
+    pub(super) async fn tell(&self, keys: Vec<String>, tags: Vec<String>) {
+        let Some((topic, _)) = &self.topics else {
+            return;
+        };
+        let event = CacheInvalidated { cache: self.namespace.kind().to_string(), keys, tags };
+        if let Err(error) = topic.publish(&event).await {
+            tracing::warn!(namespace = %self.namespace, %error, "cache.invalidated could not be published");
+        }
     }
 }
 

@@ -89,6 +89,9 @@ events! {
         cache: String,
         /// The escaped keys.
         keys: Vec<String>,
+        /// The stored keys of dropped tags: everything that carries one is dropped, here or in any cache.
+        #[serde(default)]
+        tags: Vec<String>,
     }
 
     /// `cache.warmed`: cached values were filled ahead of use.

@@ -3,15 +3,15 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use stanchion::cache::{
-    CacheCapabilities, CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken,
-    SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher,
+    CacheBuilder, CacheCapabilities, CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest,
+    LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher,
 };
 use stanchion::clock::ManualClock;
 use stanchion::key::{Key, Namespace};
@@ -47,7 +47,12 @@ pub(crate) struct Flaky {
     pub(crate) down: AtomicBool,
     /// Reads are never answered while this is set.
     pub(crate) hang: AtomicBool,
+    /// Leases are granted and values are filled, and no answer comes.
+    pub(crate) mute: AtomicBool,
+    /// Others have a turn before each conditional set.
+    pub(crate) polite: AtomicBool,
     pub(crate) calls: AtomicUsize,
+    watchers: Mutex<Vec<Arc<dyn Watcher>>>,
 }
 
 impl Flaky {
@@ -57,8 +62,31 @@ impl Flaky {
             inner,
             down: AtomicBool::new(false),
             hang: AtomicBool::new(false),
+            mute: AtomicBool::new(false),
+            polite: AtomicBool::new(false),
             calls: AtomicUsize::new(0),
+            watchers: Mutex::default(),
         })
+    }
+
+    /// A cache on it, with this clock.
+    pub(crate) fn cache(self: &Arc<Self>, clock: &ManualClock) -> CacheBuilder<u32> {
+        let environment =
+            Environment::system().clock(Arc::new(clock.clone())).random(Arc::new(SeededRandom::new(9)));
+        CacheBuilder::new(self.clone(), environment, "n")
+    }
+
+    /// It is down, and its feed with it.
+    pub(crate) fn lose(&self) {
+        self.down.store(true, Ordering::SeqCst);
+        self.watchers.lock().unwrap().iter().for_each(|watcher| watcher.lost());
+    }
+
+    async fn answer<R>(&self, answer: R) -> R {
+        if self.mute.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        answer
     }
 
     fn pass(&self) -> Result<&dyn CacheStore> {
@@ -90,7 +118,11 @@ impl CacheStore for Flaky {
         self.pass()?.get_many_with_ttl(keys).await
     }
     async fn set(&self, key: &Key, value: Bytes, options: &SetOptions) -> Result<SetOutcome> {
-        self.pass()?.set(key, value, options).await
+        let inner = self.pass()?;
+        if self.polite.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+        inner.set(key, value, options).await
     }
     async fn set_many(&self, entries: &[SetEntry]) -> Result<Vec<SetOutcome>> {
         self.pass()?.set_many(entries).await
@@ -108,10 +140,12 @@ impl CacheStore for Flaky {
         self.pass()?.ttl(key).await
     }
     async fn fetch(&self, requests: &[LeaseRequest]) -> Result<Vec<Fetched>> {
-        self.pass()?.fetch(requests).await
+        let answer = self.pass()?.fetch(requests).await;
+        self.answer(answer).await
     }
     async fn fill(&self, fills: &[Fill]) -> Result<Vec<FillOutcome>> {
-        self.pass()?.fill(fills).await
+        let answer = self.pass()?.fill(fills).await;
+        self.answer(answer).await
     }
     async fn abandon(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
         self.pass()?.abandon(leases).await
@@ -123,6 +157,7 @@ impl CacheStore for Flaky {
         self.pass()?.bump(tags).await
     }
     fn watch(&self, namespace: &Namespace, watcher: Arc<dyn Watcher>) -> Result<Watch> {
+        self.watchers.lock().unwrap().push(Arc::clone(&watcher));
         self.inner.watch(namespace, watcher)
     }
 }

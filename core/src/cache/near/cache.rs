@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::super::{Generation, Tag};
 use super::{Fence, NearEngine, NearEntry, Snapshot};
 
 /// Entries are read only while both the changes of values and those of the namespace's generation are told.
@@ -60,9 +61,33 @@ impl Near {
         })
     }
 
-    /// Puts an entry that may be read now in again, compared anew with its tags.
-    pub(in crate::cache) fn renew(&self, identifier: &str, snapshot: Snapshot, entry: NearEntry) {
-        self.fence.publish(snapshot, |_| self.engine.insert(identifier, entry));
+    /// The entry under this identifier, if the generations of its tags are those it was read with; `seen` is the number of
+    /// tag changes before they are compared. An entry whose tag was dropped is taken out.
+    pub(in crate::cache) fn compared(
+        &self,
+        identifier: &str,
+        seen: u64,
+        generation_of: impl Fn(&Tag) -> Option<Generation>,
+    ) -> Option<NearEntry> {
+        // The entry behind the snapshot: what was told before has taken it out, and what is told after keeps it from being
+        // put in again.
+        let snapshot = self.snapshot(identifier);
+        let mut entry = self.get(identifier)?;
+        for (tag, generation) in entry.tags.iter().flat_map(|tags| tags.iter()) {
+            match generation_of(tag) {
+                Some(current) if current == *generation => {}
+                Some(_) => {
+                    self.fence.publish(snapshot, |_| self.engine.remove(identifier));
+                    return None;
+                }
+                // The store has to be asked.
+                None => return None,
+            }
+        }
+        entry.tags_seen = seen;
+        // In the epoch that it was published in.
+        self.fence.publish(snapshot, |_| self.engine.insert(identifier, entry.clone()));
+        Some(entry)
     }
 
     /// The value has changed.
@@ -98,5 +123,75 @@ impl Near {
 
     pub(in crate::cache) fn entries(&self) -> u64 {
         self.engine.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::time::Monotonic;
+
+    #[derive(Debug, Default)]
+    struct Map(Mutex<HashMap<String, NearEntry>>);
+
+    impl Map {
+        fn map(&self) -> std::sync::MutexGuard<'_, HashMap<String, NearEntry>> {
+            self.0.lock().unwrap()
+        }
+    }
+
+    impl NearEngine for Map {
+        fn get(&self, key: &str) -> Option<NearEntry> {
+            self.map().get(key).cloned()
+        }
+        fn insert(&self, key: &str, entry: NearEntry) {
+            self.map().insert(key.to_owned(), entry);
+        }
+        fn remove(&self, key: &str) {
+            self.map().remove(key);
+        }
+        fn clear(&self) {
+            self.map().clear();
+        }
+        fn len(&self) -> u64 {
+            self.map().len() as u64
+        }
+    }
+
+    /// A near cache that is up, with one entry under a tag of generation 1.
+    fn filled() -> Near {
+        let near = Near::new(Arc::new(Map::default()));
+        near.restored(Feed::Values);
+        near.restored(Feed::Generation);
+        let mut entry = NearEntry::new(None, Monotonic::from_origin(Duration::from_secs(1)));
+        entry.tags = Some([(Tag::new("t").unwrap(), Generation::new(1))].into());
+        assert!(near.publish("k", near.snapshot("k"), entry));
+        near
+    }
+
+    #[test]
+    fn an_entry_is_compared_once_for_each_change_of_a_tag() {
+        let near = filled();
+        let compared = near.compared("k", 7, |_| Some(Generation::new(1))).unwrap();
+        assert_eq!((compared.tags_seen, near.get("k").unwrap().tags_seen), (7, 7));
+        assert!(near.compared("k", 8, |_| None).is_none());
+        assert!(near.get("k").is_some(), "it may still stand");
+        assert!(near.compared("k", 8, |_| Some(Generation::new(2))).is_none());
+        assert!(near.last_resort("k").is_none(), "it was dropped for good");
+    }
+
+    #[test]
+    fn a_change_that_is_told_during_the_comparison_is_not_undone() {
+        let near = filled();
+        let told = |_: &Tag| {
+            near.invalidate("k");
+            Some(Generation::new(1))
+        };
+        // It was there when it was asked for; and is not put in again.
+        assert!(near.compared("k", 7, told).is_some());
+        assert!(near.last_resort("k").is_none());
     }
 }

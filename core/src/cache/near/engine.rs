@@ -18,6 +18,8 @@ pub struct NearEntry {
     pub value: Option<NearValue>,
     /// Until when it is fresh. Whoever reads it checks that.
     pub fresh_until: Monotonic,
+    /// From when on it is to be loaded anew in the background; `None` for not before its end.
+    pub(crate) due_at: Option<Monotonic>,
     /// The epoch of the fence in which it was published.
     pub(crate) epoch: u64,
     /// How many tag changes had been told when its tags were last compared.
@@ -30,7 +32,7 @@ impl NearEntry {
     /// An entry without tags and of no fence, which no cache would answer: for the tests of an engine. The caches make
     /// their own.
     pub fn new(value: Option<NearValue>, fresh_until: Monotonic) -> Self {
-        Self { value, fresh_until, epoch: 0, tags_seen: 0, tags: None }
+        Self { value, fresh_until, due_at: None, epoch: 0, tags_seen: 0, tags: None }
     }
 }
 

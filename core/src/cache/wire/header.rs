@@ -26,6 +26,8 @@ pub(in crate::cache) struct Stamp {
     pub(in crate::cache) fresh_until: Timestamp,
     /// How long it took to load.
     pub(in crate::cache) load_millis: u32,
+    /// Its whole life when it was written; the greatest number for that or more, 0 if it is not known.
+    pub(in crate::cache) life_millis: u32,
     /// The generation of its namespace; `None` in a value of version 1, which no `clear` reaches.
     pub(in crate::cache) namespace: Option<Generation>,
     /// Its tags, each with its generation.
@@ -67,6 +69,7 @@ impl Header {
         out.put_u32(self.schema);
         out.put_u64(self.stamp.fresh_until.as_micros());
         out.put_u32(self.stamp.load_millis);
+        out.put_u32(self.stamp.life_millis);
         out.put_u64(self.stamp.namespace.unwrap_or_default().get());
         put_text(out, key.as_str());
         out.put_u8(tags);
@@ -102,6 +105,7 @@ fn read_stamp(key: &Key, rest: &mut &[u8]) -> Result<(u32, Stamp)> {
     let schema = rest.try_get_u32().map_err(|_| short())?;
     let fresh_until = Timestamp::from_micros(rest.try_get_u64().map_err(|_| short())?);
     let load_millis = rest.try_get_u32().map_err(|_| short())?;
+    let life_millis = rest.try_get_u32().map_err(|_| short())?;
     let namespace = Some(Generation::new(rest.try_get_u64().map_err(|_| short())?));
     if take_text(rest).ok_or_else(short)? != key.as_str() {
         return Err(not_ours("it was written under another key"));
@@ -113,7 +117,7 @@ fn read_stamp(key: &Key, rest: &mut &[u8]) -> Result<(u32, Stamp)> {
         let tag = Tag::stored(tag).ok_or_else(|| not_ours("it names a tag that is none"))?;
         tags.push((tag, Generation::new(rest.try_get_u64().map_err(|_| short())?)));
     }
-    Ok((schema, Stamp { fresh_until, load_millis, namespace, tags }))
+    Ok((schema, Stamp { fresh_until, load_millis, life_millis, namespace, tags }))
 }
 
 /// The schema number in the header of a stored value, 0 if it has none: what a backend compares in

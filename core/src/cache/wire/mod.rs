@@ -13,6 +13,7 @@ mod tests;
 mod without;
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use serde::Serialize;
@@ -37,7 +38,7 @@ use crate::codec::Codec;
 use crate::error::Result;
 use crate::key::Key;
 use crate::random::Random;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, Ttl};
 
 /// How the values of one cache are written and read.
 #[derive(Debug, Clone)]
@@ -211,6 +212,12 @@ impl<C: Codec> Wire<C> {
         header.stamp.fresh_until = fresh_until;
         self.seal(key, header, &body, random).map(Some)
     }
+}
+
+/// The whole life of a stored value, where it is written down.
+pub(super) fn life_of(key: &Key, bytes: &[u8]) -> Result<Option<Ttl>> {
+    let (header, _) = Header::read(key, bytes)?;
+    Ok(Ttl::new(Duration::from_millis(header.stamp.life_millis.into())).ok())
 }
 
 impl<C> Wire<C> {

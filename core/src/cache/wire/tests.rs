@@ -35,7 +35,7 @@ macro_rules! golden {
 }
 
 /// The length of a header of this key without tags.
-const HEAD: usize = 44;
+const HEAD: usize = 48;
 
 fn key() -> Key {
     Key::new("cache", "user", "u1").unwrap()
@@ -55,6 +55,7 @@ fn stamp() -> Stamp {
     Stamp {
         fresh_until: Timestamp::from_micros(1_790_000_000_000_000),
         load_millis: 250,
+        life_millis: 600_000,
         namespace: Some(Generation::new(1_780_000_000_000_001)),
         tags: Vec::new(),
     }
@@ -225,13 +226,14 @@ proptest! {
         id in "\\PC{1,20}|[:{}*% \\n]{1,8}",
         names in prop::collection::vec("\\PC{1,12}", 0..5),
         value in prop::option::of("\\PC{0,80}|[ab]{100,400}"),
-        numbers in any::<(u64, u32, u64)>(),
+        numbers in any::<(u64, u32, u64, u32)>(),
     ) {
         let key = Key::new("cache", "user", id).unwrap();
         let tags = names.iter().map(|name| (Tag::new(name).unwrap(), Generation::new(numbers.2 / 2))).collect();
         let stamp = Stamp {
             fresh_until: Timestamp::from_micros(numbers.0),
             load_millis: numbers.1,
+            life_millis: numbers.3,
             namespace: Some(Generation::new(numbers.2)),
             tags,
         };

@@ -42,6 +42,11 @@ impl World {
         publish(self, snapshot, value);
     }
 
+    /// The entry, whatever its epoch.
+    fn entry(&self) -> Option<(u64, u64)> {
+        *self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn write(&self) {
         self.store.store(NEW, Ordering::Release);
     }
@@ -53,8 +58,7 @@ impl World {
     /// As a hit is read.
     fn near(&self) -> Option<u64> {
         let epoch = self.fence.epoch()?;
-        let entry = *self.engine.lock().unwrap_or_else(PoisonError::into_inner);
-        entry.filter(|(_, published)| *published == epoch).map(|(value, _)| value)
+        self.entry().filter(|(_, published)| *published == epoch).map(|(value, _)| value)
     }
 
     fn assert_not_stale(&self) {
@@ -105,6 +109,22 @@ fn race(steps: &[fn(&World, Publish)], publish: Publish) {
 
 fn reader(world: &World, publish: Publish) {
     world.fill(publish);
+}
+
+/// A reader that finds the entry near later on, and puts it in again with its tags compared anew.
+fn renewer(world: &World, publish: Publish) {
+    world.fill(publish);
+    let snapshot = world.fence.snapshot("k");
+    let entry = world.entry();
+    world.fence.publish(snapshot, |_| world.put(entry));
+}
+
+/// The same, wrong: what was told after the entry was taken is not minded.
+fn late_renewer(world: &World, publish: Publish) {
+    world.fill(publish);
+    let entry = world.entry();
+    let snapshot = world.fence.snapshot("k");
+    world.fence.publish(snapshot, |_| world.put(entry));
 }
 
 /// A write that is told. Once it has been, nothing older is answered, whatever the readers are doing.
@@ -162,6 +182,20 @@ fn a_flush_leaves_nothing_stale() {
 fn news_and_the_loss_of_the_feed_together_leave_nothing_stale() {
     race(&[reader, writer, missed], right);
     race(&[reader, flusher, away], right);
+}
+
+#[test]
+fn an_entry_that_is_put_in_again_leaves_nothing_stale() {
+    race(&[renewer, writer], right);
+    race(&[renewer, missed], right);
+    race(&[renewer, flusher], right);
+    race(&[renewer, reader, writer], right);
+}
+
+#[test]
+#[should_panic(expected = "a stale entry is readable")]
+fn an_entry_that_is_taken_before_the_snapshot_is_found_out() {
+    race(&[late_renewer, writer], right);
 }
 
 #[test]
