@@ -213,8 +213,10 @@ async fn an_eager_refresh_comes_before_the_end_and_once() {
     settle().await;
     assert_eq!(cache.stats().loads, 0);
     clock.advance(minutes(2));
-    for _ in 0..10 {
-        assert!(*cache.get_or_load(1, || async { Ok::<_, Infallible>(2) }).await.unwrap() <= 2);
+    for n in 0..10 {
+        let read = *cache.get_or_load(1, || async { Ok::<_, Infallible>(2) }).await.unwrap();
+        // The first has it loaded anew, and is not kept waiting for that.
+        assert!(read == 1 || (read == 2 && n > 0), "read {n}: {read}");
     }
     settle().await;
     assert_eq!(cache.get(1).await.unwrap().as_deref(), Some(&2));

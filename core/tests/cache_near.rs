@@ -126,31 +126,39 @@ async fn when_the_feed_is_lost_nothing_is_read_near() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_reader_racing_one_writer_leaves_nothing_stale() {
+    // All of them have room near.
+    const KEYS: u32 = 300;
+    // Far more than it takes until something was read near.
+    const MOST: u32 = 1_000;
     let (backend, _) = manual();
     let (reader, writer) = (near(&backend), near(&backend.handle()));
-    let reader = Arc::new(reader);
-    let reading = {
-        let reader = Arc::clone(&reader);
-        tokio::spawn(async move {
-            for _ in 0..3 {
-                for id in 0..2_000_u32 {
-                    let _ = reader.get(id).await.unwrap();
-                }
-            }
-        })
-    };
+    let (stats, last) = (reader.clone(), 3);
     let writing = tokio::spawn(async move {
-        for version in 1..=3 {
-            for id in 0..2_000_u32 {
-                writer.set(id, &version).await.unwrap();
+        // Old versions, for as long as none of them was read near: only then a stale one could be.
+        for version in 0..MOST {
+            for id in 0..KEYS {
+                writer.set(id, &(version % last)).await.unwrap();
+            }
+            if version >= last && stats.stats().near_hits > u64::from(KEYS) {
+                break;
             }
         }
+        for id in 0..KEYS {
+            writer.set(id, &last).await.unwrap();
+        }
     });
-    reading.await.unwrap();
-    writing.await.unwrap();
-    let mut stale = 0;
-    for id in 0..2_000_u32 {
-        stale += u32::from(reader.peek(id).is_some_and(|value| *value != 3));
+    while !writing.is_finished() {
+        for id in 0..KEYS {
+            // Hot keys are in between.
+            for id in [id, id % 7] {
+                reader.get(id).await.unwrap();
+            }
+        }
     }
-    assert_eq!(stale, 0);
+    writing.await.unwrap();
+    for id in 0..KEYS {
+        assert_eq!(reader.get(id).await.unwrap().as_deref(), Some(&last), "{id}");
+    }
+    let hits = reader.stats().near_hits;
+    assert!(hits > u64::from(KEYS), "{hits} reads were served near");
 }

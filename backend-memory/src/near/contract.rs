@@ -1,7 +1,7 @@
 //! What every engine is held to.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Barrier, Weak};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -124,9 +124,12 @@ fn nothing_is_answered_but_what_a_map_would_answer<E: NearEngine>(engine: impl F
 fn what_was_removed_is_never_answered(engine: &impl NearEngine) {
     let removed: Vec<AtomicU64> = (0..8).map(|_| AtomicU64::new(0)).collect();
     let (keys, done) = ((0..8).map(|n| format!("k{n}")).collect::<Vec<_>>(), AtomicBool::new(false));
+    // Nothing is written before the readers are there.
+    let start = Barrier::new(3);
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
+                start.wait();
                 while !done.load(Ordering::Relaxed) {
                     for (key, removed) in keys.iter().zip(&removed) {
                         let floor = removed.load(Ordering::Acquire);
@@ -139,6 +142,7 @@ fn what_was_removed_is_never_answered(engine: &impl NearEngine) {
                 }
             });
         }
+        start.wait();
         for version in 1..=2_000 {
             for (key, removed) in keys.iter().zip(&removed) {
                 engine.insert(key, entry(key, version));

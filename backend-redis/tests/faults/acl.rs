@@ -121,9 +121,8 @@ pub(crate) async fn a_cluster_is_served_too() {
     answers(&stores, |_| true).await;
     let cache = stores.cache_store().unwrap();
     let stored = format!("staging:{}", key("a").as_str());
-    let slot = tell(&cluster.nodes()[0], &["CLUSTER", "KEYSLOT", &stored]).await.int().unwrap();
-    let slot = u16::try_from(slot).unwrap();
-    let from = usize::from(slot > 5_460) + usize::from(slot > 10_922);
+    let slot = cluster.slot_of(&stored).await.unwrap();
+    let from = Cluster::first_owner_of(slot);
     cluster.begin_migration(slot, from, (from + 1) % 3).await.unwrap();
     cache.remove_many(&[key("a")]).await.unwrap();
     assert_eq!(cache.add(&key("a"), 1, crate::support::hour()).await.unwrap(), 1, "by ASK");

@@ -60,7 +60,7 @@ fn main() -> ExitCode {
             cluster::a_cluster_without_a_master_is_down_and_comes_back
             cluster::a_moving_slot_is_followed_with_nothing_done_twice
             cluster::a_slot_on_its_way_is_served_where_the_key_is
-            cluster::a_batch_is_one_write_per_master
+            cluster::a_moved_slot_costs_a_batch_a_round_for_its_keys
             acl::a_cluster_is_served_too
             acl::nothing_else_is_let_in
             lost_reply::on_a_cluster

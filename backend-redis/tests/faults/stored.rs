@@ -22,16 +22,40 @@ pub(crate) async fn undecodable_values_are_counted_misses() {
     let mut raw = raw(&server).await;
     let names = stores.cache::<String>("name").build().unwrap();
     names.set("good", &"Ada".to_owned()).await.unwrap();
-    let bad: [&[u8]; 9] = [
-        b"",
-        b"\xB5",
-        b"\xB5\x01\x01",
-        b"\"plain JSON\"",
-        b"\xB5\x01\x01\x00",
-        b"\xB5\x01\x01\x00\xFF\xFE",
-        b"\xB5\x01\x01\x00{\"another\":\"type\"}",
-        b"\xB5\x02\x01\x00\"of a later version\"",
-        b"\xB5\x01\x02\x00\x03Ada",
+    // What this program writes, to be spoilt: magic, version, codec, flags, and more. The end is the JSON.
+    names.set("bad", &"Ada".to_owned()).await.unwrap();
+    let written: Vec<u8> = cmd("GET").arg("cache:name:bad").query_async(&mut raw).await.unwrap();
+    let others: Vec<u8> = cmd("GET").arg("cache:name:good").query_async(&mut raw).await.unwrap();
+    assert!(written.starts_with(b"\xB5\x02\x01\x00") && written.ends_with(b"\"Ada\""), "{written:?}");
+    let with = |at: usize, byte| {
+        let mut bytes = written.clone();
+        bytes[at] = byte;
+        bytes
+    };
+    let cut = |left: usize| written[..left].to_vec();
+    let bad: [Vec<u8>; 18] = [
+        b"".into(),
+        b"\xB5".into(),
+        b"\"plain JSON\"".into(),
+        // Of the version before, which is still read.
+        b"\xB5\x01\x01".into(),
+        b"\xB5\x01\x01\x00".into(),
+        b"\xB5\x01\x01\x00\xFF\xFE".into(),
+        b"\xB5\x01\x01\x00{\"another\":\"type\"}".into(),
+        b"\xB5\x01\x02\x00\x03Ada".into(),
+        // Of a later version.
+        with(1, 3),
+        // Of this one: another codec, an unknown flag, cut short in the header, behind it and in the value, a value of
+        // another type, and the value of another key.
+        with(2, 2),
+        with(3, 0x80),
+        cut(4),
+        cut(20),
+        cut(written.len() - 5),
+        cut(written.len() - 1),
+        [&cut(written.len() - 5)[..], b"\xFF\xFE"].concat(),
+        [&cut(written.len() - 5)[..], b"{\"another\":\"type\"}"].concat(),
+        others,
     ];
     for (n, bytes) in bad.iter().enumerate() {
         cmd("SET").arg("cache:name:bad").arg(bytes).exec_async(&mut raw).await.unwrap();

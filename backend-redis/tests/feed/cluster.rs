@@ -21,16 +21,14 @@ async fn stores(cluster: &Cluster) -> (Stores, Arc<dyn CacheStore>) {
 }
 
 async fn slot_of(cluster: &Cluster, id: &str) -> u16 {
-    let key = stored(&format!("cache:user:{id}"));
-    run(&cluster.nodes()[0], &["CLUSTER", "KEYSLOT", &key]).await.parse().unwrap()
+    cluster.slot_of(&stored(&format!("cache:user:{id}"))).await.unwrap()
 }
 
 /// An id whose key is in the slots that this master has at first.
 async fn id_at(cluster: &Cluster, node: usize) -> String {
-    let ranges = [0..=5_460, 5_461..=10_922, 10_923..=16_383];
     for n in 0..10_000 {
         let id = format!("u{n}");
-        if ranges[node].contains(&slot_of(cluster, &id).await) {
+        if Cluster::first_owner_of(slot_of(cluster, &id).await) == node {
             return id;
         }
     }

@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+#[macro_use]
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -18,12 +19,6 @@ mod watched;
 use std::process::ExitCode;
 
 use libtest_mimic::Arguments;
-
-macro_rules! cases {
-    ($($module:ident: $($name:ident)*;)*) => {
-        vec![$($(support::case(concat!(stringify!($module), "::", stringify!($name)), $module::$name),)*)*]
-    };
-}
 
 fn main() -> ExitCode {
     let cases = cases! {

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use stanchion::cache::{CacheStore, SetOptions};
+use stanchion::ErrorKind;
+use stanchion::cache::{SetOptions, SetOutcome};
 use stanchion_conformance::servers::{RedisProcess, until};
 use stanchion_redis::{Invalidation, RedisConfig};
 
@@ -15,7 +16,14 @@ async fn connections(server: &RedisProcess) -> u64 {
     count.unwrap().trim().parse().unwrap()
 }
 
-async fn stays_lost(server: &RedisProcess, rights: &[&str], config: RedisConfig) {
+/// Who can't tell of a change does not make it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Writes {
+    Stored,
+    Denied,
+}
+
+async fn stays_lost(server: &RedisProcess, rights: &[&str], config: RedisConfig, writes: Writes) {
     let user = ["ACL", "SETUSER", "svc", "on", ">pw", "~*", "&*", "+@all"];
     run(server, &[&user[..], rights].concat()).await;
     let (_stores, store) = open(config).await;
@@ -31,32 +39,32 @@ async fn stays_lost(server: &RedisProcess, rights: &[&str], config: RedisConfig)
         if (tried, open) == (1, 1) { Ok(()) } else { Err(format!("{tried} tried, {open} open")) }
     });
     refused.await.unwrap();
-    // Everything else works, and nobody tries for ever.
+    // Everything that needs no such right works, and nobody tries for ever.
     let before = connections(server).await;
     for _ in 0..20 {
-        let _ = store.set(&key("u1"), "v".into(), &SetOptions::new(ttl())).await;
+        let set = store.set(&key("u1"), "v".into(), &SetOptions::new(ttl())).await;
+        match writes {
+            Writes::Stored => assert_eq!(set.unwrap(), SetOutcome::Stored),
+            Writes::Denied => assert_eq!(set.unwrap_err().kind(), ErrorKind::Denied),
+        }
         assert_eq!(watched.told(), [] as [Told; 0]);
     }
     let more = Watched::begin(&*store, "cache", "more");
-    reads(&*store).await;
+    assert_eq!(store.get(&key("u1")).await.unwrap().is_some(), writes == Writes::Stored);
     assert_eq!((watched.told(), more.told()), (vec![], vec![]));
     assert_eq!(connections(server).await, before + 1);
-}
-
-async fn reads(store: &dyn CacheStore) {
-    store.get(&key("u1")).await.unwrap();
 }
 
 pub(crate) async fn without_tracking_a_watch_stays_lost() {
     let server = RedisProcess::start().await.unwrap();
     let url = format!("redis://svc:pw@{}", server.addr());
     // 6.2 takes no single subcommand away.
-    stays_lost(&server, &["-client"], config(&url)).await;
+    stays_lost(&server, &["-client"], config(&url), Writes::Stored).await;
 }
 
 pub(crate) async fn without_the_channels_a_watch_stays_lost() {
     let server = RedisProcess::start().await.unwrap();
     let url = format!("redis://svc:pw@{}", server.addr());
     let rights = ["resetchannels", "&feed:events:*"];
-    stays_lost(&server, &rights, config(&url).invalidation(Invalidation::Bus)).await;
+    stays_lost(&server, &rights, config(&url).invalidation(Invalidation::Bus), Writes::Denied).await;
 }

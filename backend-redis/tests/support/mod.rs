@@ -27,3 +27,10 @@ pub(crate) fn case<F: Future<Output = ()>>(name: &str, run: impl FnOnce() -> F +
         Ok(Completion::Completed)
     })
 }
+
+/// `vec![case("module::name", module::name), …]`.
+macro_rules! cases {
+    ($($module:ident: $($name:ident)*;)*) => {
+        vec![$($(support::case(concat!(stringify!($module), "::", stringify!($name)), $module::$name),)*)*]
+    };
+}

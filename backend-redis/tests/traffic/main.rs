@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+#[macro_use]
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -29,12 +30,6 @@ fn ttl() -> Ttl {
     Ttl::new(Duration::from_mins(10)).unwrap()
 }
 
-macro_rules! cases {
-    ($($module:ident: $($name:ident)*;)*) => {
-        vec![$($(support::case(concat!(stringify!($module), "::", stringify!($name)), $module::$name),)*)*]
-    };
-}
-
 fn main() -> ExitCode {
     let cases = cases! {
         batches:
@@ -48,7 +43,7 @@ fn main() -> ExitCode {
             a_dropped_caller_takes_nothing_from_others
             a_lost_connection_is_everybodys_error
             a_silent_server_is_a_timeout_for_all
-            closing_leaves_nobody_waiting
+            closing_leaves_nobody_waiting_in_a_batch
             on_a_cluster_each_master_gathers_its_own
             what_has_moved_is_followed;
     };

@@ -1,7 +1,7 @@
 //! Events.
 
 use super::rules;
-use crate::check::{dropped_after, ensure, fail, name, refused, same};
+use crate::check::{PATIENCE, dropped_after, ensure, fail, name, refused, same};
 use crate::{Context, Outcome};
 
 use std::time::Duration;
@@ -28,20 +28,24 @@ fn event(stores: &Stores, event_type: &str, n: u64) -> Outcome<Envelope> {
 }
 
 /// The next thing within a bound: a bus that delivers nothing fails the case and does not hang it.
-async fn next(subscription: &mut Box<dyn Subscription>) -> Outcome<Option<Received>> {
-    match tokio::time::timeout(Duration::from_secs(5), subscription.next()).await {
+async fn next(subscription: &mut Box<dyn Subscription>, what: &str) -> Outcome<Option<Received>> {
+    match tokio::time::timeout(PATIENCE, subscription.next()).await {
         Ok(received) => Ok(received),
-        Err(_) => fail("something within 5 s", "nothing"),
+        Err(_) => fail(format!("{what}, within {PATIENCE:?}"), "nothing"),
     }
 }
-async fn number(subscription: &mut Box<dyn Subscription>) -> Outcome<u64> {
-    number_of(next(subscription).await?)
+async fn number(subscription: &mut Box<dyn Subscription>, what: &str) -> Outcome<u64> {
+    number_of(next(subscription, what).await?, what)
 }
-fn number_of(received: Option<Received>) -> Outcome<u64> {
+fn number_of(received: Option<Received>, what: &str) -> Outcome<u64> {
     match received {
         Some(Received::Event(event)) if event.data.is_u64() => Ok(event.data.as_u64().unwrap_or_default()),
-        other => fail("an event", other),
+        other => fail(format!("{what}: an event"), other),
     }
+}
+/// The next thing is the event of this number.
+async fn gets(subscription: &mut Box<dyn Subscription>, n: u64, what: &str) -> Outcome {
+    same(number(subscription, what).await?, n, what)
 }
 async fn publish(bus: &dyn EventBus, stores: &Stores, event_type: &str, n: u64) -> Outcome {
     Ok(bus.publish(&event(stores, event_type, n)?).await?)
@@ -52,7 +56,7 @@ async fn a_subscription_is_live_once_it_is_returned(cx: &Context) -> Outcome {
     for n in 0..20 {
         let mut subscription = there.event_bus()?.subscribe(options("user")?).await?;
         publish(&*here.event_bus()?, &here, "user.updated", n).await?;
-        same(number(&mut subscription).await?, n, "the event published right after subscribing")?;
+        gets(&mut subscription, n, "the event published right after subscribing").await?;
     }
     Ok(())
 }
@@ -65,7 +69,7 @@ async fn an_event_arrives_as_it_was(cx: &Context) -> Outcome {
         .trace(Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()), Some("v=1".into()));
     sent.data = serde_json::json!({"text": "é\u{0}\n\"", "list": [1, 2.5, null], "big": u64::MAX});
     here.event_bus()?.publish(&sent).await?;
-    match next(&mut subscription).await? {
+    match next(&mut subscription, "the event").await? {
         Some(Received::Event(received)) => same(*received, sent, "the whole event"),
         other => fail("the event", other),
     }
@@ -79,7 +83,7 @@ async fn events_of_a_domain_keep_their_order(cx: &Context) -> Outcome {
             .await?;
     }
     for n in 0..200 {
-        same(number(&mut subscription).await?, n, "events in order, none missing, none twice")?;
+        gets(&mut subscription, n, "events in order, none missing, none twice").await?;
     }
     Ok(())
 }
@@ -92,16 +96,15 @@ async fn only_subscribed_domains_arrive(cx: &Context) -> Outcome {
     for (n, event_type) in (0..).zip(["other.x", "auth.x", "user.x", "users.x", "auth.y", "user.y"]) {
         publish(&*bus, &stores, event_type, n).await?;
     }
-    same([number(&mut one).await?, number(&mut one).await?], [2, 5], "events of one domain")?;
-    let mut got = [
-        number(&mut both).await?,
-        number(&mut both).await?,
-        number(&mut both).await?,
-        number(&mut both).await?,
-    ];
+    let what = "events of one domain";
+    same([number(&mut one, what).await?, number(&mut one, what).await?], [2, 5], what)?;
+    let (what, mut got) = ("events of two domains", Vec::new());
+    for _ in 0..4 {
+        got.push(number(&mut both, what).await?);
+    }
     // Between domains there is no order.
     got.sort_unstable();
-    same(got, [1, 2, 4, 5], "events of two domains")
+    same(got, vec![1, 2, 4, 5], what)
 }
 
 async fn every_subscriber_gets_every_event(cx: &Context) -> Outcome {
@@ -114,8 +117,9 @@ async fn every_subscriber_gets_every_event(cx: &Context) -> Outcome {
         publish(&*here.event_bus()?, &here, "user.x", n).await?;
     }
     for subscription in &mut all {
-        let got = [number(subscription).await?, number(subscription).await?, number(subscription).await?];
-        same(got, [0, 1, 2], "the events of each subscriber")?;
+        for n in 0..3 {
+            gets(subscription, n, "the events of each subscriber").await?;
+        }
     }
     Ok(())
 }
@@ -126,11 +130,11 @@ async fn nothing_is_kept_for_later_subscriptions(cx: &Context) -> Outcome {
     let mut witness = bus.subscribe(options("user")?).await?;
     publish(&*bus, &stores, "user.x", 1).await?;
     // On its way an event may be slow, between the nodes of a Cluster say; now it has reached this handle.
-    same(number(&mut witness).await?, 1, "the event for the subscription that was there")?;
+    gets(&mut witness, 1, "the event for the subscription that was there").await?;
     let mut later = bus.subscribe(options("user")?).await?;
     publish(&*bus, &stores, "user.x", 2).await?;
-    same(number(&mut later).await?, 2, "the first event of a later subscription")?;
-    same(number(&mut witness).await?, 2, "the next event of the earlier subscription")
+    gets(&mut later, 2, "the first event of a later subscription").await?;
+    gets(&mut witness, 2, "the next event of the earlier subscription").await
 }
 
 async fn a_slow_subscriber_is_told_what_it_missed(cx: &Context) -> Outcome {
@@ -142,11 +146,11 @@ async fn a_slow_subscriber_is_told_what_it_missed(cx: &Context) -> Outcome {
         publish(&*bus, &stores, "user.x", n).await?;
     }
     for n in 0..50 {
-        same(number(&mut quick).await?, n, "a quick subscriber beside a slow one")?;
+        gets(&mut quick, n, "a quick subscriber beside a slow one").await?;
     }
     let (mut lagged, mut last, mut seen) = (0, None, 0);
     while last != Some(49) {
-        match next(&mut slow).await? {
+        match next(&mut slow, "an event or what was missed").await? {
             Some(Received::Lagged(n)) => lagged += n,
             Some(Received::Event(event)) => {
                 let n = event.data.as_u64();
@@ -166,13 +170,14 @@ async fn a_closed_subscription_ends(cx: &Context) -> Outcome {
     let mut closed = bus.subscribe(options("user")?).await?;
     let mut open = bus.subscribe(options("user")?).await?;
     publish(&*bus, &stores, "user.x", 1).await?;
-    same(number(&mut open).await?, 1, "the subscription that stays")?;
-    same(number(&mut closed).await?, 1, "the subscription before it is closed")?;
+    gets(&mut open, 1, "the subscription that stays").await?;
+    gets(&mut closed, 1, "the subscription before it is closed").await?;
     closed.close();
     publish(&*bus, &stores, "user.x", 2).await?;
-    same(number(&mut open).await?, 2, "the subscription that stays, after the other was closed")?;
-    let end = next(&mut closed).await?;
-    ensure(end.is_none(), "a closed subscription ends", end)
+    gets(&mut open, 2, "the subscription that stays, after the other was closed").await?;
+    let what = "a closed subscription ends";
+    let end = next(&mut closed, what).await?;
+    ensure(end.is_none(), what, end)
 }
 
 async fn a_closed_backend_ends_its_subscriptions(cx: &Context) -> Outcome {
@@ -180,10 +185,11 @@ async fn a_closed_backend_ends_its_subscriptions(cx: &Context) -> Outcome {
     let mut mine = here.event_bus()?.subscribe(options("user")?).await?;
     let mut theirs = there.event_bus()?.subscribe(options("user")?).await?;
     here.close(Duration::from_secs(5)).await?;
-    let end = next(&mut mine).await?;
-    ensure(end.is_none(), "the closed handle's subscription ends", end)?;
+    let what = "the closed handle's subscription ends";
+    let end = next(&mut mine, what).await?;
+    ensure(end.is_none(), what, end)?;
     publish(&*there.event_bus()?, &there, "user.x", 1).await?;
-    same(number(&mut theirs).await?, 1, "the other handle's subscription goes on")?;
+    gets(&mut theirs, 1, "the other handle's subscription goes on").await?;
     refused(here.event_bus()?.subscribe(options("user")?).await, ErrorKind::Closed, "subscribing after close")
 }
 
@@ -198,12 +204,12 @@ async fn too_large_an_event_is_refused(cx: &Context) -> Outcome {
     refused(bus.publish(&large).await, ErrorKind::InvalidInput, "an event over the bound")?;
     large.data = "x".repeat(rest).into();
     bus.publish(&large).await?;
-    match next(&mut subscription).await? {
+    match next(&mut subscription, "the largest event").await? {
         Some(Received::Event(received)) => ensure(*received == large, "the largest event", "another one")?,
         other => return fail("the largest event", other.map(|_| "something else")),
     }
     publish(&*bus, &stores, "user.x", 2).await?;
-    same(number(&mut subscription).await?, 2, "the next event")
+    gets(&mut subscription, 2, "the next event").await
 }
 
 async fn bad_options_are_refused(cx: &Context) -> Outcome {
@@ -223,9 +229,9 @@ async fn places_stay_apart(cx: &Context) -> Outcome {
     let mut subscription = here.event_bus()?.subscribe(options("user")?).await?;
     let mut witness = elsewhere.event_bus()?.subscribe(options("user")?).await?;
     publish(&*elsewhere.event_bus()?, &elsewhere, "user.x", 1).await?;
-    same(number(&mut witness).await?, 1, "the event where it was published")?;
+    gets(&mut witness, 1, "the event where it was published").await?;
     publish(&*here.event_bus()?, &here, "user.x", 2).await?;
-    same(number(&mut subscription).await?, 2, "the first event of this place")
+    gets(&mut subscription, 2, "the first event of this place").await
 }
 
 async fn a_dropped_next_loses_nothing(cx: &Context) -> Outcome {
@@ -235,18 +241,18 @@ async fn a_dropped_next_loses_nothing(cx: &Context) -> Outcome {
     let mut witness = bus.subscribe(options("user")?).await?;
     for n in 0..12 {
         publish(&*bus, &stores, "user.x", n).await?;
-        same(number(&mut witness).await?, n, "the event for another subscription")?;
+        gets(&mut witness, n, "the event for another subscription").await?;
     }
-    let mut got = Vec::new();
+    let (what, mut got) = ("every event, also after `next` was dropped", Vec::new());
     for polls in 0..8 {
         if let Some(received) = dropped_after(polls % 3, subscription.next()).await {
-            got.push(number_of(received)?);
+            got.push(number_of(received, what)?);
         }
     }
     while got.len() < 12 {
-        got.push(number(&mut subscription).await?);
+        got.push(number(&mut subscription, what).await?);
     }
-    same(got, (0..12).collect(), "every event, also after `next` was dropped")
+    same(got, (0..12).collect(), what)
 }
 
 rules! {

@@ -10,7 +10,7 @@ use stanchion::{Effect, Error, ErrorKind, Result};
 
 use self::calls::{Call, Counted, calls, event};
 use super::rules;
-use crate::check::{ensure, fail, name, same};
+use crate::check::{ensure, fail, name, pause, same};
 use crate::{Context, Failure, Outcome};
 
 /// For what must come: a machine may be busy.
@@ -27,18 +27,13 @@ async fn eventually<T, F: Future<Output = Result<T>>>(what: &str, ask: impl Fn()
                 Ok(answer) => return answer,
                 Err(error) => last = Some(error),
             }
-            pause().await;
+            pause(Duration::from_millis(10)).await;
         }
     };
     match tokio::time::timeout(PATIENCE, asking).await {
         Ok(answer) => Ok(answer),
         Err(_) => fail(format!("{what} within {PATIENCE:?}"), last),
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a server that comes back does so in real time")]
-async fn pause() {
-    tokio::time::sleep(Duration::from_millis(10)).await;
 }
 
 async fn becomes(stores: &Stores, what: &str, wanted: fn(&Health) -> bool) -> Outcome {

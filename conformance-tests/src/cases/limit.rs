@@ -92,16 +92,24 @@ async fn the_longest_wait_is_told(cx: &Context) -> Outcome {
 
 async fn after_retry_after_the_same_request_is_allowed(cx: &Context) -> Outcome {
     let limiter = cx.open().await?.rate_limiter()?;
-    // Two sevenths are no whole number of microseconds: the wait may not be told too short.
-    let period = 2 * cx.short().as_duration();
-    let tiers = [Tier::new(7, period)?];
-    let _burst = limiter.check(&key("a")?, &tiers, 7).await?;
-    let denied = limiter.check(&key("a")?, &tiers, 2).await?;
-    let Some(wait) = denied.retry_after() else { return fail("denied with a wait", denied) };
-    let most = period * 2 / 7 + Duration::from_micros(1);
-    ensure(wait <= most, "two sevenths of the period for two of seven, at most", wait)?;
+    let denying = cx.while_it_lasts(|life, attempt| {
+        let limiter = &limiter;
+        async move {
+            // Two sevenths are more than the life, so that two permits are not back before it is over; and they are no
+            // whole number of microseconds: the wait may not be told too short.
+            let (key, period) = (key(&format!("a{attempt}"))?, 4 * life.as_duration());
+            let tiers = [Tier::new(7, period)?];
+            let _burst = limiter.check(&key, &tiers, 7).await?;
+            let denied = limiter.check(&key, &tiers, 2).await?;
+            let Some(wait) = denied.retry_after() else { return fail("denied with a wait", denied) };
+            let most = period * 2 / 7 + Duration::from_micros(1);
+            ensure(wait <= most, "two sevenths of the period for two of seven, at most", wait)?;
+            Ok((key, tiers, wait))
+        }
+    });
+    let (key, tiers, wait) = denying.await?;
     cx.advance(wait).await;
-    let again = limiter.check(&key("a")?, &tiers, 2).await?;
+    let again = limiter.check(&key, &tiers, 2).await?;
     ensure(again.is_allowed(), "allowed after retry_after", again)
 }
 

@@ -107,11 +107,19 @@ async fn a_lease_runs_out(cx: &Context) -> Outcome {
 
 async fn a_renewal_holds_for_a_whole_lease(cx: &Context) -> Outcome {
     let locker = cx.open().await?.locker()?;
-    let mut lease = take(&*locker, "a", 1, cx.short()).await?;
-    lease.lease = long();
-    same(locker.renew(&[lease]).await?, vec![RenewOutcome::Held], "the holder's renewal")?;
-    cx.pass(cx.short()).await;
-    same(ask(&*locker, "a", 2, long()).await?, None, "the lock after the first lease")
+    let renewing = cx.while_it_lasts(|life, attempt| {
+        let locker = &*locker;
+        async move {
+            let name = format!("a{attempt}");
+            let mut lease = take(locker, &name, 1, life).await?;
+            lease.lease = long();
+            same(locker.renew(&[lease]).await?, vec![RenewOutcome::Held], "the holder's renewal")?;
+            Ok((name, life))
+        }
+    });
+    let (name, life) = renewing.await?;
+    cx.pass(life).await;
+    same(ask(&*locker, &name, 2, long()).await?, None, "the lock after the first lease")
 }
 
 async fn an_expired_lease_is_never_revived(cx: &Context) -> Outcome {

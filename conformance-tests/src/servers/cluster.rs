@@ -110,6 +110,21 @@ impl Cluster {
         &self.ids[node]
     }
 
+    /// The slot of a key, as it stands on the server.
+    ///
+    /// # Cancel safety
+    /// Reads only.
+    pub async fn slot_of(&self, key: &str) -> Result<u16, ServerError> {
+        let reply = link::tell(self.nodes[0].addr(), &["CLUSTER", "KEYSLOT", key]).await?;
+        let slot = reply.int().and_then(|slot| u16::try_from(slot).ok());
+        slot.ok_or_else(|| ServerError::new(format!("no slot of {key}: {reply:?}")))
+    }
+
+    /// The node that has a slot when the Cluster is new, before any is moved.
+    pub fn first_owner_of(slot: u16) -> usize {
+        RANGES.iter().filter(|(_, last)| slot > *last).count()
+    }
+
     /// Kills a node (SIGKILL) and waits until it is gone.
     pub fn kill(&self, node: usize) -> Result<(), ServerError> {
         self.nodes[node].kill()

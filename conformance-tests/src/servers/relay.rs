@@ -171,13 +171,18 @@ impl Connection {
             return Err(Over);
         }
         if frozen {
-            self.lost = true;
-            lock(&self.shared.counters).swallowed += bytes.len();
+            self.swallow(bytes);
             return Ok(());
         }
         self.requests.extend_from_slice(bytes);
         self.note_requests();
         Ok(self.server.write_all(bytes).await?)
+    }
+
+    /// Takes what comes while nothing is let through; the connection can't go on from there.
+    fn swallow(&mut self, bytes: &[u8]) {
+        self.lost = true;
+        lock(&self.shared.counters).swallowed += bytes.len();
     }
 
     fn note_requests(&mut self) {
@@ -204,8 +209,7 @@ impl Connection {
             return Err(Over);
         }
         if frozen {
-            self.lost = true;
-            lock(&self.shared.counters).swallowed += bytes.len();
+            self.swallow(bytes);
             return Ok(());
         }
         self.replies.extend_from_slice(bytes);

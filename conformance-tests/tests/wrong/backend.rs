@@ -42,6 +42,8 @@ pub(crate) struct Around {
     pub(crate) right: Stores,
     /// The number of the handle at its place: the first that is opened is 0.
     pub(crate) number: usize,
+    /// The stores of the place's first handle; the same as `right` for that one.
+    pub(crate) first: Stores,
     /// Another handle on the same data, which nobody closes.
     pub(crate) other: MemoryBackend,
     /// The last lease on each lock of the place.
@@ -69,6 +71,7 @@ struct Opened {
     backend: MemoryBackend,
     clock: ManualClock,
     times: usize,
+    first: Option<Stores>,
     leases: Arc<Mutex<HashMap<Key, Lease>>>,
     loads: cache::lease::Loads,
     feed: Arc<cache::feed::Place>,
@@ -114,6 +117,7 @@ impl Harness for Wrong {
                 backend,
                 clock,
                 times: 0,
+                first: None,
                 leases: Arc::default(),
                 loads: Arc::default(),
                 feed: Arc::default(),
@@ -123,8 +127,10 @@ impl Harness for Wrong {
             Bug::Stores(stores::Bug::OneHandleForAll) => opened.backend.stores(),
             _ => opened.backend.handle().stores(),
         };
+        let first = opened.first.get_or_insert_with(|| right.clone()).clone();
         let around = Around {
             right,
+            first,
             number: opened.times,
             other: opened.backend.handle(),
             leases: Arc::clone(&opened.leases),

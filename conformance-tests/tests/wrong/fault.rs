@@ -49,9 +49,9 @@ const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'stat
 }
 
 pub(crate) const PROOFS: &[Proof] = &[
-    proof("FAULT-01", Bug::WaitsForTheServer, "away::calls_fail_in_time", "within")
+    proof("FAULT-01", Bug::WaitsForTheServer, "away::calls_fail_in_time", "observed: Err(Elapsed")
         .also(&["FAULT-02", "FAULT-03", "FAULT-04", "FAULT-08"]),
-    proof("FAULT-01", Bug::BlamesItself, "away::calls_fail_in_time", "unavailable or timeout")
+    proof("FAULT-01", Bug::BlamesItself, "away::calls_fail_in_time", "observed: Ok(Err(")
         .also(&["FAULT-02", "FAULT-03", "FAULT-04"]),
     proof("FAULT-02", Bug::SendsLater, "away::not_applied_is_not_done", "was not done, so at most 2"),
     proof("FAULT-02", Bug::ReadsAreInDoubt, "away::not_applied_is_not_done", "the effect of limit.peek"),

@@ -163,16 +163,24 @@ pub(super) async fn a_lease_is_there_until_it_runs_out(cx: &Context) -> Outcome 
 
 pub(super) async fn keep_extends_what_is_held(cx: &Context) -> Outcome {
     let (here, there) = (cx.open().await?.cache_store()?, cx.open().await?.cache_store()?);
-    let (cold, stale) = (key("cold")?, key("stale")?);
-    put(&*here, "stale", "old").await?;
-    for key in [&cold, &stale] {
-        is_leased(fetch(&*here, key, 1, cx.short(), Want::Anyway).await?, "a lease")?;
-        let kept = fetch(&*there, key, 1, day()?, Want::Keep).await?;
-        same(kept, Fetched::Leased { current: None }, "the lease that is kept, and no value")?;
-    }
-    cx.pass(cx.short()).await;
-    for key in [&cold, &stale] {
-        is_held(&*there, key, "a kept lease, past its first end").await?;
+    let keeping = cx.while_it_lasts(|life, attempt| {
+        let (here, there) = (&*here, &*there);
+        async move {
+            let ids = ["cold", "stale"].map(|id| format!("{id}{attempt}"));
+            put(here, &ids[1], "old").await?;
+            for id in &ids {
+                let key = key(id)?;
+                is_leased(fetch(here, &key, 1, life, Want::Anyway).await?, "a lease")?;
+                let kept = fetch(there, &key, 1, day()?, Want::Keep).await?;
+                same(kept, Fetched::Leased { current: None }, "the lease that is kept, and no value")?;
+            }
+            Ok((ids, life))
+        }
+    });
+    let (ids, life) = keeping.await?;
+    cx.pass(life).await;
+    for id in &ids {
+        is_held(&*there, &key(id)?, "a kept lease, past its first end").await?;
     }
     Ok(())
 }

@@ -82,14 +82,23 @@ pub(super) async fn the_shortest_and_longest_lives_are_kept(cx: &Context) -> Out
 
 pub(super) async fn a_set_gives_a_new_life(cx: &Context) -> Outcome {
     let store = cx.open().await?.cache_store()?;
-    for (id, when) in [("a", When::Always), ("b", When::Present), ("c", When::Equals(bytes("x")))] {
-        let _short = store.set(&key(id)?, bytes("x"), &SetOptions::new(cx.short())).await?;
-        let _long = store.set(&key(id)?, bytes("y"), &always().when(when)).await?;
-    }
-    let _long = store.set(&key("d")?, bytes("x"), &always()).await?;
-    let _short = store.set(&key("d")?, bytes("y"), &SetOptions::new(cx.short())).await?;
-    cx.pass(cx.short()).await;
-    for (id, value) in [("a", Some("y")), ("b", Some("y")), ("c", Some("y")), ("d", None)] {
+    let setting = cx.while_it_lasts(|life, attempt| {
+        let store = &store;
+        async move {
+            let ids = ["a", "b", "c", "d"].map(|id| format!("{id}{attempt}"));
+            let whens = [When::Always, When::Present, When::Equals(bytes("x"))];
+            for (id, when) in ids.iter().zip(whens) {
+                let _short = store.set(&key(id)?, bytes("x"), &SetOptions::new(life)).await?;
+                let _long = store.set(&key(id)?, bytes("y"), &always().when(when)).await?;
+            }
+            let _long = store.set(&key(&ids[3])?, bytes("x"), &always()).await?;
+            let _short = store.set(&key(&ids[3])?, bytes("y"), &SetOptions::new(life)).await?;
+            Ok((ids, life))
+        }
+    });
+    let (ids, life) = setting.await?;
+    cx.pass(life).await;
+    for (id, value) in ids.iter().zip([Some("y"), Some("y"), Some("y"), None]) {
         holds(&*store, id, value).await?;
     }
     Ok(())
@@ -97,22 +106,39 @@ pub(super) async fn a_set_gives_a_new_life(cx: &Context) -> Outcome {
 
 pub(super) async fn a_set_that_was_not_stored_changes_no_life(cx: &Context) -> Outcome {
     let store = cx.open().await?.cache_store()?;
-    let _short = store.set(&key("a")?, bytes("x"), &SetOptions::new(cx.short())).await?;
-    same(set_if(&*store, "a", "y", When::Absent).await?, SetOutcome::NotStored, "not absent")?;
-    same(set_if(&*store, "a", "y", When::Equals(bytes("z"))).await?, SetOutcome::NotStored, "not equal")?;
-    cx.pass(cx.short()).await;
-    holds(&*store, "a", None).await
+    let setting = cx.while_it_lasts(|life, attempt| {
+        let store = &*store;
+        async move {
+            let id = format!("a{attempt}");
+            let _short = store.set(&key(&id)?, bytes("x"), &SetOptions::new(life)).await?;
+            same(set_if(store, &id, "y", When::Absent).await?, SetOutcome::NotStored, "not absent")?;
+            let not_equal = set_if(store, &id, "y", When::Equals(bytes("z"))).await?;
+            same(not_equal, SetOutcome::NotStored, "not equal")?;
+            Ok((id, life))
+        }
+    });
+    let (id, life) = setting.await?;
+    cx.pass(life).await;
+    holds(&*store, &id, None).await
 }
 
 pub(super) async fn a_touch_gives_a_new_life_and_creates_nothing(cx: &Context) -> Outcome {
     let store = cx.open().await?.cache_store()?;
     same(store.touch(&key("none")?, Ttl::MAX).await?, false, "touching nothing")?;
     holds(&*store, "none", None).await?;
-    let _short = store.set(&key("a")?, bytes("x"), &SetOptions::new(cx.short())).await?;
+    let touching = cx.while_it_lasts(|life, attempt| {
+        let store = &store;
+        async move {
+            let id = format!("a{attempt}");
+            let _short = store.set(&key(&id)?, bytes("x"), &SetOptions::new(life)).await?;
+            same(store.touch(&key(&id)?, Ttl::MAX).await?, true, "touching a value")?;
+            Ok((id, life))
+        }
+    });
+    let (id, life) = touching.await?;
     put(&*store, "b", "x").await?;
-    same(store.touch(&key("a")?, Ttl::MAX).await?, true, "touching a value")?;
-    same(store.touch(&key("b")?, cx.short()).await?, true, "touching a value")?;
-    cx.pass(cx.short()).await;
-    holds(&*store, "a", Some("x")).await?;
+    same(store.touch(&key("b")?, life).await?, true, "touching a value")?;
+    cx.pass(life).await;
+    holds(&*store, &id, Some("x")).await?;
     holds(&*store, "b", None).await
 }

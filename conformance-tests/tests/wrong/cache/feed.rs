@@ -50,6 +50,8 @@ pub(crate) enum Bug {
     WatchOutlivesItsDrop,
     /// The reader ends without a word.
     CloseTellsNothing,
+    /// All handles of the process have one feed, and its end is told to all.
+    CloseTellsEverybody,
 }
 
 const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'static str) -> Proof {
@@ -96,6 +98,7 @@ pub(crate) const PROOFS: &[Proof] = &[
         .also(&["CACHE-61"]),
     proof("CACHE-59", Bug::WatchOutlivesItsDrop, "watch::dropped", "no more than before"),
     proof("CACHE-60", Bug::CloseTellsNothing, "watch::closed", "lost after the close, told within"),
+    proof("CACHE-60", Bug::CloseTellsEverybody, "watch::closed", "nothing lost in another handle"),
     proof(
         "CACHE-61",
         Bug::ToldBeforeItIsDone,
@@ -129,6 +132,12 @@ pub(crate) struct Place {
     // The handle that is writing now, and what: the right store tells of it meanwhile.
     writing: Mutex<Option<(usize, Kind)>>,
     watching: Mutex<Vec<Weak<Spoiled>>>,
+}
+
+impl Place {
+    fn watching(&self) -> Vec<Arc<Spoiled>> {
+        locked(&self.watching).iter().filter_map(Weak::upgrade).collect()
+    }
 }
 
 /// A watcher that is told otherwise than it should be.
@@ -167,8 +176,14 @@ impl Watcher for Spoiled {
     }
 
     fn lost(&self) {
-        if self.bug != Bug::CloseTellsNothing {
-            self.target.lost();
+        match self.bug {
+            Bug::CloseTellsNothing => {}
+            Bug::CloseTellsEverybody => {
+                for spoiled in self.place.watching() {
+                    spoiled.target.lost();
+                }
+            }
+            _ => self.target.lost(),
         }
     }
 
@@ -205,7 +220,7 @@ impl Wrong {
         work: impl Future<Output = T>,
     ) -> T {
         if self.bug == Bug::ToldBeforeItIsDone {
-            let watching: Vec<_> = locked(&self.place.watching).iter().filter_map(Weak::upgrade).collect();
+            let watching = self.place.watching();
             for key in keys {
                 let of = |spoiled: &&Arc<Spoiled>| key.as_str().starts_with(&spoiled.namespace);
                 watching.iter().filter(of).for_each(|spoiled| spoiled.target.changed(key.as_str()));
