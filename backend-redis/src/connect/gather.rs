@@ -4,6 +4,7 @@
 //! as soon as one has come back. Nothing ever waits for a timer, and no caller drives another's read: a task of its
 //! own owns each batch, so that a caller may be dropped at any time.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -45,14 +46,24 @@ pub(super) struct Gatherer {
 #[derive(Default)]
 struct Queue {
     waiting: Vec<Waiting>,
-    /// Since when the first of them waits.
-    since: Monotonic,
     senders: usize,
 }
 
 struct Waiting {
     key: Key,
+    caller: Caller,
+}
+
+struct Caller {
+    since: Monotonic,
     reply: oneshot::Sender<Result<Value>>,
+}
+
+impl Caller {
+    fn answer(self, answer: Result<Value>) {
+        // Nobody minds one who left.
+        let _ = self.reply.send(answer);
+    }
 }
 
 /// A read that goes out by itself, counted for as long as it is on its way.
@@ -101,7 +112,8 @@ impl Gatherer {
             };
         }
         let (reply, answer) = oneshot::channel();
-        let sender = gatherer.join(node, Waiting { key: key.clone(), reply })?;
+        let caller = Caller { since: node.context().environment.clock.now(), reply };
+        let sender = gatherer.join(node, Waiting { key: key.clone(), caller })?;
         if let Some(sender) = sender {
             // If the backend is closing, dropping the sender answers everybody.
             let _ = node.context().environment.tasks.spawn(sender.run(deadline));
@@ -120,9 +132,6 @@ impl Gatherer {
                 format!("{WAITING} reads wait for this server already"),
             )
             .with_retry_after(Duration::from_millis(100)));
-        }
-        if queue.waiting.is_empty() {
-            queue.since = node.context().environment.clock.now();
         }
         queue.waiting.push(waiting);
         if queue.senders >= SENDERS {
@@ -150,23 +159,39 @@ impl Sender {
             for _ in 0..TURNS {
                 tokio::task::yield_now().await;
             }
-            let Some((mut batch, since)) = self.take() else { return };
-            batch.retain(|waiting| !waiting.reply.is_closed());
-            let clock = &self.node.context().environment.clock;
-            let left = deadline.saturating_sub(clock.now().saturating_since(since));
-            let answers = match tokio::time::timeout(left, self.ask(&batch)).await {
-                Ok(answers) => answers,
-                Err(_) => vec![Err(error::timed_out(deadline, Access::Read)); batch.len()],
-            };
-            for (waiting, answer) in batch.into_iter().zip(answers) {
-                // Nobody minds one who left.
-                let _ = waiting.reply.send(answer);
+            let Some(mut batch) = self.take() else { return };
+            batch.retain(|waiting| !waiting.caller.reply.is_closed());
+            self.send(batch, deadline).await;
+        }
+    }
+
+    /// Asks for a batch, until it is answered or its last caller has waited for the deadline. Each has all of that for
+    /// itself. Nobody in the queue waits longer either: who is there came after this batch was taken.
+    async fn send(&self, batch: Vec<Waiting>, deadline: Duration) {
+        let (keys, callers): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|waiting| (waiting.key, waiting.caller)).unzip();
+        // In the order in which they came.
+        let mut callers = callers.into_iter().peekable();
+        let clock = &self.node.context().environment.clock;
+        let mut asking = pin!(self.ask(&keys));
+        while let Some(first) = callers.peek() {
+            let due = first.since.saturating_add(deadline);
+            let left = due.saturating_since(clock.now());
+            if let Ok(answers) = tokio::time::timeout(left, &mut asking).await {
+                let gone = keys.len() - callers.len();
+                callers.zip(answers.into_iter().skip(gone)).for_each(|(caller, answer)| caller.answer(answer));
+                return;
+            }
+            // The timer has the last word: the clock may be one that a test moves.
+            let now = clock.now().max(due);
+            while let Some(late) = callers.next_if(|caller| caller.since.saturating_add(deadline) <= now) {
+                late.answer(Err(error::timed_out(deadline, Access::Read)));
             }
         }
     }
 
     /// Everything that waits; or nothing, and this sender is counted no more.
-    fn take(&mut self) -> Option<(Vec<Waiting>, Monotonic)> {
+    fn take(&mut self) -> Option<Vec<Waiting>> {
         let gatherer = self.node.gatherer();
         let mut queue = gatherer.queue();
         if queue.waiting.is_empty() {
@@ -175,11 +200,11 @@ impl Sender {
             return None;
         }
         let room = Vec::with_capacity(queue.waiting.len());
-        Some((std::mem::replace(&mut queue.waiting, room), queue.since))
+        Some(std::mem::replace(&mut queue.waiting, room))
     }
 
     /// One answer for each, in order.
-    async fn ask(&self, batch: &[Waiting]) -> Vec<Result<Value>> {
+    async fn ask(&self, batch: &[Key]) -> Vec<Result<Value>> {
         let Gatherer { sparse, refused, .. } = self.node.gatherer();
         // On a Cluster a command has keys of one slot only.
         let each =
@@ -192,14 +217,14 @@ impl Sender {
 
     /// By `MGET`, which costs half of as many `GET`. It says nil for a list too, so that what it did not find is
     /// asked for again.
-    async fn ask_together(&self, batch: &[Waiting]) -> Vec<Result<Value>> {
+    async fn ask_together(&self, batch: &[Key]) -> Vec<Result<Value>> {
         let layout = &self.node.context().layout;
         let chunks = batch.chunks(KEYS);
         let mut pipeline = Pipeline::with_capacity(chunks.len());
         for chunk in chunks.clone() {
             let mut command = redis::cmd("MGET");
-            for waiting in chunk {
-                command.arg(&*layout.key(&waiting.key));
+            for key in chunk {
+                command.arg(&*layout.key(key));
             }
             pipeline.add_command(command);
         }
@@ -230,11 +255,11 @@ impl Sender {
         answers
     }
 
-    async fn ask_each<'a>(&self, batch: impl ExactSizeIterator<Item = &'a Waiting>) -> Vec<Result<Value>> {
+    async fn ask_each<'a>(&self, batch: impl ExactSizeIterator<Item = &'a Key>) -> Vec<Result<Value>> {
         let count = batch.len();
         let mut pipeline = Pipeline::with_capacity(count);
-        for waiting in batch {
-            pipeline.add_command(get(&self.node.context().layout.key(&waiting.key)));
+        for key in batch {
+            pipeline.add_command(get(&self.node.context().layout.key(key)));
         }
         self.node.packed(&pipeline, count, Access::Read).await
     }

@@ -11,6 +11,7 @@ mod support;
 
 mod batches;
 mod gathered;
+mod late;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -46,6 +47,8 @@ fn main() -> ExitCode {
             closing_leaves_nobody_waiting_in_a_batch
             on_a_cluster_each_master_gathers_its_own
             what_has_moved_is_followed;
+        late:
+            each_has_its_whole_deadline;
     };
     libtest_mimic::run(&Arguments::from_args(), cases).exit_code()
 }
