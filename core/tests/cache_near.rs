@@ -4,7 +4,6 @@
 mod support;
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use stanchion::cache::{CacheBuilder, SetOptions, SetOutcome};

@@ -243,7 +243,7 @@ async fn what_follows_events_ends_with_its_cache() {
     let cache: Cache<u32> = stores.cache("n").build().unwrap();
     let inside = held.clone();
     let key = move |event: &UserUpdated| {
-        let _held = &inside;
+        assert!(Arc::strong_count(&inside) > 0);
         Some(event.user_id.clone())
     };
     cache.invalidate_on(&stores.topic::<UserUpdated>(), key).await.unwrap();

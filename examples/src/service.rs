@@ -7,7 +7,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use axum::Router;
 use stanchion::prelude::*;
 use tokio::net::TcpListener;
-use tokio::signal;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -64,9 +63,10 @@ pub(crate) async fn run_alone(options: ServiceOptions) -> Result<(), BoxError> {
         }
         ServiceKind::User => (user::NAME, user::service(&stores, public_key()?).await?),
     };
+    let told_to_end = told_to_end(options.until_eof)?;
     println!("{name} listens on http://{}", listener.local_addr()?);
     std::io::stdout().flush()?;
-    service.serve(listener, told_to_end(options.until_eof)).await
+    service.serve(listener, told_to_end).await
 }
 
 fn key_pair() -> Result<KeyPair, BoxError> {
@@ -88,13 +88,16 @@ fn public_key() -> Result<Option<JwtKey>, BoxError> {
 }
 
 /// Resolves at Ctrl-C, at SIGTERM, and, if asked for, at the end of standard input: a pipe ends with the process
-/// that holds it, however that one ends.
-pub(crate) async fn told_to_end(until_eof: bool) {
-    tokio::select! {
-        _ = signal::ctrl_c() => {}
-        () = terminated() => {}
-        () = end_of_input(), if until_eof => {}
-    }
+/// that holds it, however that one ends. Signals count from this call on, not from the first poll: whoever reads that
+/// the service listens may send one at once.
+pub(crate) fn told_to_end(until_eof: bool) -> Result<impl Future<Output = ()> + Send, BoxError> {
+    let signalled = signalled()?;
+    Ok(async move {
+        tokio::select! {
+            () = signalled => {}
+            () = end_of_input(), if until_eof => {}
+        }
+    })
 }
 
 async fn end_of_input() {
@@ -108,14 +111,18 @@ async fn end_of_input() {
 }
 
 #[cfg(unix)]
-async fn terminated() {
-    match signal::unix::signal(signal::unix::SignalKind::terminate()) {
-        Ok(mut signals) => _ = signals.recv().await,
-        Err(_) => std::future::pending().await,
-    }
+fn signalled() -> std::io::Result<impl Future<Output = ()> + Send> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
 
 #[cfg(not(unix))]
-async fn terminated() {
-    std::future::pending().await
+fn signalled() -> std::io::Result<impl Future<Output = ()> + Send> {
+    Ok(async { _ = tokio::signal::ctrl_c().await })
 }

@@ -32,8 +32,9 @@ async fn walk(services: &Services, serve: bool) -> Result<(), BoxError> {
     steps::all(&mut walk).await?;
     println!("\nAll {} expectations of {} steps were met.", walk.expectations(), walk.steps());
     if serve {
+        let told_to_end = told_to_end(false)?;
         print!("{}", curl(&services.auth, &services.user));
-        told_to_end(false).await;
+        told_to_end.await;
     }
     Ok(())
 }
