@@ -179,7 +179,9 @@ impl Sender {
             let left = due.saturating_since(clock.now());
             if let Ok(answers) = tokio::time::timeout(left, &mut asking).await {
                 let gone = keys.len() - callers.len();
-                callers.zip(answers.into_iter().skip(gone)).for_each(|(caller, answer)| caller.answer(answer));
+                callers
+                    .zip(answers.into_iter().skip(gone))
+                    .for_each(|(caller, answer)| caller.answer(answer));
                 return;
             }
             // The timer has the last word: the clock may be one that a test moves.

@@ -1,6 +1,6 @@
 //! What one master says on its feed connection.
 
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -8,17 +8,18 @@ use redis::aio::MultiplexedConnection;
 use redis::{PushInfo, PushKind, RedisResult, Value};
 
 use super::Feed;
+use super::state::Seat;
 use crate::connect::PushHandler;
 
 /// The connection's handler. It must not keep the feed alive, which keeps the connection.
 pub(super) struct Listener {
     feed: Weak<Feed>,
-    master: Arc<str>,
+    seat: Seat,
 }
 
 impl Listener {
-    pub(super) fn new(feed: Weak<Feed>, master: Arc<str>) -> Self {
-        Self { feed, master }
+    pub(super) fn new(feed: Weak<Feed>, seat: Seat) -> Self {
+        Self { feed, seat }
     }
 }
 
@@ -56,7 +57,7 @@ impl PushHandler for Listener {
             let Some(feed) = self.feed.upgrade() else { return Ok(()) };
             let wanted = feed.state().wanted();
             if feed.ask(connection, &wanted).await? {
-                feed.state().coming(&self.master, generation, wanted);
+                feed.state().coming(&self.seat, generation, wanted);
             }
             Ok(())
         }
@@ -65,17 +66,17 @@ impl PushHandler for Listener {
 
     fn ready(&self, generation: u64) {
         let Some(feed) = self.feed.upgrade() else { return };
-        feed.state().ready(&self.master, generation);
+        feed.state().ready(&self.seat, generation);
         // What was watched while the connection was being made.
-        let missing = feed.state().missing(&self.master).is_some();
-        if missing && let Err(error) = feed.listen_to(vec![Arc::clone(&self.master)]) {
+        let missing = feed.state().missing(&self.seat).is_some();
+        if missing && let Err(error) = feed.listen_to(vec![self.seat.clone()]) {
             tracing::debug!(%error, "the feed is closing");
         }
     }
 
     fn lost(&self, generation: u64) {
         if let Some(feed) = self.feed.upgrade() {
-            feed.state().lost(&self.master, generation);
+            feed.state().lost(&self.seat, generation);
         }
     }
 }

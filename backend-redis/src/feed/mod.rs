@@ -9,24 +9,32 @@ mod state;
 
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use stanchion::cache::{Watch, Watcher};
 use stanchion::key::Namespace;
+use stanchion::random::jittered;
 use stanchion::{Error, ErrorKind, Result};
 
 use self::listener::Listener;
-use self::state::State;
+use self::state::{Seat, State};
 use crate::config::Invalidation;
 use crate::connect::{Context, Masters, Node, Target};
 use crate::error::{self, Access};
 use crate::keys::namespace_of;
 
+/// After a refusal the server is asked again: an operator may have given the right meanwhile.
+const REFUSED_FOR: Duration = Duration::from_mins(1);
+
 pub(crate) struct Feed {
     state: Mutex<State>,
     mode: Invalidation,
+    /// The log has been told once that the server refuses.
+    complained: AtomicBool,
     context: Arc<Context>,
     me: Weak<Feed>,
 }
@@ -42,6 +50,7 @@ impl Feed {
         Arc::new_cyclic(|me| Self {
             state: Mutex::default(),
             mode,
+            complained: AtomicBool::new(false),
             context: Arc::clone(context),
             me: Weak::clone(me),
         })
@@ -70,33 +79,33 @@ impl Feed {
     }
 
     /// Has these masters tell what is wanted, in the background.
-    fn listen_to(&self, masters: Vec<Arc<str>>) -> Result<()> {
-        for label in masters {
+    fn listen_to(&self, masters: Vec<Seat>) -> Result<()> {
+        for seat in masters {
             let Some(feed) = self.me.upgrade() else { return Ok(()) };
-            self.context.environment.tasks.spawn(async move { feed.listen(&label).await })?;
+            self.context.environment.tasks.spawn(async move { feed.listen(&seat).await })?;
         }
         Ok(())
     }
 
     /// Connects to a master if that is not done, and asks it for what it does not tell yet.
-    async fn listen(&self, label: &Arc<str>) {
-        let Some(turn) = self.state().turn(label) else { return };
+    async fn listen(&self, seat: &Seat) {
+        let Some(turn) = self.state().turn(seat) else { return };
         let _turn = turn.lock().await;
-        let unconnected = self.state().unconnected(label);
+        let unconnected = self.state().unconnected(seat);
         if let Some(target) = unconnected {
-            let listener = Arc::new(Listener::new(Weak::clone(&self.me), Arc::clone(label)));
+            let listener = Arc::new(Listener::new(Weak::clone(&self.me), seat.clone()));
             match Node::open_or_wait(target, Some(listener), &self.context).await {
                 Ok(node) => {
                     // Not wanted any more: dropped without the lock.
-                    let kept = self.state().keep(label, node);
+                    let kept = self.state().keep(seat, node);
                     drop(kept);
                 }
                 // The backend is closing.
-                Err(error) => tracing::debug!(server = %label, %error, "the feed is not opened"),
+                Err(error) => tracing::debug!(server = %seat.label, %error, "the feed is not opened"),
             }
         }
         loop {
-            let missing = self.state().missing(label);
+            let missing = self.state().missing(seat);
             let Some((node, generation, namespaces)) = missing else { return };
             let Ok((connection, current)) = node.connection() else { return };
             if current != generation {
@@ -104,7 +113,7 @@ impl Feed {
             }
             let asking = tokio::time::timeout(self.context.deadline, self.ask(connection, &namespaces));
             match asking.await {
-                Ok(Ok(true)) => self.state().heard(label, generation, namespaces),
+                Ok(Ok(true)) => self.state().heard(seat, generation, namespaces),
                 Ok(Ok(false)) => return,
                 Ok(Err(_)) | Err(_) => return node.give_up(generation), // Nobody knows what it tells now.
             }
@@ -154,7 +163,29 @@ impl Feed {
             }
             Invalidation::Bus => "allow SUBSCRIBE to the invalidation channels",
         };
-        tracing::error!(%error, help, "the server tells no changes: near caches are off, every read goes to it");
+        if self.complained.swap(true, Ordering::Relaxed) {
+            tracing::debug!(%error, "the server still tells no changes");
+        } else {
+            tracing::error!(%error, help, "the server tells no changes: near caches are off, every read goes to it");
+        }
+        let (me, environment) = (Weak::clone(&self.me), self.context.environment.clone());
+        let asking_again = self.context.environment.tasks.spawn(async move {
+            environment.sleep(jittered(&*environment.random, REFUSED_FOR)).await;
+            if let Some(feed) = me.upgrade() {
+                feed.state().try_again();
+                feed.listen_to_all();
+            }
+        });
+        if let Err(error) = asking_again {
+            tracing::debug!(%error, "the feed is closing");
+        }
+    }
+
+    fn listen_to_all(&self) {
+        let wanted = self.state().wanted_masters();
+        if let Err(error) = self.listen_to(wanted) {
+            tracing::debug!(%error, "the feed is closing");
+        }
     }
 
     /// A key has changed, as it stands on the server.
@@ -178,10 +209,7 @@ impl Masters for Feed {
     fn are(&self, masters: &[Target]) {
         let unneeded = self.state().masters_are(masters);
         drop(unneeded);
-        let wanted = self.state().wanted_masters();
-        if let Err(error) = self.listen_to(wanted) {
-            tracing::debug!(%error, "the feed does not follow the masters any more");
-        }
+        self.listen_to_all();
     }
 
     fn suspect(&self) {

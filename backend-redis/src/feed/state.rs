@@ -26,8 +26,17 @@ struct Watched {
     up: bool,
 }
 
+/// A master for as long as it is one, and its connection is not given up. Whoever speaks of an earlier one, or of an
+/// earlier connection to the same, is not heard.
+#[derive(Debug, Clone)]
+pub(super) struct Seat {
+    pub(super) label: Arc<str>,
+    number: u64,
+}
+
 #[derive(Debug)]
 struct Master {
+    number: u64,
     target: Target,
     node: Option<Arc<Node>>,
     /// The connection in use.
@@ -115,7 +124,9 @@ impl State {
             std::mem::take(&mut self.masters).into_iter().partition(|(label, _)| stays(label));
         self.masters = kept;
         for target in targets {
-            self.masters.entry(Arc::clone(target.label())).or_insert_with(|| Master::new(target.clone()));
+            if !self.masters.contains_key(target.label()) {
+                self.seat(target.clone());
+            }
         }
         if !gone.is_empty() {
             // It may serve on, unknown to whoever drew the map, and what was copied from it is heard of no more.
@@ -125,12 +136,27 @@ impl State {
         gone.into_values().filter_map(|master| master.node).collect()
     }
 
+    fn seat(&mut self, target: Target) {
+        self.next += 1;
+        self.masters.insert(Arc::clone(target.label()), Master::new(self.next, target));
+    }
+
+    fn at(&self, seat: &Seat) -> Option<&Master> {
+        self.masters.get(&seat.label).filter(|master| master.number == seat.number)
+    }
+
+    fn at_mut(&mut self, seat: &Seat) -> Option<&mut Master> {
+        self.masters.get_mut(&seat.label).filter(|master| master.number == seat.number)
+    }
+
     /// The masters, if anybody wants to hear of them.
-    pub(super) fn wanted_masters(&self) -> Vec<Arc<str>> {
+    pub(super) fn wanted_masters(&self) -> Vec<Seat> {
         if self.closed || self.refused || self.namespaces.is_empty() {
             return Vec::new();
         }
-        self.masters.keys().cloned().collect()
+        let seat =
+            |(label, master): (&Arc<str>, &Master)| Seat { label: Arc::clone(label), number: master.number };
+        self.masters.iter().map(seat).collect()
     }
 
     /// The namespaces that are watched.
@@ -139,21 +165,22 @@ impl State {
     }
 
     /// Whoever changes what this master tells waits for its turn.
-    pub(super) fn turn(&self, label: &str) -> Option<Arc<tokio::sync::Mutex<()>>> {
-        self.masters.get(label).map(|master| Arc::clone(&master.turn))
+    pub(super) fn turn(&self, seat: &Seat) -> Option<Arc<tokio::sync::Mutex<()>>> {
+        self.at(seat).map(|master| Arc::clone(&master.turn))
     }
 
     /// Where to connect to hear of this master, if it is not connected yet.
-    pub(super) fn unconnected(&self, label: &str) -> Option<Target> {
+    pub(super) fn unconnected(&self, seat: &Seat) -> Option<Target> {
         let wanted = !self.closed && !self.refused && !self.namespaces.is_empty();
-        let master = self.masters.get(label).filter(|master| wanted && master.node.is_none())?;
+        let master = self.at(seat).filter(|master| wanted && master.node.is_none())?;
         Some(master.target.clone())
     }
 
     /// The connection to this master, from now on kept connected; handed back if it is not wanted any more.
-    pub(super) fn keep(&mut self, label: &str, node: Arc<Node>) -> Result<(), Arc<Node>> {
-        match self.masters.get_mut(label) {
-            Some(master) if !self.closed && !self.refused && master.node.is_none() => {
+    pub(super) fn keep(&mut self, seat: &Seat, node: Arc<Node>) -> Result<(), Arc<Node>> {
+        let wanted = !self.closed && !self.refused;
+        match self.at_mut(seat) {
+            Some(master) if wanted && master.node.is_none() => {
                 master.node = Some(node);
                 Ok(())
             }
@@ -162,23 +189,23 @@ impl State {
     }
 
     /// The connection in use and what it does not tell yet, if there is such a thing.
-    pub(super) fn missing(&self, label: &str) -> Option<(Arc<Node>, u64, HashSet<String>)> {
-        let master = self.masters.get(label)?;
+    pub(super) fn missing(&self, seat: &Seat) -> Option<(Arc<Node>, u64, HashSet<String>)> {
+        let master = self.at(seat)?;
         let (node, live) = (master.node.clone()?, master.live?);
         let missing: HashSet<_> = self.wanted().difference(&master.heard).cloned().collect();
         (!missing.is_empty()).then_some((node, live, missing))
     }
 
     /// A connection that is being made will tell of these.
-    pub(super) fn coming(&mut self, label: &str, connection: u64, namespaces: HashSet<String>) {
-        if let Some(master) = self.masters.get_mut(label) {
+    pub(super) fn coming(&mut self, seat: &Seat, connection: u64, namespaces: HashSet<String>) {
+        if let Some(master) = self.at_mut(seat) {
             master.coming = Some((connection, namespaces));
         }
     }
 
     /// That connection is in use from now on.
-    pub(super) fn ready(&mut self, label: &str, connection: u64) {
-        if let Some(master) = self.masters.get_mut(label)
+    pub(super) fn ready(&mut self, seat: &Seat, connection: u64) {
+        if let Some(master) = self.at_mut(seat)
             && let Some((_, heard)) = master.coming.take().filter(|(coming, _)| *coming == connection)
         {
             (master.live, master.heard) = (Some(connection), heard);
@@ -187,29 +214,34 @@ impl State {
     }
 
     /// The connection in use tells of these too.
-    pub(super) fn heard(&mut self, label: &str, connection: u64, namespaces: HashSet<String>) {
-        if let Some(master) = self.masters.get_mut(label).filter(|master| master.live == Some(connection)) {
+    pub(super) fn heard(&mut self, seat: &Seat, connection: u64, namespaces: HashSet<String>) {
+        if let Some(master) = self.at_mut(seat).filter(|master| master.live == Some(connection)) {
             master.heard.extend(namespaces);
         }
         self.settle();
     }
 
     /// The connection is not in use any more.
-    pub(super) fn lost(&mut self, label: &str, connection: u64) {
-        if let Some(master) = self.masters.get_mut(label).filter(|master| master.live == Some(connection)) {
+    pub(super) fn lost(&mut self, seat: &Seat, connection: u64) {
+        if let Some(master) = self.at_mut(seat).filter(|master| master.live == Some(connection)) {
             master.live = None;
             master.heard.clear();
         }
         self.settle();
     }
 
-    /// The server refuses, for good; answers the connections that are no longer needed, if this is news.
+    /// The server refuses; answers the connections that are no longer needed, if this is news.
     pub(super) fn refuse(&mut self) -> Option<Vec<Arc<Node>>> {
         if std::mem::replace(&mut self.refused, true) {
             return None;
         }
         self.settle();
         Some(self.take_nodes())
+    }
+
+    /// The server is asked once more.
+    pub(super) fn try_again(&mut self) {
+        self.refused = false;
     }
 
     /// Nobody is told anything more; answers what is to be dropped without the lock.
@@ -229,20 +261,19 @@ impl State {
     }
 
     fn take_nodes(&mut self) -> Vec<Arc<Node>> {
-        let masters = self.masters.values_mut();
-        masters
-            .filter_map(|master| {
-                master.live = None;
-                master.heard.clear();
-                master.node.take()
-            })
-            .collect()
+        let mut nodes = Vec::new();
+        for master in std::mem::take(&mut self.masters).into_values() {
+            self.seat(master.target);
+            nodes.extend(master.node);
+        }
+        nodes
     }
 }
 
 impl Master {
-    fn new(target: Target) -> Self {
-        Self { target, node: None, live: None, heard: HashSet::new(), coming: None, turn: Arc::default() }
+    fn new(number: u64, target: Target) -> Self {
+        let (live, heard) = (None, HashSet::new());
+        Self { number, target, node: None, live, heard, coming: None, turn: Arc::default() }
     }
 }
 

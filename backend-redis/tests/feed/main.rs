@@ -37,7 +37,8 @@ fn main() -> ExitCode {
             closing_is_a_loss;
         refused:
             without_tracking_a_watch_stays_lost
-            without_the_channels_a_watch_stays_lost;
+            without_the_channels_a_watch_stays_lost
+            a_right_given_later_is_found;
         cluster:
             every_master_is_heard
             a_moved_slot_is_heard_where_it_is

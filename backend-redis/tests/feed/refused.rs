@@ -1,9 +1,12 @@
 //! A server that does not let itself be listened to.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use stanchion::ErrorKind;
 use stanchion::cache::{SetOptions, SetOutcome};
+use stanchion::clock::ManualClock;
+use stanchion::stores::Environment;
 use stanchion_conformance::servers::{RedisProcess, until};
 use stanchion_redis::{Invalidation, RedisConfig};
 
@@ -67,4 +70,30 @@ pub(crate) async fn without_the_channels_a_watch_stays_lost() {
     let url = format!("redis://svc:pw@{}", server.addr());
     let rights = ["resetchannels", "&feed:events:*"];
     stays_lost(&server, &rights, config(&url).invalidation(Invalidation::Bus), Writes::Denied).await;
+}
+
+pub(crate) async fn a_right_given_later_is_found() {
+    let server = RedisProcess::start().await.unwrap();
+    let url = format!("redis://svc:pw@{}", server.addr());
+    run(&server, &["ACL", "SETUSER", "svc", "on", ">pw", "~*", "&*", "+@all", "-client"]).await;
+    let clock = ManualClock::new();
+    let (_stores, store) =
+        open(config(&url).environment(Environment::system().clock(Arc::new(clock.clone())))).await;
+    let watched = Watched::begin(&*store, "cache", "user");
+    let denied = until("the refusal", PATIENCE, || async {
+        let stats = run(&server, &["INFO", "errorstats"]).await;
+        if stats.contains("errorstat_NOPERM") { Ok(()) } else { Err(stats) }
+    });
+    denied.await.unwrap();
+    run(&server, &["ACL", "SETUSER", "svc", "+client"]).await;
+    assert_eq!(watched.told(), [] as [Told; 0]);
+    let seen = until("it is asked again", PATIENCE, || {
+        // The pause begins some time after the refusal.
+        clock.advance(std::time::Duration::from_secs(10));
+        std::future::ready(match watched.told() {
+            told if told.last() == Some(&Told::Restored) => Ok(()),
+            told => Err(format!("{told:?}")),
+        })
+    });
+    seen.await.unwrap();
 }

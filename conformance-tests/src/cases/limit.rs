@@ -97,7 +97,7 @@ async fn after_retry_after_the_same_request_is_allowed(cx: &Context) -> Outcome 
         async move {
             // Two sevenths are more than the life, so that two permits are not back before it is over; and they are no
             // whole number of microseconds: the wait may not be told too short.
-            let (key, period) = (key(&format!("a{attempt}"))?, 4 * life.as_duration());
+            let (key, period) = (key(&format!("a{attempt}"))?, 6 * life.as_duration());
             let tiers = [Tier::new(7, period)?];
             let _burst = limiter.check(&key, &tiers, 7).await?;
             let denied = limiter.check(&key, &tiers, 2).await?;

@@ -35,9 +35,16 @@ fn set(names: &[&str]) -> HashSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
+/// The seat of a master, also if nobody wants to hear of it.
+fn seat(state: &State, label: &str) -> Seat {
+    let (label, master) = state.masters.get_key_value(label).unwrap();
+    Seat { label: Arc::clone(label), number: master.number }
+}
+
 fn connect(state: &mut State, label: &str, connection: u64, names: &[&str]) {
-    state.coming(label, connection, set(names));
-    state.ready(label, connection);
+    let seat = seat(state, label);
+    state.coming(&seat, connection, set(names));
+    state.ready(&seat, connection);
 }
 
 #[test]
@@ -49,17 +56,18 @@ fn a_namespace_is_up_while_every_master_tells_of_it() {
     state.changed("cache:user", "cache:user:1");
     assert_eq!(log.told(), [] as [&str; 0], "one of two is not enough");
     connect(&mut state, "b", 2, &[]);
-    state.heard("b", 1, set(&["cache:user"]));
+    let (a, b) = (seat(&state, "a"), seat(&state, "b"));
+    state.heard(&b, 1, set(&["cache:user"]));
     assert_eq!(log.told(), [] as [&str; 0], "what an earlier connection heard counts for nothing");
-    state.heard("b", 2, set(&["cache:user"]));
+    state.heard(&b, 2, set(&["cache:user"]));
     state.changed("cache:user", "cache:user:1");
     state.changed("cache:other", "cache:other:1");
     assert_eq!(log.told(), ["restored", "cache:user:1"]);
 
-    state.lost("a", 9);
+    state.lost(&a, 9);
     assert_eq!(log.told(), [] as [&str; 0], "it is another connection that broke");
-    state.lost("a", 1);
-    state.lost("b", 2);
+    state.lost(&a, 1);
+    state.lost(&b, 2);
     state.changed("cache:user", "cache:user:1");
     assert_eq!(log.told(), ["lost"]);
     connect(&mut state, "b", 3, &["cache:user"]);
@@ -109,7 +117,7 @@ fn a_second_watcher_is_told_at_once_and_one_that_ended_nothing() {
 }
 
 #[test]
-fn a_refusal_is_for_good() {
+fn a_refusal_lasts_until_the_server_is_asked_again() {
     let (mut state, log) = (State::default(), Arc::new(Log::default()));
     let _ = state.masters_are(&[target("a")]);
     state.watch("cache:user", Arc::clone(&log) as _).unwrap();
@@ -118,4 +126,32 @@ fn a_refusal_is_for_good() {
     connect(&mut state, "a", 2, &["cache:user"]);
     assert_eq!(log.told(), ["restored", "lost"]);
     assert!(state.wanted().is_empty() && state.wanted_masters().is_empty());
+    state.try_again();
+    assert_eq!((state.wanted(), state.wanted_masters().len()), (set(&["cache:user"]), 1));
+    connect(&mut state, "a", 3, &["cache:user"]);
+    assert_eq!(log.told(), ["restored"]);
+}
+
+#[test]
+fn nobody_speaks_for_a_master_that_left_and_came_back() {
+    let (mut state, log) = (State::default(), Arc::new(Log::default()));
+    let _ = state.masters_are(&[target("a"), target("b")]);
+    state.watch("cache:user", Arc::clone(&log) as _).unwrap();
+    connect(&mut state, "b", 1, &["cache:user"]);
+    let before = seat(&state, "a");
+    let _ = state.masters_are(&[target("b")]);
+    let _ = state.masters_are(&[target("a"), target("b")]);
+    assert_eq!(log.told(), ["restored", "lost"]);
+    let now = seat(&state, "a");
+    // Both are being connected, the earlier one for nothing.
+    state.coming(&now, 3, set(&["cache:user"]));
+    state.coming(&before, 2, set(&["cache:user"]));
+    state.ready(&before, 2);
+    assert_eq!(log.told(), [] as [&str; 0]);
+    state.ready(&now, 3);
+    assert_eq!(log.told(), ["restored"]);
+    state.lost(&before, 2);
+    assert_eq!(log.told(), [] as [&str; 0]);
+    assert!(state.turn(&before).is_none() && state.unconnected(&before).is_none());
+    assert!(state.turn(&now).is_some() && state.unconnected(&now).is_some());
 }

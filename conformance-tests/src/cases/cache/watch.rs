@@ -252,10 +252,10 @@ pub(super) async fn closing_tells_lost(cx: &Context) -> Outcome {
     let user = namespace("user")?;
     let (_watch, told) = watched(&*here, &user).await?;
     let (_other, still_told) = watched(&*there, &user).await?;
+    let before = still_told.told().len();
     closing.close(PATIENCE).await?;
     told.until("lost after the close", |told| told.last() == Some(&News::Lost)).await?;
     // The other handle's go on.
-    let before = still_told.told().len();
     let _marked = markers(&*there, &still_told, &user).await?;
     let since = still_told.told().split_off(before);
     ensure(!since.contains(&News::Lost), "nothing lost in another handle", since)

@@ -125,14 +125,19 @@ pub(crate) const PROOFS: &[Proof] = &[
         "CACHE-17",
         Bug::SetKeepsTheOldLife,
         "ttl::set_gives_a_new_life",
-        "a: Some(b\"y\")\nobserved: None",
+        "a0: Some(b\"y\")\nobserved: None",
     ),
-    proof("CACHE-17", Bug::NotStoredGivesANewLife, "ttl::not_stored_changes_none", "a: None\nobserved: Some"),
+    proof(
+        "CACHE-17",
+        Bug::NotStoredGivesANewLife,
+        "ttl::not_stored_changes_none",
+        "a0: None\nobserved: Some",
+    ),
     proof("CACHE-18", Bug::TouchOnlyLengthens, "ttl::touch", "b: None\nobserved: Some"),
     proof("CACHE-19", Bug::AddingZeroAsksNobody, "counter::is_text", "adding nothing: -2\nobserved: 0")
         .also(&["CACHE-40"]),
     proof("CACHE-20", Bug::AddIsGetAndSet, "counter::race_loses_nothing", "the sums of 60 additions at once"),
-    proof("CACHE-21", Bug::AddGivesANewLife, "counter::window", "a: None\nobserved: Some(b\"2\")"),
+    proof("CACHE-21", Bug::AddGivesANewLife, "counter::window", "a0: None\nobserved: Some(b\"2\")"),
     proof("CACHE-22", Bug::AddSaturates, "counter::range", "one more: refused as invalid input"),
     proof("CACHE-23", Bug::NoNumberIsZero, "counter::no_number", "word: refused as codec")
         .also(&["CACHE-41"]),
