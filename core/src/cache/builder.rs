@@ -224,8 +224,7 @@ impl<T, C> CacheBuilder<T, C> {
     }
 
     /// Publishes `cache.invalidated` with each removal and each drop of a tag or of the whole cache, and `cache.warmed`
-    /// with each warming. An event that can't be
-    /// published is logged, and fails nothing.
+    /// with each warming. An event that can't be published is logged, and fails nothing.
     pub fn publishing(mut self) -> Self {
         self.publish = true;
         self

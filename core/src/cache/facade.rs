@@ -123,6 +123,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
 
     /// As [`get_or_load`](Self::get_or_load), and tells whether the value is stale.
     ///
+    /// # Errors
+    /// As [`get_or_load`](Self::get_or_load).
+    ///
     /// # Cancel safety
     /// As [`get_or_load`](Self::get_or_load).
     pub async fn serve<E, V, F, L>(&self, id: impl Identifier, load: L) -> Result<Served<T>, LoadError<E>>
@@ -235,6 +238,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
 
     /// Sets the value only if there is none.
     ///
+    /// # Errors
+    /// `Throttled` if others changed the value between look and write 16 times in a row.
+    ///
     /// # Cancel safety
     /// Dropping the future leaves the value either set or not.
     pub async fn set_if_absent(&self, id: impl Identifier, value: &T) -> Result<SetOutcome> {
@@ -242,6 +248,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     }
 
     /// Sets the value only if there is one.
+    ///
+    /// # Errors
+    /// `Throttled` if others changed the value between look and write 16 times in a row.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the value either set or not.
@@ -251,6 +260,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
 
     /// Sets the value only if `current` is there: compare and set, on the encoded value. The encoding has to be the same
     /// each time, so not with a `HashMap` inside. Two trips.
+    ///
+    /// # Errors
+    /// `Throttled` if others changed the value between look and write 16 times in a row.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the value either set or not.
