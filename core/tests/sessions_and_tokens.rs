@@ -5,13 +5,18 @@
 
 mod support;
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use stanchion::event::standard::{SessionCreated, SessionEnd, SessionExpired};
 use stanchion::key::Name;
 use stanchion::prelude::*;
-use stanchion::time::Timestamp;
-use stanchion::token::{IssueOptions, Mark, Reason, TokenFacts};
+use stanchion::stores::{Backend, Health};
+use stanchion::time::{Timestamp, Ttl};
+use stanchion::token::{Epoch, IssueOptions, Mark, Reason, TokenFacts, TokenStore, Verdict};
 
 use support::{manual, settle};
+use tokio::sync::watch;
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
@@ -92,6 +97,62 @@ async fn ending_a_session_revokes_its_tokens_however_it_ends() {
     let token = tokens.issue("u1", IssueOptions::new().session(third.session.id())).await.unwrap().token;
     assert!(sessions.destroy(&third.token).await.unwrap());
     assert!(tokens.verify(&token).await.is_err());
+}
+
+#[derive(Debug)]
+struct Steady(watch::Sender<Health>);
+
+#[async_trait]
+impl Backend for Steady {
+    fn name(&self) -> &'static str {
+        "steady"
+    }
+
+    fn health(&self) -> watch::Receiver<Health> {
+        self.0.subscribe()
+    }
+
+    async fn close(&self) {}
+}
+
+/// Tokens that can't be revoked.
+#[derive(Debug)]
+struct Stubborn(Arc<dyn TokenStore>);
+
+#[async_trait]
+impl TokenStore for Stubborn {
+    async fn revoke(&self, service: &Name, jti: &str, ttl: Ttl) -> stanchion::Result<()> {
+        self.0.revoke(service, jti, ttl).await
+    }
+
+    async fn revoke_all(&self, _: &Name, _: &Scope, _: Ttl) -> stanchion::Result<Epoch> {
+        Err(Error::new(ErrorKind::Unavailable, "down"))
+    }
+
+    async fn epochs(&self, service: &Name, scopes: &[Scope]) -> stanchion::Result<Vec<Epoch>> {
+        self.0.epochs(service, scopes).await
+    }
+
+    async fn check(&self, service: &Name, token: &TokenFacts) -> stanchion::Result<Verdict> {
+        self.0.check(service, token).await
+    }
+}
+
+#[tokio::test]
+async fn a_session_whose_opening_failed_is_not_left_there() {
+    let (backend, _) = manual();
+    let right = backend.stores();
+    let stores = Stores::builder(right.environment().clone(), Arc::new(Steady(watch::channel(Health::Up).0)))
+        .sessions(right.session_store().unwrap())
+        .tokens(Arc::new(Stubborn(right.token_store().unwrap())))
+        .build();
+    let sessions =
+        stores.sessions().limit(SessionLimit::EvictOldest(1)).revoking_tokens(minutes(30)).build().unwrap();
+    open(&sessions, "u1").await;
+    let error = sessions.create("u1", Patch::new()).await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (ErrorKind::Unavailable, Effect::Unknown));
+    assert!(!error.is_retryable(false), "the first session has ended");
+    assert!(sessions.list("u1").await.unwrap().is_empty());
 }
 
 #[tokio::test]

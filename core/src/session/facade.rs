@@ -11,7 +11,7 @@ use super::{
     CreateOutcome, NewSession, Patch, PatchOutcome, SessionId, SessionLimit, SessionRecord, SessionStore,
     SessionToken, TouchOutcome,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::event::Topic;
 use crate::event::standard::{SessionCreated, SessionEnd, SessionExpired};
 use crate::key::Name;
@@ -220,6 +220,10 @@ impl Sessions {
     /// Opens a session for a user, with the fields that the patch sets; `None` if the user has as many as
     /// [`SessionLimit::Reject`] allows.
     ///
+    /// # Errors
+    /// As the store's. If the tokens of sessions that were evicted could not be revoked, these sessions have ended and the
+    /// new one is ended too; the error's effect is then `Unknown`.
+    ///
     /// # Cancel safety
     /// Dropping the future may leave a session that nobody has the token of; it ends by its idle timeout and
     /// counts towards the user's limit until then.
@@ -230,7 +234,11 @@ impl Sessions {
         let session = NewSession::new(id, user, inner.idle, inner.absolute, inner.limit).data(fields.set);
         match inner.store.create(&inner.service, session).await? {
             CreateOutcome::Created { record, evicted } => {
-                self.revoke_tokens(&evicted).await?;
+                if let Err(error) = self.revoke_tokens(&evicted).await {
+                    // Nobody gets to know of it. Where it can't be ended now, it ends by its idle timeout.
+                    let _ = inner.store.destroy(&inner.service, &record.id).await;
+                    return Err(error.with_effect(Effect::Unknown));
+                }
                 if let Some((created, _)) = &inner.topics {
                     let event = SessionCreated { user_id: user.into(), session_id: record.id.to_string() };
                     logged(created.publish(&event).await);
@@ -341,7 +349,7 @@ impl Sessions {
         let ended = inner.store.destroy_all(&inner.service, user, except).await?;
         // Sessions that were opened in between.
         let late: Vec<_> = ended.iter().filter(|id| !revoked.contains(id)).cloned().collect();
-        self.revoke_tokens(&late).await?;
+        self.revoke_tokens(&late).await.map_err(|error| error.with_effect(Effect::Unknown))?;
         self.announce(user, &ended, SessionEnd::Destroyed).await;
         Ok(ended)
     }
