@@ -81,7 +81,7 @@ async fn a_value_with_a_life_of_its_own_is_due_by_that() {
     let builder = || stores.cache::<u32>("n").ttl(minutes(10)).negative_ttl(seconds(30));
     let cache = builder().eager(Eager::After(0.8)).build().unwrap();
     for _ in 0..10 {
-        assert_eq!(cache.get_or_find(2, || async { Ok::<_, Infallible>(None) }).await.unwrap(), None);
+        assert_eq!(cache.get_or_find(2, || async { Ok::<_, Infallible>(None::<u32>) }).await.unwrap(), None);
         clock.advance(seconds(1));
         settle().await;
     }
@@ -176,7 +176,7 @@ async fn one_bad_value_spoils_no_batch_and_tags_from_a_loader_count() {
         cache.get_many(&[1, 2, 3, 4]).await.unwrap().iter().map(Option::is_some).collect::<Vec<_>>()
     };
     assert_eq!(stored().await, [true, true, false, false]);
-    assert_eq!((cache.stats().fenced, cache.stats().store_failures), (1, 1));
+    assert_eq!((cache.stats().fenced, cache.stats().unstorable), (1, 1));
     cache.invalidate_tag(&tag).await.unwrap();
     assert_eq!(stored().await, [false; 4]);
     clock.advance(seconds(1));
@@ -252,4 +252,91 @@ async fn what_follows_events_ends_with_its_cache() {
     drop(cache);
     settle().await;
     assert_eq!(Arc::strong_count(&held), 1, "without another event");
+}
+
+#[tokio::test]
+async fn a_find_decides_by_what_it_found_and_its_caller_can_tell() {
+    let (backend, clock) = manual();
+    let cache: Cache<u32> = backend
+        .stores()
+        .cache("n")
+        .fail_safe(hours(1), seconds(30))
+        .negative_ttl(minutes(5))
+        .build()
+        .unwrap();
+    let short = || async { Ok::<_, Infallible>(Some(Loaded::new(1).ttl(minutes(1)))) };
+    assert_eq!(cache.serve_found(1, short).await.unwrap(), (Some(Arc::new(1)), Freshness::Fresh));
+    let kept = || async { Ok::<_, Infallible>(Some(Loaded::new(2).not_stored())) };
+    assert_eq!(cache.get_or_find(2, kept).await.unwrap().as_deref(), Some(&2));
+    assert!(cache.get(2).await.unwrap().is_none());
+    clock.advance(minutes(2));
+    let fails = || async { Err::<Option<u32>, _>("down") };
+    let (value, freshness) = cache.serve_found(1, fails).await.unwrap();
+    assert_eq!(value.as_deref(), Some(&1));
+    assert!(matches!(freshness, Freshness::Stale { why: Why::LoaderFailed, .. }), "{freshness:?}");
+}
+
+#[tokio::test]
+async fn a_batch_whose_loader_fails_is_served_what_is_stale() {
+    let (backend, clock) = manual();
+    let cache: Cache<u32> =
+        backend.stores().cache("n").ttl(minutes(1)).fail_safe(hours(1), seconds(30)).build().unwrap();
+    cache.set_many(&[(1, 1), (2, 2)]).await.unwrap();
+    clock.advance(minutes(2));
+    cache.set(2, &2).await.unwrap();
+    let loads = AtomicUsize::new(0);
+    let fails = |_| async {
+        loads.fetch_add(1, Ordering::SeqCst);
+        Err::<Vec<(u32, u32)>, _>("down")
+    };
+    // One that was never there can't be made up for.
+    assert!(matches!(cache.serve_many(&[1, 2, 3], fails).await, Err(LoadError::Loader("down"))));
+    for _ in 0..2 {
+        let served = cache.serve_many(&[1, 2, 1], fails).await.unwrap();
+        let values: Vec<_> = served.iter().flatten().map(|served| *served.value).collect();
+        assert_eq!(values, [1, 2, 1]);
+        let stale: Vec<_> = served.iter().flatten().map(|one| one.freshness != Freshness::Fresh).collect();
+        assert_eq!(stale, [true, false, true]);
+    }
+    assert_eq!(loads.load(Ordering::SeqCst), 2, "then it is left alone");
+    clock.advance(seconds(31));
+    let loads = |ids: Vec<u32>| async move {
+        assert_eq!(ids, [1]);
+        Ok::<_, Infallible>(vec![(1, 5)])
+    };
+    let served = cache.get_or_load_many(&[1, 2], loads).await.unwrap();
+    assert_eq!(served.iter().flatten().map(|value| **value).collect::<Vec<_>>(), [5, 2]);
+}
+
+#[tokio::test]
+async fn one_process_of_two_loads_what_is_due_by_chance() {
+    let (backend, clock) = manual();
+    // So great a factor that chance says yes each time.
+    let eager = |backend: &stanchion_memory::MemoryBackend| -> Cache<u32> {
+        backend.stores().cache("n").ttl(minutes(10)).eager(Eager::AtRandom(1e9)).build().unwrap()
+    };
+    let (here, there) = (eager(&backend), eager(&backend.handle()));
+    let slow = clock.clone();
+    let first = || async move {
+        slow.advance(seconds(1));
+        Ok::<_, Infallible>(1)
+    };
+    here.get_or_load(1, first).await.unwrap();
+    clock.advance(minutes(1));
+    let gate = Arc::new(tokio::sync::Notify::new());
+    let opened = Arc::clone(&gate);
+    let second = move || async move {
+        opened.notified().await;
+        Ok::<_, Infallible>(2)
+    };
+    assert_eq!(*here.get_or_load(1, second).await.unwrap(), 1, "while it is loaded anew");
+    settle().await;
+    assert_eq!(loaded(&there, 3).await, 1);
+    settle().await;
+    assert_eq!((here.stats().loads, there.stats().loads), (2, 0));
+    assert!(there.stats().lease_waits > 0);
+    gate.notify_one();
+    settle().await;
+    assert_eq!(there.stats().loads, 0, "the other was quicker");
+    assert_eq!(there.get(1).await.unwrap().as_deref(), Some(&2));
 }

@@ -320,7 +320,7 @@ async fn services_keep_their_sessions_and_tokens_apart() {
     assert!(b.sessions().build().unwrap().load(&opened.token).await.unwrap().is_none());
     assert_eq!(b.sessions().build().unwrap().list("u1").await.unwrap().len(), 0);
     let facts = TokenFacts::new("j", vec![]);
-    a.token_store().unwrap().revoke(&Name::new("a").unwrap(), "j", stanchion::time::Ttl::MAX).await.unwrap();
+    a.token_store().unwrap().revoke(&Name::new("a").unwrap(), "j", Ttl::MAX).await.unwrap();
     assert_ne!(a.tokens().build().unwrap().check(&facts).await.unwrap(), Verdict::Active);
     assert_eq!(b.tokens().build().unwrap().check(&facts).await.unwrap(), Verdict::Active);
 }

@@ -14,8 +14,8 @@ use super::judge::{Found, Judged};
 use super::lease_guard::LeaseGuard;
 use super::write::OwnWrite;
 use super::{
-    Cache, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, LoadError, Loaded, SetEntry,
-    SetOutcome, Tag, Want, When,
+    Cache, Fetched, Fill, FillOutcome, Freshness, Generation, LeaseRequest, LeaseToken, LoadError, Loaded,
+    Served, SetEntry, SetOutcome, Tag, Want, When, Why,
 };
 use crate::codec::Codec;
 use crate::error::{Error, Result};
@@ -79,8 +79,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// absent where there is a [`negative_ttl`](super::CacheBuilder::negative_ttl).
     ///
     /// A value that another process is loading at the same time is loaded here too, and not stored. One that can't be
-    /// stored, as it is too large, say, is served all the same, and spoils none of the others. Nothing is loaded ahead of
-    /// its end ([`eager`](super::CacheBuilder::eager)), nothing stale is served, and a batch has no timeout but its
+    /// stored, as it is too large, say, is served all the same, and spoils none of the others. If the loader fails, stale
+    /// values are served where there is one for each that is missing ([`fail_safe`](super::CacheBuilder::fail_safe)).
+    /// Nothing is loaded ahead of its end ([`eager`](super::CacheBuilder::eager)), and a batch has no timeout but its
     /// caller's.
     ///
     /// # Errors
@@ -99,11 +100,38 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         F: Future<Output = Result<Vec<(I, V)>, E>>,
         V: Into<Loaded<T>>,
     {
-        Ok(self.fill_many(ids, load).await?.values)
+        let served = self.serve_many(ids, load).await?;
+        Ok(served.into_iter().map(|served| served.map(|served| served.value)).collect())
     }
 
-    /// As [`get_or_load_many`](Self::get_or_load_many), and counts.
-    pub(super) async fn fill_many<I, E, V, F, L>(&self, ids: &[I], load: L) -> Result<Filled<T>, LoadError<E>>
+    /// As [`get_or_load_many`](Self::get_or_load_many), and tells of each whether it is stale.
+    ///
+    /// # Errors
+    /// As [`get_or_load_many`](Self::get_or_load_many).
+    ///
+    /// # Cancel safety
+    /// As [`get_or_load_many`](Self::get_or_load_many).
+    pub async fn serve_many<I, E, V, F, L>(
+        &self,
+        ids: &[I],
+        load: L,
+    ) -> Result<Vec<Option<Served<T>>>, LoadError<E>>
+    where
+        I: Identifier + Clone + Eq + Hash,
+        L: FnOnce(Vec<I>) -> F,
+        F: Future<Output = Result<Vec<(I, V)>, E>>,
+        V: Into<Loaded<T>>,
+    {
+        Ok(self.fill_many(ids, load, InOutage::Load).await?.values)
+    }
+
+    /// As [`serve_many`](Self::serve_many), and counts.
+    pub(super) async fn fill_many<I, E, V, F, L>(
+        &self,
+        ids: &[I],
+        load: L,
+        in_outage: InOutage,
+    ) -> Result<Filled<T>, LoadError<E>>
     where
         I: Identifier + Clone + Eq + Hash,
         L: FnOnce(Vec<I>) -> F,
@@ -113,23 +141,48 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         let inner = &*self.0;
         let keys = self.keys(ids)?;
         let found = inner.look_many(&keys).await?;
-        let mut filled = Filled { values: vec![None; ids.len()], present: 0, stored: 0 };
+        let mut filled = Filled { values: vec![None; ids.len()], present: 0, stored: 0, unreachable: 0 };
         // Each missing identifier once, in the order asked.
-        let mut missing: Vec<Missing<I>> = Vec::new();
+        let mut missing: Vec<Missing<I, T>> = Vec::new();
         let mut places: HashMap<&I, usize> = HashMap::new();
         for (place, ((id, key), found)) in ids.iter().zip(&keys).zip(found).enumerate() {
-            let (present, store) = match found {
+            let (present, store, stale) = match found {
                 Found::Fresh { value, .. } => {
-                    filled.values[place] = value;
+                    filled.values[place] = value.map(fresh);
                     filled.present += 1;
                     continue;
                 }
-                Found::Nothing { present } => (present, true),
-                Found::Stale { .. } => (true, true),
-                Found::Newer | Found::Down(_) => (false, false),
+                Found::Nothing { present } => (present, true, None),
+                Found::Stale { value, age } => {
+                    (true, true, (age <= inner.policy.fail_safe).then_some((value, age)))
+                }
+                Found::Newer => (false, false, None),
+                Found::Down(_) if in_outage == InOutage::PassOver => {
+                    filled.unreachable += 1;
+                    continue;
+                }
+                Found::Down(error) => {
+                    let known = inner.last_resort(inner.identifier(key));
+                    if inner.policy.fail_closed && known.is_none() {
+                        return Err(error.into());
+                    }
+                    (false, false, known)
+                }
             };
+            if let Some((value, age)) = &stale {
+                let why = match () {
+                    () if inner.throttled.is(key, inner.now()) => Some(Why::LoaderFailed),
+                    () if inner.policy.fail_closed && !store => Some(Why::StoreFailed),
+                    () => None,
+                };
+                if let Some(why) = why {
+                    filled.values[place] = inner.stale_one(value.clone(), *age, why);
+                    continue;
+                }
+            }
             let index = *places.entry(id).or_insert_with(|| {
-                missing.push(Missing { id: id.clone(), key: key.clone(), present, store, at: Vec::new() });
+                let (id, key) = (id.clone(), key.clone());
+                missing.push(Missing { id, key, present, store, stale, at: Vec::new() });
                 missing.len() - 1
             });
             missing[index].at.push(place);
@@ -138,6 +191,11 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
             return Ok(filled);
         }
         let mut leased = inner.lease_many(&missing).await?;
+        if inner.policy.fail_closed
+            && let Some(error) = leased.refused.take()
+        {
+            return Err(error.into());
+        }
         inner.counts.loads.one();
         let begun = inner.now();
         let ids = missing.iter().map(|missing| missing.id.clone()).collect();
@@ -146,16 +204,23 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
             loaded = load(ids) => loaded,
             never = inner.keep(leased.guard.held()) => match never {},
         };
-        let loaded = loaded.map_err(LoadError::Loader).inspect_err(|_| inner.counts.load_failures.one())?;
+        let loaded = match loaded {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                inner.counts.load_failures.one();
+                let served = inner.stale_many(missing, &mut filled);
+                return if served { Ok(filled) } else { Err(LoadError::Loader(error)) };
+            }
+        };
         let took = inner.now().saturating_since(begun);
-        inner.counts.load_micros.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        inner.counts.load_time.add(took);
         let mut loaded: HashMap<I, Loaded<T>> =
             loaded.into_iter().map(|(id, value)| (id, value.into())).collect();
         leased.took = took;
         leased.late = inner.late_of(loaded.values(), took).await;
         let mut fills = Vec::new();
         for missing in &missing {
-            let mut value = loaded.remove(&missing.id).unwrap_or_else(|| Loaded::maybe(None));
+            let mut value = loaded.remove(&missing.id).unwrap_or_else(Loaded::none);
             let held = value.value.take().map(Arc::new);
             if value.store
                 && let Some(token) = leased.tokens.get(&missing.key).copied()
@@ -163,11 +228,11 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
                 // One that can't be stored is served all the same, and spoils none of the others.
                 match inner.to_fill(&missing.key, token, held.as_deref(), &value, &leased) {
                     Ok(fill) => fills.extend(fill),
-                    Err(error) => inner.store_failed(&error),
+                    Err(error) => inner.not_filled(&error),
                 }
             }
             for place in &missing.at {
-                filled.values[*place].clone_from(&held);
+                filled.values[*place] = held.clone().map(fresh);
             }
         }
         filled.stored = inner.fill_all(fills, &mut leased).await;
@@ -175,21 +240,38 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     }
 }
 
+/// What becomes of values that the store does not answer for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum InOutage {
+    /// The loader serves.
+    Load,
+    /// There is nothing to be filled.
+    PassOver,
+}
+
+const fn fresh<T>(value: Arc<T>) -> Served<T> {
+    Served { value, freshness: Freshness::Fresh }
+}
+
 /// What a batch was filled with.
 pub(super) struct Filled<T> {
-    pub(super) values: Vec<Option<Arc<T>>>,
+    pub(super) values: Vec<Option<Served<T>>>,
     /// How many were there.
     pub(super) present: u64,
     /// How many were stored.
     pub(super) stored: u64,
+    /// How many were passed over, since the store did not answer.
+    pub(super) unreachable: u64,
 }
 
 /// An identifier without a value.
-struct Missing<I> {
+struct Missing<I, T> {
     id: I,
     key: Key,
     present: bool,
     store: bool,
+    /// Served if the load fails: the value, and how long its life has been over.
+    stale: Option<(Option<Arc<T>>, Duration)>,
     /// Where it was asked for.
     at: Vec<usize>,
 }
@@ -203,6 +285,8 @@ struct LeasedMany {
     took: Duration,
     /// The generations of the tags that the loader gave.
     late: Generations,
+    /// Why there are no leases, if the store is away.
+    refused: Option<Error>,
 }
 
 /// Generations that were read.
@@ -242,7 +326,11 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         let mut found: Vec<Option<Found<T>>> = keys
             .iter()
             .map(|key| {
-                self.near(self.identifier(key)).map(|hit| Found::Fresh { value: hit.value, due: false })
+                self.near(self.identifier(key)).map(|hit| Found::Fresh {
+                    value: hit.value,
+                    due: false,
+                    until: hit.until,
+                })
             })
             .collect();
         let asked: Vec<usize> = (0..keys.len()).filter(|place| found[*place].is_none()).collect();
@@ -342,7 +430,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
     }
 
     /// Takes the leases that can be had now; the rest is loaded without.
-    async fn lease_many<I>(&self, missing: &[Missing<I>]) -> Result<LeasedMany> {
+    async fn lease_many<I>(&self, missing: &[Missing<I, T>]) -> Result<LeasedMany> {
         let mut requests = Vec::new();
         for missing in missing.iter().filter(|missing| missing.store) {
             let mut token = [0; 16];
@@ -358,6 +446,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             guard,
             took: Duration::ZERO,
             late: Generations::default(),
+            refused: None,
         };
         if requests.is_empty() {
             return Ok(leased);
@@ -370,6 +459,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
                     return Err(error);
                 }
                 self.store_failed(&error);
+                leased.refused = Some(error);
                 return Ok(leased);
             }
         };
@@ -388,9 +478,31 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             Err(error) => {
                 self.store_failed(&error);
                 leased.tokens.clear();
+                leased.refused = Some(error);
             }
         }
         Ok(leased)
+    }
+
+    fn stale_one(&self, value: Option<Arc<T>>, age: Duration, why: Why) -> Option<Served<T>> {
+        self.counts.stale_served.one();
+        value.map(|value| Served { value, freshness: Freshness::Stale { age, why } })
+    }
+
+    /// After a failed load: serves stale values if there is one for each, and leaves the loader alone.
+    fn stale_many<I>(&self, missing: Vec<Missing<I, T>>, filled: &mut Filled<T>) -> bool {
+        if missing.iter().any(|missing| missing.stale.is_none()) {
+            return false;
+        }
+        for Missing { key, stale, at, .. } in missing {
+            let now = self.now();
+            self.throttled.until(&key, now.saturating_add(self.policy.throttle), now);
+            let Some((value, age)) = stale else { continue };
+            for place in at {
+                filled.values[place] = self.stale_one(value.clone(), age, Why::LoaderFailed);
+            }
+        }
+        true
     }
 
     /// The generations of the tags that these values were given by their loader, those that may have been dropped since

@@ -173,6 +173,22 @@ impl<T, C> CacheBuilder<T, C> {
         self
     }
 
+    /// The most bytes that a value may be stored in, with its header; unless set, what the store takes. Setting a larger
+    /// one is `InvalidInput`; a loaded one is served, counted in
+    /// [`CacheStats::unstorable`](super::CacheStats::unstorable) and not stored.
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.wire.max_bytes = bytes;
+        self
+    }
+
+    /// A store that does not answer is the caller's error, and the loader is not asked in its place: for loaders that
+    /// would not bear to be asked each time. Unless set, the loader serves. Stale values are served first, where
+    /// [`fail_safe`](Self::fail_safe) has one.
+    pub fn fail_closed(mut self) -> Self {
+        self.settings.fail_closed = true;
+        self
+    }
+
     /// How long it is remembered that there is no value, for [`get_or_find`](Cache::get_or_find). Unless set, that is
     /// not remembered.
     pub fn negative_ttl(mut self, ttl: Duration) -> Self {
@@ -187,7 +203,8 @@ impl<T, C> CacheBuilder<T, C> {
         self
     }
 
-    /// How long the store may take before the loader serves; 100 ms unless set. After five misses of it in a row the
+    /// How long the store may take to answer before the loader serves; 100 ms unless set. It is the deadline of each
+    /// question: a read that finds tags it does not know asks a second one. After five misses of it in a row the
     /// store is left alone, but for one try a second.
     pub fn store_deadline(mut self, deadline: Duration) -> Self {
         self.settings.store_deadline = deadline;

@@ -136,15 +136,15 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         E: Send + 'static,
     {
         let due = match self.near(&id) {
-            Some(NearHit { value: Some(value), due: false }) => {
+            Some(NearHit { value: Some(value), due: false, .. }) => {
                 return Ok(Served { value, freshness: Freshness::Fresh });
             }
-            hit => hit.and_then(|hit| hit.value),
+            hit => hit,
         };
         let key = self.key(id)?;
         let load = move || async move { load().await.map(Into::into) };
-        if let Some(value) = due {
-            self.0.reload_due(key, false, load);
+        if let Some(NearHit { value: Some(value), until, .. }) = due {
+            self.0.reload_due(key, until, false, load);
             return Ok(Served { value, freshness: Freshness::Fresh });
         }
         match self.0.serve(key, false, load).await? {
@@ -155,31 +155,57 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     }
 
     /// As [`get_or_load`](Self::get_or_load), for what may not exist. That it does not is remembered for the
-    /// [`negative_ttl`](super::CacheBuilder::negative_ttl).
+    /// [`negative_ttl`](super::CacheBuilder::negative_ttl). The loader answers a `T`, or a [`Loaded`], if there is one.
+    ///
+    /// # Errors
+    /// As [`get_or_load`](Self::get_or_load).
     ///
     /// # Cancel safety
     /// As [`get_or_load`](Self::get_or_load).
-    pub async fn get_or_find<E, F, L>(
+    pub async fn get_or_find<E, V, F, L>(
         &self,
         id: impl Identifier,
         find: L,
     ) -> Result<Option<Arc<T>>, LoadError<E>>
     where
         L: FnOnce() -> F + Send + 'static,
-        F: Future<Output = Result<Option<T>, E>> + Send + 'static,
+        F: Future<Output = Result<Option<V>, E>> + Send + 'static,
+        V: Into<Loaded<T>>,
+        E: Send + 'static,
+    {
+        Ok(self.serve_found(id, find).await?.0)
+    }
+
+    /// As [`get_or_find`](Self::get_or_find), and tells whether the answer is stale.
+    ///
+    /// # Errors
+    /// As [`get_or_load`](Self::get_or_load).
+    ///
+    /// # Cancel safety
+    /// As [`get_or_load`](Self::get_or_load).
+    pub async fn serve_found<E, V, F, L>(
+        &self,
+        id: impl Identifier,
+        find: L,
+    ) -> Result<(Option<Arc<T>>, Freshness), LoadError<E>>
+    where
+        L: FnOnce() -> F + Send + 'static,
+        F: Future<Output = Result<Option<V>, E>> + Send + 'static,
+        V: Into<Loaded<T>>,
         E: Send + 'static,
     {
         let due = match self.near(&id) {
-            Some(NearHit { value, due: false }) => return Ok(value),
+            Some(NearHit { value, due: false, .. }) => return Ok((value, Freshness::Fresh)),
             hit => hit,
         };
         let key = self.key(id)?;
-        let find = move || async move { find().await.map(Loaded::maybe) };
+        let find =
+            move || async move { find().await.map(|found| found.map_or_else(Loaded::none, Into::into)) };
         if let Some(hit) = due {
-            self.0.reload_due(key, true, find);
-            return Ok(hit.value);
+            self.0.reload_due(key, hit.until, true, find);
+            return Ok((hit.value, Freshness::Fresh));
         }
-        Ok(self.0.serve(key, true, find).await?.0)
+        self.0.serve(key, true, find).await
     }
 
     /// Loads the value anew, whatever is there, and stores it.

@@ -24,7 +24,7 @@ use crate::event::Topic;
 use crate::event::standard::{CacheInvalidated, CacheWarmed};
 use crate::key::{Key, Namespace};
 use crate::stores::Environment;
-use crate::time::{Monotonic, Ttl};
+use crate::time::{Monotonic, Timestamp, Ttl};
 
 /// The tags that follow from an escaped identifier.
 pub(super) type TagsOf = Arc<dyn Fn(&str) -> Vec<Tag> + Send + Sync>;
@@ -64,6 +64,8 @@ pub(super) struct NearHit<T> {
     pub(super) value: Option<Arc<T>>,
     /// It is to be loaded anew in the background.
     pub(super) due: bool,
+    /// Until when it is fresh, by the store's time.
+    pub(super) until: Timestamp,
 }
 
 /// What is to be remembered from before the store is read.
@@ -96,6 +98,16 @@ impl<T, C> Inner<T, C> {
     pub(super) fn store_failed(&self, error: &Error) {
         self.counts.store_failures.one();
         tracing::debug!(namespace = %self.namespace, %error, "the cache store failed; the loader serves");
+    }
+
+    /// A loaded value is served and not stored, for this reason.
+    pub(super) fn not_filled(&self, error: &Error) {
+        if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Codec | ErrorKind::Unsupported) {
+            self.counts.unstorable.one();
+            tracing::warn!(namespace = %self.namespace, %error, "a loaded value can't be stored; it is loaded each time");
+        } else {
+            self.store_failed(error);
+        }
     }
 
     /// Asks the store within the deadline, unless it has not answered for a while.
@@ -170,7 +182,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             None => None,
         };
         self.counts.near_hits.one();
-        Some(NearHit { value, due: entry.due_at.is_some_and(|due| now >= due) })
+        Some(NearHit { value, due: entry.due_at.is_some_and(|due| now >= due), until: entry.until })
     }
 
     /// What was known last of an identifier, for when neither store nor loader answers and the policy asks for it.

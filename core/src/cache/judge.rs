@@ -19,8 +19,9 @@ use crate::time::{Timestamp, Ttl};
 /// What was found under a key.
 #[derive(Debug)]
 pub(super) enum Found<T> {
-    /// A value whose life is not over; `None`: it is known that there is none. `due`: it is to be loaded anew.
-    Fresh { value: Option<Arc<T>>, due: bool },
+    /// A value whose life is not over `until` then, by the store's time; `None`: it is known that there is none. `due`: it
+    /// is to be loaded anew.
+    Fresh { value: Option<Arc<T>>, due: bool, until: Timestamp },
     /// A value whose life has been over for so long.
     Stale { value: Option<Arc<T>>, age: Duration },
     /// Nothing that counts. `present`: there are bytes all the same, to be overwritten.
@@ -129,16 +130,20 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         };
         match life {
             // For as long as it is there.
-            Ok(Duration::ZERO) => Found::Fresh { value, due: false },
+            Ok(Duration::ZERO) => Found::Fresh { value, due: false, until: Timestamp::default() },
             Ok(left) => {
+                let until = match stamp.fresh_until {
+                    end if end == Timestamp::default() => self.store.now().saturating_add(left),
+                    end => end,
+                };
                 let life = match stamp.life_millis {
                     // It is not written down.
                     0 => self.policy.ttl.as_duration(),
                     millis => Duration::from_millis(millis.into()),
                 };
                 let due_in = self.policy.due_in(left, life, stamp.load_millis, &*self.environment.random);
-                self.publish(key, value.as_ref(), (left, due_in), stamp.tags, before);
-                Found::Fresh { value, due: due_in == Some(Duration::ZERO) }
+                self.publish(key, value.as_ref(), (left, until, due_in), stamp.tags, before);
+                Found::Fresh { value, due: due_in == Some(Duration::ZERO), until }
             }
             Err(age) if age <= grace => Found::Stale { value, age },
             Err(_) => Found::Nothing { present: true },
@@ -149,7 +154,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         &self,
         key: &Key,
         value: Option<&Arc<T>>,
-        (left, due_in): (Duration, Option<Duration>),
+        (left, until, due_in): (Duration, Timestamp, Option<Duration>),
         tags: Vec<(Tag, Generation)>,
         before: Before,
     ) {
@@ -159,6 +164,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         let now = self.now();
         let value = value.map(|value| Arc::clone(value) as NearValue);
         let mut entry = NearEntry::new(value, now.saturating_add(left));
+        entry.until = until;
         entry.due_at = due_in.map(|due_in| now.saturating_add(due_in));
         entry.tags_seen = before.tags_seen;
         entry.tags = (!tags.is_empty()).then(|| tags.into());

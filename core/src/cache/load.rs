@@ -24,14 +24,15 @@ use crate::codec::Codec;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Key;
 use crate::random::jittered;
+use crate::time::Timestamp;
 
 /// Which value that turns up before the load makes it needless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unless {
     /// A fresh one: somebody else was quicker.
     Fresh,
-    /// A fresh one that is not to be loaded anew before its end.
-    NotDue,
+    /// A fresh one that is not the one whose life ends then, which is to be loaded anew before its end.
+    Another(Timestamp),
     /// None: it is loaded whatever is there.
     Never,
 }
@@ -65,7 +66,8 @@ impl<T> Prior<T> {
     fn verdict(&self, found: Found<T>) -> Verdict<T> {
         match (found, self.unless) {
             (Found::Newer, _) => Verdict::LeaveAlone,
-            (Found::Fresh { .. }, Unless::Never) | (Found::Fresh { due: true, .. }, Unless::NotDue) => {
+            (Found::Fresh { .. }, Unless::Never) => Verdict::Load,
+            (Found::Fresh { until, .. }, Unless::Another(known)) if is_same_life(until, known) => {
                 Verdict::Load
             }
             (Found::Fresh { value, .. }, _) if self.absence || value.is_some() => Verdict::Serve(value),
@@ -78,6 +80,13 @@ impl<T> Clone for Prior<T> {
     fn clone(&self) -> Self {
         Self { stale: self.stale.clone(), ..*self }
     }
+}
+
+/// Whether two ends are of one life. That of a plain value follows from what is left to it when it is read, and so is
+/// known to within a trip.
+fn is_same_life(one: Timestamp, other: Timestamp) -> bool {
+    const TRIP: Duration = Duration::from_millis(100);
+    one.saturating_since(other).max(other.saturating_since(one)) <= TRIP
 }
 
 /// A lease on filling an entry, and the generations under which the value is loaded.
@@ -133,10 +142,10 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             whom: Whom::Caller,
         };
         match self.look(&key).await? {
-            Found::Fresh { value, due } if absence || value.is_some() => {
+            Found::Fresh { value, due, until } if absence || value.is_some() => {
                 self.counts.store_hits.one();
                 if due {
-                    self.reload_due(key, absence, load);
+                    self.reload_due(key, until, absence, load);
                 }
                 return Ok((value, Freshness::Fresh));
             }
@@ -154,12 +163,18 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             Found::Fresh { .. } | Found::Stale { .. } => prior.present = true,
             Found::Nothing { present } => prior.present = present,
             Found::Newer => prior.store = false,
-            Found::Down(_) => {
+            Found::Down(error) => {
                 prior.store = false;
                 let known = self.last_resort(self.identifier(&key));
                 prior.stale = known.filter(|(value, _)| absence || value.is_some());
                 if let (Some(stale), true) = (&prior.stale, self.throttled.is(&key, self.now())) {
                     return Ok(self.stale(stale.clone(), Why::LoaderFailed));
+                }
+                if self.policy.fail_closed {
+                    return match prior.stale {
+                        Some(stale) => Ok(self.stale(stale, Why::StoreFailed)),
+                        None => Err(error.into()),
+                    };
                 }
             }
         }
@@ -233,8 +248,10 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             };
             return match outcome {
                 Ok(Ok(value)) => Ok((value, Freshness::Fresh)),
-                Ok(Err(error)) if prior.stale.is_some() => {
-                    drop(error);
+                Ok(Err(LoadError::Store(_))) if prior.stale.is_some() => {
+                    Ok(self.given_up(prior, Why::StoreFailed))
+                }
+                Ok(Err(_)) if prior.stale.is_some() => {
                     self.throttled.until(&key, self.now().saturating_add(self.policy.throttle), self.now());
                     Ok(self.given_up(prior, Why::LoaderFailed))
                 }
@@ -261,15 +278,15 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         Ok(())
     }
 
-    /// Loads in the background what is still fresh and due, unless the loader is to be left alone.
-    pub(super) fn reload_due<E, F, L>(self: &Arc<Self>, key: Key, absence: bool, load: L)
+    /// Loads in the background what is fresh until then and due, unless the loader is to be left alone.
+    pub(super) fn reload_due<E, F, L>(self: &Arc<Self>, key: Key, until: Timestamp, absence: bool, load: L)
     where
         L: FnOnce() -> F + Send + 'static,
         F: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
         E: Send + 'static,
     {
         if !self.throttled.is(&key, self.now()) {
-            let unless = self.policy.unless_due();
+            let unless = Unless::Another(until);
             let prior = Prior { stale: None, present: true, store: true, unless, absence, whom: Whom::Later };
             self.reload_later(key, prior, load);
         }
@@ -313,7 +330,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         let begun = self.now();
         let loaded = self.run(load, lease.as_ref()).await;
         let took = self.now().saturating_since(begun);
-        self.counts.load_micros.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        self.counts.load_time.add(took);
         let mut loaded = loaded.inspect_err(|_| self.counts.load_failures.one())?;
         self.throttled.end(key);
         let value = loaded.value.take().map(Arc::new);
@@ -321,7 +338,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             && loaded.store
             && let Err(error) = self.fill(key, leased, value.as_deref(), &loaded, took).await
         {
-            self.store_failed(&error);
+            self.not_filled(&error);
         }
         Ok(value)
     }
@@ -350,8 +367,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
                     if is_callers(&error) {
                         return Err(error);
                     }
-                    self.store_failed(&error);
-                    return Ok(Taken::None);
+                    return self.without_lease(error);
                 }
             };
             let (current, busy_for) = match answer {
@@ -427,11 +443,14 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
                 Ok(Taken::Lease(Leased { token, namespace, tags, guard }))
             }
             Err(error) if is_callers(&error) => Err(error),
-            Err(error) => {
-                self.store_failed(&error);
-                Ok(Taken::None)
-            }
+            Err(error) => self.without_lease(error),
         }
+    }
+
+    /// The store did not grant a lease, since it is away.
+    fn without_lease(&self, error: Error) -> Result<Taken<T>> {
+        self.store_failed(&error);
+        if self.policy.fail_closed { Err(error) } else { Ok(Taken::None) }
     }
 
     /// Runs the loader to its end, its hard timeout or its panic, and keeps the lease meanwhile.
@@ -526,11 +545,11 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         tags: &[Tag],
         took: Duration,
     ) -> Result<Vec<Option<(Tag, Generation)>>> {
-        if self.mirror.is_none() {
+        let Some(mirror) = &self.mirror else {
             return Err(Error::unsupported("plain values carry no tags"));
-        }
+        };
         let asked_at = self.now();
-        let generations = self.ask(self.store.generations(tags)).await?;
+        let generations = self.ask(mirror.ask(tags)).await?;
         let since = took.saturating_add(self.now().saturating_since(asked_at));
         let late = |(tag, (generation, age)): (&Tag, (Generation, Duration))| {
             (age > since).then(|| (tag.clone(), generation))

@@ -19,11 +19,11 @@ pub struct Loaded<T> {
 impl<T> Loaded<T> {
     /// A value, stored for the life that the cache gives its values.
     pub const fn new(value: T) -> Self {
-        Self::maybe(Some(value))
+        Self { value: Some(value), ttl: None, tags: Vec::new(), store: true }
     }
 
-    pub(super) const fn maybe(value: Option<T>) -> Self {
-        Self { value, ttl: None, tags: Vec::new(), store: true }
+    pub(super) const fn none() -> Self {
+        Self { value: None, ttl: None, tags: Vec::new(), store: true }
     }
 
     /// With another life.
@@ -96,4 +96,7 @@ pub enum Why {
     LoaderSlow,
     /// The loader failed, or is left alone after it did.
     LoaderFailed,
+    /// The store does not answer, and the loader may not serve in its place
+    /// ([`fail_closed`](super::CacheBuilder::fail_closed)).
+    StoreFailed,
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use super::near::Fence;
 use super::{CacheStore, Generation, Tag, Watch, Watcher};
@@ -39,7 +40,7 @@ impl Watcher for State {
     }
 
     fn lost(&self) {
-        self.fence.lost();
+        let _ = self.fence.lost();
         self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -97,7 +98,7 @@ impl Mirror {
         if !missing.is_empty() {
             let fence = &self.state.fence;
             let snapshots: Vec<_> = missing.iter().map(|tag| fence.snapshot(tag.key().as_str())).collect();
-            let asked = self.store.generations(&missing).await?;
+            let asked = self.ask(&missing).await?;
             let mut answers = asked.iter().zip(missing).zip(snapshots);
             for slot in generations.iter_mut().filter(|slot| slot.is_none()) {
                 let Some(((&(generation, _), tag), snapshot)) = answers.next() else {
@@ -108,6 +109,16 @@ impl Mirror {
             }
         }
         Ok(generations.into_iter().flatten().collect())
+    }
+
+    /// The generations of tags, in their order, and their ages, as the store has them: in one trip, unless they are more
+    /// than a batch may have.
+    pub(super) async fn ask(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>> {
+        let mut answers = Vec::with_capacity(tags.len());
+        for batch in tags.chunks(self.store.capabilities().max_batch.max(1)) {
+            answers.extend(self.store.generations(batch).await?);
+        }
+        Ok(answers)
     }
 
     fn keep(&self, tag: Tag, known: Known) {

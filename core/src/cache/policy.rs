@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::load::Unless;
 use crate::error::{Error, Result};
 use crate::random::Random;
 use crate::time::{Ttl, minutes, seconds};
@@ -38,6 +37,8 @@ pub(super) struct Policy<L = Ttl> {
     pub(super) hard_timeout: Option<Duration>,
     /// Whether a load goes on when nobody waits for it any more.
     pub(super) background: bool,
+    /// Whether a store that does not answer is the caller's error, and not the loader's to make up for.
+    pub(super) fail_closed: bool,
     pub(super) lease: L,
     pub(super) store_deadline: Duration,
 }
@@ -57,6 +58,7 @@ impl Default for Settings {
             soft_timeout: None,
             hard_timeout: None,
             background: false,
+            fail_closed: false,
             lease: seconds(3),
             store_deadline: Duration::from_millis(100),
         }
@@ -99,6 +101,7 @@ impl Settings {
             soft_timeout: self.soft_timeout,
             hard_timeout: self.hard_timeout,
             background: self.background,
+            fail_closed: self.fail_closed,
             lease: Ttl::new(self.lease)?,
             store_deadline: self.store_deadline,
         })
@@ -122,15 +125,6 @@ impl Policy {
     /// How long the store keeps a value of this life.
     pub(super) fn kept(&self, life: Ttl) -> Ttl {
         Ttl::new(life.as_duration().saturating_add(self.grace())).unwrap_or(Ttl::MAX)
-    }
-
-    /// What makes the reload of a value needless that was due.
-    pub(super) fn unless_due(&self) -> Unless {
-        match self.eager {
-            // Chance has spoken once; asked again it would mostly say no.
-            Eager::AtRandom(_) => Unless::Never,
-            _ => Unless::NotDue,
-        }
     }
 
     /// How long from now a fresh value is to be loaded anew in the background: of a whole life of which this much is

@@ -25,8 +25,8 @@ macro_rules! counts {
         #[derive(Debug)]
         pub(super) struct Counts {
             $(pub(super) $name: Count,)*
-            pub(super) load_micros: Count,
-            pub(super) lag_micros: AtomicU64,
+            pub(super) load_time: Times,
+            pub(super) invalidation_lag: Times,
         }
 
         impl Counts {
@@ -34,8 +34,8 @@ macro_rules! counts {
             pub(super) fn of(cache: &str) -> Self {
                 Self {
                     $($name: Count::exported($metric, cache, &[$($(($label, $value)),*)?]),)*
-                    load_micros: Count::exported("stanchion_cache_load_micros_total", cache, &[]),
-                    lag_micros: AtomicU64::new(0),
+                    load_time: Times::exported("stanchion_cache_load_seconds", cache),
+                    invalidation_lag: Times::exported("stanchion_cache_invalidation_lag_seconds", cache),
                 }
             }
 
@@ -43,8 +43,8 @@ macro_rules! counts {
                 let mut stats = CacheStats {
                     hits: 0,
                     $($name: self.$name.get(),)*
-                    load_time: Duration::from_micros(self.load_micros.get()),
-                    invalidation_lag: Duration::from_micros(self.lag_micros.load(Ordering::Relaxed)),
+                    load_time: self.load_time.total(),
+                    invalidation_lag: self.invalidation_lag.longest(),
                     near_entries: 0,
                 };
                 stats.hits = stats.near_hits.saturating_add(stats.store_hits);
@@ -79,8 +79,10 @@ counts! {
     newer: "stanchion_cache_newer_schema_total",
     /// Misses because something that the value is tagged with was dropped.
     dropped: "stanchion_cache_dropped_by_tag_total",
-    /// Reads and fills that the store could not answer, where the loader served instead.
+    /// Reads and fills that the store did not answer, where the loader served instead.
     store_failures: "stanchion_cache_store_failures_total",
+    /// Loaded values that were served and can't be stored: too large, say.
+    unstorable: "stanchion_cache_unstorable_total",
     /// Changes that the feed told of.
     invalidations: "stanchion_cache_invalidations_total",
     /// How often the whole near cache became unreadable: the feed was lost, or the namespace dropped.
@@ -96,14 +98,53 @@ counts! {
 pub(super) struct Count {
     counted: AtomicU64,
     #[cfg(feature = "metrics")]
-    exported: Exported,
+    exported: Exported<metrics::Counter>,
 }
 
+/// Lengths of time, each exported to a histogram.
+#[derive(Debug)]
+pub(super) struct Times {
+    total_micros: AtomicU64,
+    longest_micros: AtomicU64,
+    #[cfg(feature = "metrics")]
+    exported: Exported<metrics::Histogram>,
+}
+
+impl Times {
+    #[cfg(feature = "metrics")]
+    fn exported(metric: &'static str, cache: &str) -> Self {
+        let exported = Exported(metrics::histogram!(metric, "cache" => cache.to_owned()));
+        Self { total_micros: AtomicU64::new(0), longest_micros: AtomicU64::new(0), exported }
+    }
+
+    #[cfg(not(feature = "metrics"))]
+    fn exported(_metric: &'static str, _cache: &str) -> Self {
+        Self { total_micros: AtomicU64::new(0), longest_micros: AtomicU64::new(0) }
+    }
+
+    pub(super) fn add(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.total_micros.fetch_add(micros, Ordering::Relaxed);
+        self.longest_micros.fetch_max(micros, Ordering::Relaxed);
+        #[cfg(feature = "metrics")]
+        self.exported.0.record(time.as_secs_f64());
+    }
+
+    fn total(&self) -> Duration {
+        Duration::from_micros(self.total_micros.load(Ordering::Relaxed))
+    }
+
+    fn longest(&self) -> Duration {
+        Duration::from_micros(self.longest_micros.load(Ordering::Relaxed))
+    }
+}
+
+/// A handle of the recorder, which says nothing of itself.
 #[cfg(feature = "metrics")]
-struct Exported(metrics::Counter);
+struct Exported<H>(H);
 
 #[cfg(feature = "metrics")]
-impl std::fmt::Debug for Exported {
+impl<H> std::fmt::Debug for Exported<H> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Exported")
     }

@@ -1,7 +1,6 @@
 //! What a cache does when it is told of changes.
 
 use std::fmt;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -53,9 +52,7 @@ impl<T> Told<T> {
     fn heard(&self, key: &str) {
         let mut probe = self.probe.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, since)) = probe.take_if(|(written, _)| **written == *key) {
-            let lag = self.clock.now().saturating_since(since);
-            let micros = u64::try_from(lag.as_micros()).unwrap_or(u64::MAX);
-            self.counts.lag_micros.fetch_max(micros, Ordering::Relaxed);
+            self.counts.invalidation_lag.add(self.clock.now().saturating_since(since));
         }
     }
 
@@ -73,8 +70,7 @@ impl<T> Told<T> {
     }
 
     fn lost(&self, feed: Feed) {
-        if let Some(near) = &self.near {
-            near.lost(feed);
+        if self.near.as_ref().is_some_and(|near| near.lost(feed)) {
             self.counts.epoch_flushes.one();
         }
         self.waiters.wake_all();
@@ -116,7 +112,6 @@ impl<T> NamespaceTold<T> {
     fn flush(told: &Told<T>) {
         if let Some(near) = &told.near {
             near.flush();
-            told.counts.epoch_flushes.one();
         }
         told.flights.detach_all();
     }
@@ -136,6 +131,9 @@ impl<T: Send + Sync + 'static> Watcher for NamespaceTold<T> {
     fn changed(&self, key: &str) {
         if key == self.tag.key().as_str() {
             Self::flush(&self.told);
+            if self.told.near.is_some() {
+                self.told.counts.epoch_flushes.one();
+            }
         }
     }
 

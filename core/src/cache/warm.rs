@@ -7,6 +7,7 @@ use futures_util::stream::{self, Stream, StreamExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::batch::InOutage;
 use super::{Cache, LoadError, Loaded};
 use crate::codec::Codec;
 use crate::error::{Error, Result};
@@ -70,7 +71,7 @@ pub struct Warmed {
     /// Values that were loaded and not stored, since somebody wrote or was loading them meanwhile, or that the loader
     /// did not have.
     pub passed_over: u64,
-    /// Identifiers whose batch failed.
+    /// Identifiers whose batch failed, or for which the store did not answer: there is nothing to be warmed.
     pub failed: u64,
 }
 
@@ -128,7 +129,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     {
         let load = &load;
         let batches = ids.chunks(options.batch.get()).map(|batch| async move {
-            let filled = self.fill_many(&batch, load).await;
+            let filled = self.fill_many(&batch, load, InOutage::PassOver).await;
             (batch.len() as u64, filled)
         });
         let mut batches = std::pin::pin!(batches.buffer_unordered(options.concurrency.get()));
@@ -139,7 +140,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
                 Ok(filled) => {
                     warmed.present += filled.present;
                     warmed.stored += filled.stored;
-                    warmed.passed_over += asked.saturating_sub(filled.present + filled.stored);
+                    warmed.failed += filled.unreachable;
+                    let counted = filled.present + filled.stored + filled.unreachable;
+                    warmed.passed_over += asked.saturating_sub(counted);
                 }
                 Err(LoadError::Store(error)) => return Err(error),
                 Err(error) => {

@@ -101,13 +101,14 @@ impl Near {
         self.engine.clear();
     }
 
-    pub(in crate::cache) fn lost(&self, feed: Feed) {
+    /// One feed is away; whether what was readable no longer is.
+    pub(in crate::cache) fn lost(&self, feed: Feed) -> bool {
         let mut up = self.up.lock().unwrap_or_else(PoisonError::into_inner);
         match feed {
             Feed::Values => up.values = false,
             Feed::Generation => up.generation = false,
         }
-        self.fence.lost();
+        self.fence.lost()
     }
 
     pub(in crate::cache) fn restored(&self, feed: Feed) {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::super::{Generation, Tag};
-use crate::time::Monotonic;
+use crate::time::{Monotonic, Timestamp};
 
 /// A decoded value of any type.
 pub type NearValue = Arc<dyn Any + Send + Sync>;
@@ -18,6 +18,8 @@ pub struct NearEntry {
     pub value: Option<NearValue>,
     /// Until when it is fresh. Whoever reads it checks that.
     pub fresh_until: Monotonic,
+    /// The same by the store's time, which tells one value from the next.
+    pub(crate) until: Timestamp,
     /// From when on it is to be loaded anew in the background; `None` for not before its end.
     pub(crate) due_at: Option<Monotonic>,
     /// The epoch of the fence in which it was published.
@@ -32,7 +34,8 @@ impl NearEntry {
     /// An entry without tags and of no fence, which no cache would answer: for the tests of an engine. The caches make
     /// their own.
     pub fn new(value: Option<NearValue>, fresh_until: Monotonic) -> Self {
-        Self { value, fresh_until, due_at: None, epoch: 0, tags_seen: 0, tags: None }
+        let until = Timestamp::default();
+        Self { value, fresh_until, until, due_at: None, epoch: 0, tags_seen: 0, tags: None }
     }
 }
 

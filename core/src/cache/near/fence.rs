@@ -89,9 +89,9 @@ impl Fence {
         self.epoch.fetch_add(2, Ordering::AcqRel);
     }
 
-    /// The feed is away.
-    pub(in crate::cache) fn lost(&self) {
-        self.epoch.fetch_or(1, Ordering::AcqRel);
+    /// The feed is away; whether that is news.
+    pub(in crate::cache) fn lost(&self) -> bool {
+        self.epoch.fetch_or(1, Ordering::AcqRel).is_multiple_of(2)
     }
 
     /// The feed is up, from now on.

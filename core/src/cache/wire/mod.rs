@@ -35,7 +35,7 @@ pub(super) use self::without::Keyring;
 #[cfg(not(feature = "compression"))]
 use self::without::decompress;
 use crate::codec::Codec;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::random::Random;
 use crate::time::{Timestamp, Ttl};
@@ -50,6 +50,8 @@ pub(super) struct Wire<C> {
     pub(super) readable: Vec<u32>,
     /// Only the encoded value, for programs that know no header: neither compressed nor encrypted.
     pub(super) plain: bool,
+    /// The most bytes that a value may be stored in.
+    pub(super) max_bytes: usize,
     /// How values are compressed, if they are.
     pub(super) compression: Option<Compression>,
     /// With which keys they are encrypted, if they are.
@@ -64,7 +66,7 @@ pub(super) enum Read<'a> {
     /// A value of a newer schema: it is left to those who can read it.
     Newer,
     /// Something else, for this reason.
-    Unreadable(crate::Error),
+    Unreadable(Error),
 }
 
 /// A value whose header was read. If it is encrypted, nothing of the header is proven before the body is read.
@@ -81,11 +83,37 @@ pub(super) struct Entry<'a> {
 impl<C: Codec> Wire<C> {
     /// The wire of a codec, without anything that is asked for.
     pub(super) fn new(codec: C) -> Self {
-        Self { codec, schema: 0, readable: Vec::new(), plain: false, compression: None, keyring: None }
+        Self {
+            codec,
+            schema: 0,
+            readable: Vec::new(),
+            plain: false,
+            max_bytes: usize::MAX,
+            compression: None,
+            keyring: None,
+        }
     }
 
     /// The bytes of a value, or of the knowledge that there is none.
     pub(super) fn encode<T: Serialize>(
+        &self,
+        key: &Key,
+        value: Option<&T>,
+        stamp: Stamp,
+        random: &dyn Random,
+    ) -> Result<Bytes> {
+        let bytes = self.encode_any(key, value, stamp, random)?;
+        if bytes.len() > self.max_bytes {
+            return Err(Error::invalid(format!(
+                "a value of this cache is stored in {} bytes at most, got {}",
+                self.max_bytes,
+                bytes.len()
+            )));
+        }
+        Ok(bytes)
+    }
+
+    fn encode_any<T: Serialize>(
         &self,
         key: &Key,
         value: Option<&T>,
@@ -228,6 +256,7 @@ impl<C> Wire<C> {
             schema: self.schema,
             readable: self.readable,
             plain: self.plain,
+            max_bytes: self.max_bytes,
             compression: self.compression,
             keyring: self.keyring,
         }
