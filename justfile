@@ -44,7 +44,7 @@ deny:
 demo:
     scripts/demo
 
-# Measure against peers and write benchmarks/results.
+# Measure against peers: all of it, written to benchmarks/results, or the one that is named, only printed.
 bench name="all":
     cargo run --release -p stanchion-benchmarks -- {{name}}
 

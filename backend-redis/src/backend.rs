@@ -18,7 +18,7 @@ use crate::feed::Feed;
 use crate::keys::Layout;
 use crate::{cache, event, limit, lock, meta, session, token};
 
-/// All stores on one Redis or Valkey deployment. Cheap to clone; clones share the connections.
+/// All stores on one deployment of Redis. Cheap to clone; clones share the connections.
 #[derive(Clone)]
 pub struct RedisBackend(Arc<Shared>);
 

@@ -78,7 +78,7 @@ impl RedisConfig {
 
     /// How long a read of cached values may take, and the storing of a loaded one: `get`, `get_many`, `fetch`, `fill` and
     /// the generations of tags; 100 ms unless set. Shorter than other operations, since loading anew, or doing without, is
-    /// better than waiting.
+    /// better than waiting. A cache waits for the shorter of this and its own `store_deadline`: raise both.
     #[must_use]
     pub const fn cache_deadline(mut self, deadline: Duration) -> Self {
         self.cache_deadline = deadline;

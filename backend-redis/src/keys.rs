@@ -141,6 +141,20 @@ mod tests {
     }
 
     #[test]
+    fn the_examples_of_buckets_in_the_wire_format_hold() {
+        let lock = Key::new("locks", "lock", "nightly-report").unwrap();
+        assert_eq!(lock.as_str(), "locks:lock:nightly-report");
+        assert_eq!(bucket_of(lock.as_str()), 17_152);
+        assert_eq!(Layout::new(None, 1_024).lock(&lock).0, "locks:{768}:l:nightly-report");
+        assert_eq!(layout().lock(&lock).0, "staging:locks:{768}:l:nightly-report");
+        assert_eq!(Key::new("locks", "lock", "a b").unwrap().as_str(), "locks:lock:a%20b");
+        assert_eq!(bucket_of("u1"), 48_002);
+        let service = Name::new("auth-service").unwrap();
+        let index = Layout::new(None, 1_024).session_index(&service, "u1").unwrap();
+        assert_eq!(index, "auth-service:session:{898}:u:u1");
+    }
+
+    #[test]
     fn the_namespace_of_a_key_is_its_first_two_segments() {
         for (key, namespace) in [
             ("cache:user:u1", Some("cache:user")),

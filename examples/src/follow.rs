@@ -14,7 +14,7 @@ pub(crate) trait Copies<E>: Send + Sync + 'static {
     /// Drops what this event makes stale; answers how many copies there were.
     fn drop_for(&self, event: &E) -> impl Future<Output = stanchion::Result<u64>> + Send;
 
-    /// News was missed: drops whatever may be stale, or stops trusting it.
+    /// News was missed: drops whatever may be stale.
     fn drop_all(&self) -> impl Future<Output = stanchion::Result<u64>> + Send;
 }
 

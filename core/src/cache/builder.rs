@@ -131,21 +131,22 @@ impl<T, C> CacheBuilder<T, C> {
         self
     }
 
-    /// Loads a value anew in the background before its life is over.
+    /// Loads a value anew in the background before its life is over; never unless set. The share of
+    /// [`Eager::After`] is more than 0 and less than 1, the factor of [`Eager::AtRandom`] finite and more than 0.
     pub fn eager(mut self, eager: Eager) -> Self {
         self.settings.eager = eager;
         self
     }
 
-    /// Serves a value for this long after its life, while it is loaded anew in the background. After a failed load the
+    /// Serves a value for this long after its life, while it is loaded anew in the background; zero unless set. After a failed load the
     /// loader is left alone as with [`fail_safe`](Self::fail_safe), for 30 seconds unless set there.
     pub fn stale_while_revalidate(mut self, stale: Duration) -> Self {
         self.settings.stale = stale;
         self
     }
 
-    /// Serves a value for this long after its life if it can't be loaded. After a failed load the loader is left alone
-    /// for `throttle`. While the store can't be reached either, that is the last value that was near, and it may be one
+    /// Serves a value for this long after its life if it can't be loaded; zero unless set. After a failed load the loader
+    /// is left alone for `throttle`. While the store can't be reached either, that is the last value that was near, and it may be one
     /// that was changed or dropped elsewhere since.
     pub fn fail_safe(mut self, stale: Duration, throttle: Duration) -> Self {
         self.settings.fail_safe = stale;
@@ -154,13 +155,14 @@ impl<T, C> CacheBuilder<T, C> {
     }
 
     /// A load that takes longer is left to go on in the background, where a stale value can be served
-    /// ([`fail_safe`](Self::fail_safe)).
+    /// ([`fail_safe`](Self::fail_safe)). None unless set, and not longer than the [hard one](Self::hard_timeout).
     pub fn soft_timeout(mut self, timeout: Duration) -> Self {
         self.settings.soft_timeout = Some(timeout);
         self
     }
 
-    /// A load that takes longer is ended, as [`LoadError::TimedOut`](super::LoadError::TimedOut).
+    /// A load that takes longer is ended, as [`LoadError::TimedOut`](super::LoadError::TimedOut). None unless set, and not
+    /// shorter than the [soft one](Self::soft_timeout).
     pub fn hard_timeout(mut self, timeout: Duration) -> Self {
         self.settings.hard_timeout = Some(timeout);
         self
@@ -203,9 +205,13 @@ impl<T, C> CacheBuilder<T, C> {
         self
     }
 
-    /// How long the store may take to answer before the loader serves; 100 ms unless set. It is the deadline of each
-    /// question: a read that finds tags it does not know asks a second one. After five misses of it in a row the
-    /// store is left alone, but for one try a second.
+    /// How long the store may take to answer before the loader serves; 100 ms unless set, and more than zero. It is the
+    /// deadline of each question: a read that finds tags it does not know asks a second one. After five misses of it in a
+    /// row the store is left alone, but for one try a second.
+    ///
+    /// A backend may have a [deadline of its own](super::CacheCapabilities::read_deadline), and the shorter of the two
+    /// counts: on Redis that is `RedisConfig::cache_deadline`, 100 ms as well, so that raising this one alone changes
+    /// nothing there.
     pub fn store_deadline(mut self, deadline: Duration) -> Self {
         self.settings.store_deadline = deadline;
         self
@@ -218,7 +224,8 @@ impl<T, C> CacheBuilder<T, C> {
     }
 
     /// The number of the type's form, to be raised when the form changes; values of others among `readable` are read as
-    /// well. Values of any other number are misses; a process that knows only a lesser one leaves a greater one alone.
+    /// well. Values of any other number are misses; a process that knows only a lesser one leaves a greater one alone. A
+    /// cache without a number leaves it alone too when it loads; its [`set`](Cache::set) overwrites any.
     pub fn schema(mut self, schema: u32, readable: &[u32]) -> Self {
         self.wire.schema = schema;
         self.wire.readable = readable.to_vec();

@@ -28,8 +28,8 @@ pub struct SetOptions {
     pub ttl: Ttl,
     /// The condition.
     pub when: When,
-    /// The schema number in the value's header, 0 for none. A value with a greater one that is there is not
-    /// overwritten: see [`SetOutcome::Newer`].
+    /// The schema number in the value's header, 0 for none. A set with a number does not overwrite a value with a
+    /// greater one: see [`SetOutcome::Newer`]. A set with 0 overwrites whatever is there.
     pub schema: u32,
 }
 

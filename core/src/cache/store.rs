@@ -56,7 +56,7 @@ pub trait CacheStore: fmt::Debug + Send + Sync + 'static {
     /// Sets the value and its TTL in one step, if the condition holds. A value over
     /// [`max_value_bytes`](CacheCapabilities::max_value_bytes) is refused with `InvalidInput`.
     ///
-    /// With a [schema](SetOptions::schema), a value that is there and begins with the header of
+    /// With a [schema](SetOptions::schema) other than 0, a value that is there and begins with the header of
     /// `core/docs/wire-format.md` and a greater schema number is removed and not replaced.
     async fn set(&self, key: &Key, value: Bytes, options: &SetOptions) -> Result<SetOutcome>;
 

@@ -92,7 +92,8 @@ impl<E: Event> Topic<E> {
         self.publish_traced(event, None, None).await
     }
 
-    /// Publishes an event with the W3C trace context of the current span.
+    /// Publishes an event with a W3C trace context, which the caller takes from its span: `traceparent`, and
+    /// `tracestate` if there is one. They are handed on as they are.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the event either published or not.
@@ -123,7 +124,8 @@ impl<E: Event> Topic<E> {
         self.subscribe_with(SubscribeOptions::BUFFER).await
     }
 
-    /// Subscribes with another buffer, in events of the whole domain.
+    /// Subscribes with another buffer, in events of the whole domain: 1 to 1,048,576
+    /// ([`SubscribeOptions::MAX_BUFFER`]); [`subscribe`](Self::subscribe) takes 1,024.
     ///
     /// # Cancel safety
     /// Dropping the future leaves no subscription.

@@ -26,22 +26,24 @@ impl LimitsBuilder {
         Self { store: stores.rate_limiter(), kind: kind.into(), tiers: Vec::new() }
     }
 
-    /// At most `n` a second, all of which may come at once.
+    /// `n` at once, then evenly `n` a second: see [`per`](Self::per).
     pub fn per_second(self, n: u32) -> Self {
         self.per(n, seconds(1))
     }
 
-    /// At most `n` a minute, all of which may come at once.
+    /// `n` at once, then evenly `n` a minute: see [`per`](Self::per).
     pub fn per_minute(self, n: u32) -> Self {
         self.per(n, minutes(1))
     }
 
-    /// At most `n` an hour, all of which may come at once.
+    /// `n` at once, then evenly `n` an hour: see [`per`](Self::per).
     pub fn per_hour(self, n: u32) -> Self {
         self.per(n, hours(1))
     }
 
-    /// At most `n` in each `period`, all of which may come at once.
+    /// `n` at once, then evenly `n` per `period`. Whoever has taken none for a while may so take up to `2 × n` within one
+    /// period: the burst, and what comes back meanwhile. [`Tier::with_burst`] with a smaller burst bounds that
+    /// ([`tier`](Self::tier)).
     pub fn per(mut self, n: u32, period: Duration) -> Self {
         self.tiers.push(Tier::new(n, period));
         self

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 
-/// `limit` permits in each `period`, spread evenly, of which `burst` may be taken at once.
+/// `burst` permits at once, which come back evenly, `limit` per `period`. So within any span `t` at most
+/// `burst + t × limit / period` are taken.
 ///
 /// The time for one permit is kept as an exact fraction of a microsecond, so that no rounding adds up: three
 /// in a second are three, not 3.000003.
@@ -26,7 +27,7 @@ impl Tier {
     // Twice this is the largest product that occurs, and 2^53 is where the numbers of Lua stop being exact.
     const EXACT: u64 = 1 << 52;
 
-    /// `limit` permits in each `period`; the burst is the same number.
+    /// `limit` permits per `period`; the burst is the same number.
     ///
     /// # Errors
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if the limit is zero or over [`Self::MAX_COUNT`], the
@@ -37,6 +38,9 @@ impl Tier {
     }
 
     /// As [`new`](Self::new), with another number that may be taken at once.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and if the burst is zero or over [`Self::MAX_COUNT`].
     pub fn with_burst(limit: u32, period: Duration, burst: u32) -> Result<Self> {
         if limit == 0 || limit > Self::MAX_COUNT || burst == 0 || burst > Self::MAX_COUNT {
             return Err(Error::invalid(format!(
@@ -60,7 +64,7 @@ impl Tier {
         Ok(Self { limit, period_us, burst, numerator, denominator })
     }
 
-    /// Permits in each period.
+    /// Permits per period, once the burst is used up.
     pub const fn limit(&self) -> u32 {
         self.limit
     }

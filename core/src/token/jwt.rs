@@ -104,7 +104,8 @@ impl Signer {
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct IssueOptions {
-    /// The session it belongs to: ending the session revokes it.
+    /// The session it belongs to. Ending the session revokes the token where the sessions were built with
+    /// [`revoking_tokens`](crate::session::SessionsBuilder::revoking_tokens), and only there.
     pub session: Option<SessionId>,
     /// The client application it is for.
     pub client: Option<String>,
@@ -120,7 +121,7 @@ impl IssueOptions {
         Self::default()
     }
 
-    /// Within this session.
+    /// Within this session: see [`session`](Self#structfield.session).
     #[must_use]
     pub fn session(mut self, session: &SessionId) -> Self {
         self.session = Some(session.clone());
