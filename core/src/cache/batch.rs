@@ -25,6 +25,9 @@ use crate::time::Ttl;
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T, C> {
     /// The values, in the order of the identifiers, in one trip per master for those that are not near.
     ///
+    /// # Errors
+    /// As [`get`](Self::get), for all of them; `InvalidInput` for more than the backend takes in one batch, 10,000 unless set.
+    ///
     /// # Cancel safety
     /// Dropping the future has no effect.
     pub async fn get_many<I: Identifier>(&self, ids: &[I]) -> Result<Vec<Option<Arc<T>>>> {
@@ -45,6 +48,10 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     }
 
     /// Sets the values, whatever is there, in one trip per master. Not one atomic step: on an error some may be set.
+    ///
+    /// # Errors
+    /// Those of [every method](Cache#errors); `InvalidInput` also for more than the backend takes in one batch, 10,000 unless
+    /// set. An argument that is refused is refused before anything is set.
     ///
     /// # Cancel safety
     /// Dropping the future leaves each value either set or not.
@@ -67,6 +74,10 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     }
 
     /// Removes the values and says how many there were, in one trip per master.
+    ///
+    /// # Errors
+    /// Those of [every method](Cache#errors); `InvalidInput` also for more than the backend takes in one batch, 10,000 unless
+    /// set. On another error some may be removed; removing again does no harm.
     ///
     /// # Cancel safety
     /// Dropping the future leaves each value either removed or not.

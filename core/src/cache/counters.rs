@@ -66,6 +66,10 @@ impl Counters {
 
     /// The value, zero if there is no counter.
     ///
+    /// # Errors
+    /// `Codec` if the key holds something that is no number; `InvalidInput` for an identifier that is empty or too long; the
+    /// store's where it does not answer.
+    ///
     /// # Cancel safety
     /// Dropping the future has no effect.
     pub async fn get(&self, id: impl Identifier) -> Result<i64> {
@@ -79,6 +83,10 @@ impl Counters {
     }
 
     /// Removes the counter; `true` if there was one.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an identifier that is empty or too long; the store's where it does not answer. Resetting again does
+    /// no harm, but to what was added in between.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the counter either removed or not.

@@ -20,6 +20,13 @@ use crate::key::{Identifier, Key, is_plain};
 /// Reads answer `Arc<T>`. What can't be decoded, because another version or codec wrote it, is a miss and
 /// is counted in [`stats`](Self::stats).
 ///
+/// # Errors
+/// Every method that is `async` answers `InvalidInput` for an identifier that is empty or longer than 512 bytes after
+/// escaping, and `Closed` once the stores are. Loads serve by their loader where the store does not answer; everything
+/// else answers the store's error (`Unavailable`, `Timeout`, `Throttled`, `Denied`), whose
+/// [`effect`](Error::effect) says whether a change may have happened. What sets a value also answers `InvalidInput` if
+/// its bytes are over the backend's cap, 1 MiB unless set, and `Codec` if it can't be encoded.
+///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use stanchion::prelude::*;
@@ -74,7 +81,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// The value, or `None`. A stale one is not answered.
     ///
     /// # Errors
-    /// If the store does not answer, since there is no loader to serve in its place.
+    /// If the store does not answer, since there is no loader to serve in its place; see [`Cache`](Cache#errors).
     ///
     /// # Cancel safety
     /// Dropping the future has no effect.
@@ -160,6 +167,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// # Errors
     /// As [`get_or_load`](Self::get_or_load).
     ///
+    /// # Errors
+    /// As [`get_or_load`](Self::get_or_load).
+    ///
     /// # Cancel safety
     /// As [`get_or_load`](Self::get_or_load).
     pub async fn get_or_find<E, V, F, L>(
@@ -210,6 +220,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
 
     /// Loads the value anew, whatever is there, and stores it.
     ///
+    /// # Errors
+    /// As [`get_or_load`](Self::get_or_load).
+    ///
     /// # Cancel safety
     /// As [`get_or_load`](Self::get_or_load).
     pub async fn refresh<E, V, F, L>(&self, id: impl Identifier, load: L) -> Result<Arc<T>, LoadError<E>>
@@ -236,6 +249,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     }
 
     /// Sets the value, whatever is there.
+    ///
+    /// # Errors
+    /// Those of [every method](Cache#errors). Setting again does no harm.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the value either set or not.
@@ -298,6 +314,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
 
     /// Removes the value; `true` if there was one.
     ///
+    /// # Errors
+    /// Those of [every method](Cache#errors). Removing again does no harm.
+    ///
     /// # Cancel safety
     /// Dropping the future leaves the value either removed or not.
     pub async fn remove(&self, id: impl Identifier) -> Result<bool> {
@@ -306,6 +325,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
 
     /// Drops the value for every process, so that it is loaded anew at the next need: [`remove`](Self::remove), for who
     /// does not care whether there was one.
+    ///
+    /// # Errors
+    /// As [`remove`](Self::remove).
     ///
     /// # Cancel safety
     /// Dropping the future leaves the value either dropped or not.
@@ -348,6 +370,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     }
 
     /// Gives a value that is there and counts its whole life again; `false` if there is none. Two trips.
+    ///
+    /// # Errors
+    /// Those of [every method](Cache#errors).
     ///
     /// # Cancel safety
     /// Dropping the future leaves the life either renewed or not.

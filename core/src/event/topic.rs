@@ -24,6 +24,10 @@ pub trait Event: Serialize + DeserializeOwned + Send + 'static {
 
 /// The topic of one type of event.
 ///
+/// # Errors
+/// Every method that is `async` answers `Unsupported` if the stores have no events, `InvalidInput` if [`Event::TYPE`] is
+/// not two or more names joined by dots, `Closed` once the stores are, and the bus's error where it does not answer.
+///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> stanchion::Result<()> {
 /// use stanchion::event::standard::UserUpdated;
@@ -86,6 +90,11 @@ impl<E: Event> Topic<E> {
 
     /// Publishes an event; answers its id.
     ///
+    /// # Errors
+    /// Those of [every method](Topic#errors); `Codec` if the payload can't be written as JSON; `InvalidInput` for an event over
+    /// [`max_event_bytes`](EventBus::max_event_bytes), 1 MiB. After `Unknown` it may have been published: publishing again may
+    /// publish it twice.
+    ///
     /// # Cancel safety
     /// Dropping the future leaves the event either published or not.
     pub async fn publish(&self, event: &E) -> Result<EventId> {
@@ -94,6 +103,9 @@ impl<E: Event> Topic<E> {
 
     /// Publishes an event with a W3C trace context, which the caller takes from its span: `traceparent`, and
     /// `tracestate` if there is one. They are handed on as they are.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
     ///
     /// # Cancel safety
     /// Dropping the future leaves the event either published or not.
@@ -118,6 +130,9 @@ impl<E: Event> Topic<E> {
 
     /// Subscribes; once this returns, nothing that is published is missed without being told.
     ///
+    /// # Errors
+    /// Those of [every method](Topic#errors).
+    ///
     /// # Cancel safety
     /// Dropping the future leaves no subscription.
     pub async fn subscribe(&self) -> Result<Events<E>> {
@@ -126,6 +141,9 @@ impl<E: Event> Topic<E> {
 
     /// Subscribes with another buffer, in events of the whole domain: 1 to 1,048,576
     /// ([`SubscribeOptions::MAX_BUFFER`]); [`subscribe`](Self::subscribe) takes 1,024.
+    ///
+    /// # Errors
+    /// Those of [every method](Topic#errors), and `InvalidInput` for a buffer out of its bounds.
     ///
     /// # Cancel safety
     /// Dropping the future leaves no subscription.

@@ -87,6 +87,11 @@ pub fn check_tiers(tiers: &[Tier]) -> Result<()> {
 
 /// Rate limits of one kind, under `rate_limit:{kind}:{subject}`: a subject must stay within every tier.
 ///
+/// # Errors
+/// Every method that is `async` answers `InvalidInput` for a subject that is empty or longer than 512 bytes after
+/// escaping, `Closed` once the stores are, and the store's error where it does not answer. That a request is denied is
+/// no error.
+///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> stanchion::Result<()> {
 /// use stanchion::prelude::*;
@@ -111,7 +116,8 @@ impl Limits {
     /// Takes one permit from every tier, or none.
     ///
     /// # Errors
-    /// An error means that nobody knows: the caller decides whether to let the request through.
+    /// Those of [every method](Limits#errors). An error means that nobody knows: the caller decides whether to let the
+    /// request through.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the permit either taken or not.
@@ -121,6 +127,9 @@ impl Limits {
 
     /// Takes `cost` permits from every tier, or none.
     ///
+    /// # Errors
+    /// As [`check`](Self::check). After `Unknown` the permits may have been taken.
+    ///
     /// # Cancel safety
     /// Dropping the future leaves the permits either taken or not.
     pub async fn check_cost(&self, subject: impl Identifier, cost: u32) -> Result<Decision> {
@@ -129,6 +138,9 @@ impl Limits {
 
     /// Where a subject stands with each tier; takes nothing.
     ///
+    /// # Errors
+    /// Those of [every method](Limits#errors).
+    ///
     /// # Cancel safety
     /// Dropping the future has no effect.
     pub async fn peek(&self, subject: impl Identifier) -> Result<Vec<Standing>> {
@@ -136,6 +148,10 @@ impl Limits {
     }
 
     /// Gives permits back, for a request that was not served after all.
+    ///
+    /// # Errors
+    /// Those of [every method](Limits#errors). After `Unknown` they may have been given back: refunding again may give back
+    /// twice.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the permits either given back or not.

@@ -49,7 +49,8 @@ impl Locks {
     /// The lock of this name, waiting for it for 30 seconds unless [set](Acquire::wait).
     ///
     /// # Errors
-    /// [`Timeout`](ErrorKind::Timeout) if it was held by others all that time.
+    /// [`Timeout`](ErrorKind::Timeout) if it was held by others all that time, and those of
+    /// [`attempt`](Acquire::attempt).
     ///
     /// # Cancel safety
     /// Dropping the future, at any point, leaves no lock: a task that owns the request releases what it
@@ -59,6 +60,9 @@ impl Locks {
     }
 
     /// The lock if it is free now; `None` if somebody holds it.
+    ///
+    /// # Errors
+    /// As [`Acquire::attempt`].
     ///
     /// # Cancel safety
     /// As [`acquire`](Self::acquire).
@@ -96,6 +100,11 @@ impl Acquire {
     }
 
     /// The lock, or `None` if it was held by others for the whole wait.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a name that is empty or longer than 512 bytes after escaping, a lease under 10 ms or a wait over a
+    /// day; `Unsupported` if the stores have no locks; `Closed` once the stores are; the store's where it does not answer:
+    /// what it may have taken all the same is released in the background.
     ///
     /// # Cancel safety
     /// Dropping the future, at any point, leaves no lock.

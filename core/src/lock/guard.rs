@@ -75,6 +75,9 @@ impl LockGuard {
 
     /// Releases the lock, and says whether it was still held.
     ///
+    /// # Errors
+    /// The store's, where it does not answer. The release is then tried again in the background until the lease has run out.
+    ///
     /// # Cancel safety
     /// The lock is released all the same if the future is dropped.
     pub async fn release(mut self) -> Result<ReleaseOutcome> {

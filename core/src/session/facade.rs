@@ -117,6 +117,12 @@ impl SessionsBuilder {
 
 /// The sessions of one service, under `{service}:session:…`. Cheap to clone; clones share everything.
 ///
+/// # Errors
+/// Every method that is `async` answers `Closed` once the stores are, and the store's error where it does not answer;
+/// [`Error::effect`] says whether a change may have happened. Those that take a user or fields answer `InvalidInput` for
+/// a user id that is empty or longer than 512 bytes after escaping, and for more than 256 KiB of fields
+/// ([`max_data_bytes`](super::SessionCapabilities::max_data_bytes)). That there is no such session is no error.
+///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> stanchion::Result<()> {
 /// use stanchion::prelude::*;
@@ -263,6 +269,9 @@ impl Sessions {
     /// What a client sent as its token: the session, which counts as used now, or `None` if it is no token
     /// or there is no such session.
     ///
+    /// # Errors
+    /// Those of [every method](Sessions#errors). An error means that nobody knows whether the session lives.
+    ///
     /// # Cancel safety
     /// Dropping the future leaves the session either used or not.
     pub async fn authenticate(&self, text: &str) -> Result<Option<SessionView>> {
@@ -281,6 +290,9 @@ impl Sessions {
 
     /// The session, or `None`. Does not count as a use.
     ///
+    /// # Errors
+    /// Those of [every method](Sessions#errors).
+    ///
     /// # Cancel safety
     /// Dropping the future has no effect.
     pub async fn load(&self, token: &SessionToken) -> Result<Option<SessionView>> {
@@ -290,6 +302,10 @@ impl Sessions {
     /// Sets and removes fields, and counts as a use. Fields that are not named stay as they are, so two
     /// requests that change different fields don't undo each other.
     ///
+    /// # Errors
+    /// Those of [every method](Sessions#errors). After `Unknown` it may have been applied: load the session, and compare the
+    /// version.
+    ///
     /// # Cancel safety
     /// Dropping the future leaves the patch either applied or not.
     pub async fn patch(&self, token: &SessionToken, patch: &Patch) -> Result<PatchOutcome> {
@@ -297,6 +313,9 @@ impl Sessions {
     }
 
     /// Counts as a use.
+    ///
+    /// # Errors
+    /// Those of [every method](Sessions#errors). Touching again does no harm.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the session either used or not.
@@ -306,6 +325,9 @@ impl Sessions {
 
     /// Ends the session, as at log-out; `true` if there was one.
     ///
+    /// # Errors
+    /// As [`destroy_id`](Self::destroy_id).
+    ///
     /// # Cancel safety
     /// Dropping the future may leave the session there with its tokens revoked; end it again.
     pub async fn destroy(&self, token: &SessionToken) -> Result<bool> {
@@ -313,6 +335,9 @@ impl Sessions {
     }
 
     /// Ends the session of this public name, as from a list of devices; `true` if there was one.
+    ///
+    /// # Errors
+    /// Those of [every method](Sessions#errors), and of the tokens that are revoked first: end it again.
     ///
     /// # Cancel safety
     /// As [`destroy`](Self::destroy).
@@ -328,6 +353,9 @@ impl Sessions {
 
     /// The user's live sessions, the newest first.
     ///
+    /// # Errors
+    /// Those of [every method](Sessions#errors).
+    ///
     /// # Cancel safety
     /// Dropping the future has no effect.
     pub async fn list(&self, user: &str) -> Result<Vec<SessionView>> {
@@ -335,6 +363,10 @@ impl Sessions {
     }
 
     /// Ends every session of the user but `except`, as after a change of password; answers the ended ones.
+    ///
+    /// # Errors
+    /// Those of [every method](Sessions#errors), and of the tokens that are revoked: some sessions may have ended; end them
+    /// again.
     ///
     /// # Cancel safety
     /// Dropping the future may leave sessions there with their tokens revoked; end them again.

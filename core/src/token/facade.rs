@@ -81,6 +81,10 @@ impl TokensBuilder {
 ///
 /// With the feature `jwt` it issues and verifies JSON Web Tokens; without, it keeps revocations for tokens
 /// that something else issues.
+///
+/// # Errors
+/// Every method that is `async` answers `InvalidInput` for a `jti`, a user or another scope that is empty or longer than
+/// 512 bytes after escaping, `Closed` once the stores are, and the store's error where it does not answer.
 #[derive(Clone)]
 pub struct Tokens(pub(super) Arc<Inner>);
 
@@ -126,6 +130,9 @@ impl Tokens {
 
     /// Revokes every token of a user that was issued so far.
     ///
+    /// # Errors
+    /// As [`revoke_scope`](Self::revoke_scope).
+    ///
     /// # Cancel safety
     /// Dropping the future leaves the tokens either revoked or not.
     pub async fn revoke_user(&self, user: &str) -> Result<Epoch> {
@@ -133,6 +140,10 @@ impl Tokens {
     }
 
     /// Revokes everything that was issued within a scope so far.
+    ///
+    /// # Errors
+    /// Those of [every method](Tokens#errors). The tokens may still hold: try again; revoking twice does no harm, but to
+    /// tokens that were issued in between.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the tokens either revoked or not.

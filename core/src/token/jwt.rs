@@ -254,8 +254,8 @@ impl Tokens {
     /// revokes it too.
     ///
     /// # Errors
-    /// `Config` without a signing key, `InvalidInput` for a life over the longest or a claim whose name is
-    /// taken.
+    /// `Config` without a signing key, `InvalidInput` for a life under a second or over the longest, or a claim whose
+    /// name is taken; and those of [every method](Tokens#errors), since the epochs are read.
     ///
     /// # Cancel safety
     /// Dropping the future has no effect.
@@ -317,6 +317,10 @@ impl Tokens {
     /// Whether a token is genuine, alive and not revoked: its signature by the key that its `kid` names (or
     /// the only key), with that key's algorithm and no other; its issuer; its expiry, plus
     /// [`SKEW`](Self::SKEW); then its revocation, in one round trip.
+    ///
+    /// # Errors
+    /// [`Unchecked`](VerifyError::Unchecked) if the store does not answer: refuse the token unless the service has decided
+    /// otherwise. Every other [`VerifyError`] says why the token is not accepted.
     ///
     /// # Cancel safety
     /// Dropping the future has no effect.
