@@ -41,5 +41,12 @@ mod scripts;
 mod session;
 mod token;
 
+/// The guide's example is compiled as a doc test.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../core/docs/guide/redis.md")]
+    struct Deploying;
+}
+
 pub use self::backend::RedisBackend;
 pub use self::config::{IntoRedisConfig, Invalidation, RedisConfig};

@@ -9,7 +9,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let stores = MemoryBackend::new().stores();
-//! // let stores = RedisBackend::connect("redis://localhost").await?.stores();
+//! // let stores = stanchion_redis::RedisBackend::connect("redis://localhost").await?.stores();
 //! let users = stores.cache::<String>("user").ttl(minutes(10)).build()?;
 //! let user = users.get_or_load("u123", || async { Ok::<_, std::io::Error>("Ada".to_owned()) }).await?;
 //! let _once = stores.locks().acquire("nightly-report").await?;
@@ -55,4 +55,11 @@ mod documents {
     struct GettingStarted;
     #[doc = include_str!("../docs/guide/cache.md")]
     struct Caching;
+    #[cfg(feature = "jwt")]
+    #[doc = include_str!("../docs/guide/sessions.md")]
+    struct Sessions;
+    #[doc = include_str!("../docs/guide/events.md")]
+    struct Events;
+    #[doc = include_str!("../docs/guide/coordination.md")]
+    struct Coordination;
 }
