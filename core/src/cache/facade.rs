@@ -22,10 +22,11 @@ use crate::key::{Identifier, Key, is_plain};
 ///
 /// # Errors
 /// Every method that is `async` answers `InvalidInput` for an identifier that is empty or longer than 512 bytes after
-/// escaping, and `Closed` once the stores are. Loads serve by their loader where the store does not answer; everything
-/// else answers the store's error (`Unavailable`, `Timeout`, `Throttled`, `Denied`), whose
-/// [`effect`](Error::effect) says whether a change may have happened. What sets a value also answers `InvalidInput` if
-/// its bytes are over the backend's cap, 1 MiB unless set, and `Codec` if it can't be encoded.
+/// escaping, and `Closed` once the stores are. Where the store does not answer, loads serve by their loader, unless the
+/// cache is [`fail_closed`](super::CacheBuilder::fail_closed); everything else answers the store's error (`Unavailable`,
+/// `Timeout`, `Throttled`, `Denied`), whose [`effect`](Error::effect) says whether a change may have happened. What sets a
+/// value also answers `InvalidInput` if its bytes are over the cap ([`max_bytes`](super::CacheBuilder::max_bytes); the
+/// backend's is 1 MiB unless set), and `Codec` if it can't be encoded.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -109,7 +110,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// It runs in a task of its own, which ends when its last caller has left. If it fails or panics, each of the other
     /// callers tries with its own loader, one after the other. What was loaded before somebody else wrote or removed the
     /// value is served to those who asked before, and not stored. A store that can't be reached leaves the loader to
-    /// serve, and is counted in [`CacheStats::store_failures`]; it is not the caller's error.
+    /// serve, and is counted in [`CacheStats::store_failures`]; it is the caller's error only where the cache is
+    /// [`fail_closed`](super::CacheBuilder::fail_closed).
     ///
     /// The loader answers a `T`, or a [`Loaded`] that decides its life and its tags.
     ///
@@ -163,9 +165,6 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
 
     /// As [`get_or_load`](Self::get_or_load), for what may not exist. That it does not is remembered for the
     /// [`negative_ttl`](super::CacheBuilder::negative_ttl). The loader answers a `T`, or a [`Loaded`], if there is one.
-    ///
-    /// # Errors
-    /// As [`get_or_load`](Self::get_or_load).
     ///
     /// # Errors
     /// As [`get_or_load`](Self::get_or_load).
