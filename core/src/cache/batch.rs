@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use super::inner::{Before, Inner, is_callers};
 use super::judge::{Found, Judged};
 use super::lease_guard::LeaseGuard;
+use super::wire::Read;
 use super::write::OwnWrite;
 use super::{
     Cache, Fetched, Fill, FillOutcome, Freshness, Generation, LeaseRequest, LeaseToken, LoadError, Loaded,
@@ -213,7 +214,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         let loaded = tokio::select! {
             biased;
             loaded = load(ids) => loaded,
-            never = inner.keep(leased.guard.held()) => match never {},
+            never = inner.keep(&leased.guard) => match never {},
         };
         let loaded = match loaded {
             Ok(loaded) => loaded,
@@ -337,7 +338,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         let mut found: Vec<Option<Found<T>>> = keys
             .iter()
             .map(|key| {
-                self.near(self.identifier(key)).map(|hit| Found::Fresh {
+                self.near(self.identifier(key), true).map(|hit| Found::Fresh {
                     value: hit.value,
                     due: false,
                     until: hit.until,
@@ -475,10 +476,14 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             }
         };
         for (request, answer) in requests.into_iter().zip(answers) {
-            if matches!(answer, Fetched::Leased { .. }) {
-                leased.tokens.insert(request.key, request.token);
-            } else {
-                leased.guard.settle(&request.key);
+            match answer {
+                // Of a newer schema since it was looked at: left alone, and the guard gives the lease back.
+                Fetched::Leased { current: Some(bytes) }
+                    if matches!(self.wire.read(&request.key, &bytes), Read::Newer) => {}
+                Fetched::Leased { .. } => {
+                    leased.tokens.insert(request.key, request.token);
+                }
+                _ => leased.guard.settle(request.token),
             }
         }
         let tags: Vec<Tag> =
@@ -489,6 +494,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             Err(error) => {
                 self.store_failed(&error);
                 leased.tokens.clear();
+                // Nothing will be stored: nobody is to wait for that.
+                leased.guard.give_back();
                 leased.refused = Some(error);
             }
         }
@@ -568,6 +575,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         if fills.is_empty() {
             return 0;
         }
+        let keys: Vec<Key> = fills.iter().map(|fill| fill.key.clone()).collect();
+        let _own = OwnWrite::of(&self.told, &keys);
         let outcomes = match self.ask(self.store.fill(&fills)).await {
             Ok(outcomes) => outcomes,
             Err(error) => {
@@ -577,7 +586,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         };
         let mut stored = 0;
         for (fill, outcome) in fills.iter().zip(outcomes) {
-            leased.guard.settle(&fill.key);
+            leased.guard.settle(fill.token);
             if outcome == FillOutcome::Filled {
                 self.counts.bytes_written.add(fill.value.len() as u64);
                 stored += 1;

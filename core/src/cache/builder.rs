@@ -316,7 +316,11 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> CacheBui
         let mut watches = Vec::new();
         if told.near.is_some() {
             watches.push(store.watch(&namespace, Arc::clone(&told) as Arc<dyn Watcher>)?);
-            let generation = Arc::new(NamespaceTold { told: Arc::clone(&told), tag: namespace_tag.clone() });
+            let generation = Arc::new(NamespaceTold {
+                told: Arc::clone(&told),
+                tag: namespace_tag.clone(),
+                mirror: mirror.as_ref().map(Arc::downgrade),
+            });
             let [_, generations] = Tag::namespaces()?;
             watches.push(store.watch(&generations, generation)?);
         }

@@ -65,17 +65,17 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// The value from the near cache alone: no trip, no waiting, no allocation. `None` if there is no near cache, it
     /// does not hold the value, or it can't be trusted now.
     pub fn peek(&self, id: impl Identifier) -> Option<Arc<T>> {
-        self.near(&id)?.value
+        self.near(&id, true)?.value
     }
 
-    fn near(&self, id: &impl Identifier) -> Option<NearHit<T>> {
+    fn near(&self, id: &impl Identifier, absence: bool) -> Option<NearHit<T>> {
         self.0.told.near.as_ref()?;
         id.with_text(|text| {
             if is_plain(text) {
-                return self.0.near(text);
+                return self.0.near(text, absence);
             }
             let key = self.key(text).ok()?;
-            self.0.near(self.0.identifier(&key))
+            self.0.near(self.0.identifier(&key), absence)
         })
     }
 
@@ -87,7 +87,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// # Cancel safety
     /// Dropping the future has no effect.
     pub async fn get(&self, id: impl Identifier) -> Result<Option<Arc<T>>> {
-        if let Some(hit) = self.near(&id) {
+        if let Some(hit) = self.near(&id, true) {
             return Ok(hit.value);
         }
         let key = self.key(id)?;
@@ -144,7 +144,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         V: Into<Loaded<T>>,
         E: Send + 'static,
     {
-        let due = match self.near(&id) {
+        let due = match self.near(&id, false) {
             Some(NearHit { value: Some(value), due: false, .. }) => {
                 return Ok(Served { value, freshness: Freshness::Fresh });
             }
@@ -203,7 +203,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         V: Into<Loaded<T>>,
         E: Send + 'static,
     {
-        let due = match self.near(&id) {
+        let due = match self.near(&id, true) {
             Some(NearHit { value, due: false, .. }) => return Ok((value, Freshness::Fresh)),
             hit => hit,
         };

@@ -207,9 +207,14 @@ pub(super) struct Pilot<T> {
 }
 
 impl<T> Pilot<T> {
-    /// Ends the flight. It is taken off the board first: who comes later starts afresh.
-    pub(super) fn land(self, outcome: Progress<T>) {
+    /// Takes the flight off the board: who comes later starts afresh.
+    pub(super) fn close(&self) {
         self.flights.close(&self.key, self.number);
+    }
+
+    /// Ends the flight.
+    pub(super) fn land(self, outcome: Progress<T>) {
+        self.close();
         self.sender.send_replace(outcome);
     }
 }

@@ -161,12 +161,13 @@ impl<T, C> Inner<T, C> {
 }
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T, C> {
-    /// What the near cache holds of an identifier and may be served; counts a hit.
-    pub(super) fn near(&self, identifier: &str) -> Option<NearHit<T>> {
+    /// What the near cache holds of an identifier and may be served; counts a hit. `absence`: whether the knowledge that
+    /// there is no value is an answer.
+    pub(super) fn near(&self, identifier: &str, absence: bool) -> Option<NearHit<T>> {
         let near = self.told.near.as_ref()?;
         let mut entry = near.get(identifier)?;
         let now = self.now();
-        if now >= entry.fresh_until {
+        if now >= entry.fresh_until || (entry.value.is_none() && !absence) {
             return None;
         }
         if let (Some(_), Some(mirror)) = (&entry.tags, &self.mirror) {

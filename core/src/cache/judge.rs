@@ -89,6 +89,10 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             Standing::Holds => {}
             Standing::Dropped => {
                 before.count(&self.counts.dropped);
+                if let (Some(near), Some(snapshot)) = (&self.told.near, before.near) {
+                    // It is no last resort either.
+                    near.take_out(self.identifier(key), snapshot);
+                }
                 return nothing;
             }
             Standing::Unknown(tags) => return Judged::Needs(tags),
@@ -139,6 +143,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
                 let life = match stamp.life_millis {
                     // It is not written down.
                     0 => self.policy.ttl.as_duration(),
+                    // Longer than can be written down.
+                    u32::MAX => self.policy.ttl.as_duration().max(Duration::from_millis(u32::MAX.into())),
                     millis => Duration::from_millis(millis.into()),
                 };
                 let due_in = self.policy.due_in(left, life, stamp.load_millis, &*self.environment.random);

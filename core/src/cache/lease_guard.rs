@@ -1,5 +1,6 @@
 //! Leases that this process holds, or may hold; given back when nobody fills them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{CacheStore, LeaseRequest, LeaseToken};
@@ -11,14 +12,14 @@ use crate::stores::Tasks;
 pub(super) struct LeaseGuard {
     store: Arc<dyn CacheStore>,
     tasks: Tasks,
-    leases: Vec<(Key, LeaseToken)>,
+    leases: HashMap<LeaseToken, Key>,
 }
 
 impl LeaseGuard {
     /// To be made before the leases are asked for: whoever is dropped, or gives up, before the answer has come may hold
     /// them without knowing.
     pub(super) fn of(store: &Arc<dyn CacheStore>, tasks: &Tasks, requests: &[LeaseRequest]) -> Self {
-        let leases = requests.iter().map(|request| (request.key.clone(), request.token)).collect();
+        let leases = requests.iter().map(|request| (request.token, request.key.clone())).collect();
         Self { store: Arc::clone(store), tasks: tasks.clone(), leases }
     }
 
@@ -30,23 +31,29 @@ impl LeaseGuard {
     }
 
     /// The leases that are held.
-    pub(super) fn held(&self) -> &[(Key, LeaseToken)] {
-        &self.leases
+    pub(super) fn held(&self) -> impl Iterator<Item = (&Key, LeaseToken)> {
+        self.leases.iter().map(|(token, key)| (key, *token))
     }
 
-    /// The lease on this key is not held: it was not granted, was filled, or was voided by a write.
-    pub(super) fn settle(&mut self, key: &Key) {
-        self.leases.retain(|(held, _)| held != key);
+    /// This lease is not held: it was not granted, was filled, or was voided by a write.
+    pub(super) fn settle(&mut self, token: LeaseToken) {
+        self.leases.remove(&token);
+    }
+
+    /// Gives them back now.
+    pub(super) fn give_back(&mut self) {
+        if self.leases.is_empty() {
+            return;
+        }
+        let store = Arc::clone(&self.store);
+        let leases: Vec<_> = self.leases.drain().map(|(token, key)| (key, token)).collect();
+        // Where it can't be given back, it runs out.
+        let _ = self.tasks.spawn_last(async move { store.abandon(&leases).await });
     }
 }
 
 impl Drop for LeaseGuard {
     fn drop(&mut self) {
-        if self.leases.is_empty() {
-            return;
-        }
-        let (store, leases) = (Arc::clone(&self.store), std::mem::take(&mut self.leases));
-        // Where it can't be given back, it runs out.
-        let _ = self.tasks.spawn(async move { store.abandon(&leases).await });
+        self.give_back();
     }
 }

@@ -16,6 +16,7 @@ use super::flight::{Pilot, Progress, Seat};
 use super::inner::{Before, Inner, Value, is_callers};
 use super::judge::Found;
 use super::lease_guard::LeaseGuard;
+use super::write::OwnWrite;
 use super::{
     Fetched, Fill, FillOutcome, Freshness, Generation, LeaseRequest, LeaseToken, LoadError, Loaded, Tag,
     Want, Why,
@@ -97,13 +98,28 @@ struct Leased {
     guard: LeaseGuard,
 }
 
+/// What a load ended with.
+struct Landed<T> {
+    value: Option<Arc<T>>,
+    /// Something was written or dropped during the load: the value is of before, and right for the loader's caller alone.
+    overtaken: bool,
+}
+
+impl Leased {
+    /// All the generations that were known before the load.
+    fn generations(&self, namespace: &Tag) -> Vec<(Tag, Generation)> {
+        let namespace = self.namespace.map(|generation| (namespace.clone(), generation));
+        self.tags.iter().cloned().chain(namespace).collect()
+    }
+}
+
 /// What came of asking for a lease.
 enum Taken<T> {
     Lease(Leased),
     /// Somebody else has loaded it.
     Value(Option<Arc<T>>),
-    /// The store is away.
-    None,
+    /// What is loaded is not to be stored: the store is away, for this reason, or has a value of a newer schema.
+    None(Option<Error>),
 }
 
 /// What becomes of a load when a value is there before it.
@@ -113,6 +129,10 @@ enum Verdict<T> {
     Serve(Option<Arc<T>>),
     /// It is of a newer schema: what is loaded is not to be stored.
     LeaveAlone,
+}
+
+fn newer() -> Error {
+    Error::new(ErrorKind::Unsupported, "a value of a newer schema is there, which is left alone")
 }
 
 pub(super) fn closed() -> Error {
@@ -199,14 +219,22 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         F: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
         E: Send + 'static,
     {
+        let asked_at = self.now();
+        // What may be served in place of the load, by now.
+        let aged = |prior: &Prior<T>| {
+            let (value, age) = prior.stale.clone()?;
+            let age = age.saturating_add(self.now().saturating_since(asked_at));
+            (age <= self.policy.fail_safe).then_some((value, age))
+        };
         let patience = self.policy.soft_timeout.filter(|_| prior.stale.is_some());
-        let give_up_at = patience.map(|soft| self.now().saturating_add(soft));
+        let give_up_at = patience.map(|soft| asked_at.saturating_add(soft));
         let impatient = async {
             match give_up_at {
                 Some(at) => self.environment.clock.sleep_until(at).await,
                 None => std::future::pending().await,
             }
-        };
+        }
+        .fuse();
         tokio::pin!(impatient);
         loop {
             let (mut seat, pilot) = match prior.unless {
@@ -218,9 +246,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
                 let arrival = tokio::select! {
                     biased;
                     arrival = seat.arrival() => arrival,
-                    () = &mut impatient => {
+                    stale = impatient_for(&mut impatient, || aged(&prior)) => {
                         seat.leave_running();
-                        return Ok(self.given_up(prior, Why::LoaderSlow));
+                        return Ok(self.stale(stale, Why::LoaderSlow));
                     }
                 };
                 match arrival {
@@ -228,10 +256,11 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
                     // It found that there is none, which is no answer for this caller.
                     Some(_) => prior.present = true,
                     None if self.environment.tasks.is_closing() => return Err(closed().into()),
-                    None if prior.stale.is_some() && self.throttled.is(&key, self.now()) => {
-                        return Ok(self.given_up(prior, Why::LoaderFailed));
+                    None => {
+                        if let Some(stale) = aged(&prior).filter(|_| self.throttled.is(&key, self.now())) {
+                            return Ok(self.stale(stale, Why::LoaderFailed));
+                        }
                     }
-                    None => {}
                 }
                 continue;
             };
@@ -241,31 +270,20 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             let outcome = tokio::select! {
                 biased;
                 outcome = own => outcome,
-                () = &mut impatient => {
+                stale = impatient_for(&mut impatient, || aged(&prior)) => {
                     seat.leave_running();
-                    return Ok(self.given_up(prior, Why::LoaderSlow));
+                    return Ok(self.stale(stale, Why::LoaderSlow));
                 }
             };
-            return match outcome {
-                Ok(Ok(value)) => Ok((value, Freshness::Fresh)),
-                Ok(Err(LoadError::Store(_))) if prior.stale.is_some() => {
-                    Ok(self.given_up(prior, Why::StoreFailed))
-                }
-                Ok(Err(_)) if prior.stale.is_some() => {
-                    self.throttled.until(&key, self.now().saturating_add(self.policy.throttle), self.now());
-                    Ok(self.given_up(prior, Why::LoaderFailed))
-                }
-                Ok(Err(error)) => Err(error),
+            return match (outcome, aged(&prior)) {
+                (Ok(Ok(value)), _) => Ok((value, Freshness::Fresh)),
+                (Ok(Err(LoadError::Store(_))), Some(stale)) => Ok(self.stale(stale, Why::StoreFailed)),
+                (Ok(Err(_)), Some(stale)) => Ok(self.stale(stale, Why::LoaderFailed)),
+                (Ok(Err(error)), None) => Err(error),
                 // The task was cut off: the stores were closed under it.
-                Err(_) => Err(closed().into()),
+                (Err(_), _) => Err(closed().into()),
             };
         }
-    }
-
-    /// What is served in place of a load.
-    fn given_up(&self, prior: Prior<T>, why: Why) -> Value<T> {
-        // Only asked for where there is one.
-        self.stale(prior.stale.unwrap_or((None, Duration::ZERO)), why)
     }
 
     fn take_off(&self, seat: &mut Seat<T>, flight: impl Future<Output = ()> + Send + 'static) -> Result<()> {
@@ -314,7 +332,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         key: &Key,
         prior: &Prior<T>,
         load: L,
-    ) -> Result<Option<Arc<T>>, LoadError<E>>
+        pilot: &Pilot<T>,
+    ) -> Result<Landed<T>, LoadError<E>>
     where
         L: FnOnce() -> F + Send,
         F: Future<Output = Result<Loaded<T>, E>> + Send,
@@ -322,9 +341,13 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         let mut lease = None;
         if prior.store {
             match self.take_lease(key, prior).await? {
-                Taken::Value(value) => return Ok(value),
+                Taken::Value(value) => return Ok(Landed { value, overtaken: false }),
                 Taken::Lease(leased) => lease = Some(leased),
-                Taken::None => {}
+                // What can't be stored is loaded for nobody.
+                Taken::None(why) if prior.whom == Whom::Later => {
+                    return Err(why.unwrap_or_else(newer).into());
+                }
+                Taken::None(_) => {}
             }
         }
         let begun = self.now();
@@ -334,13 +357,32 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         let mut loaded = loaded.inspect_err(|_| self.counts.load_failures.one())?;
         self.throttled.end(key);
         let value = loaded.value.take().map(Arc::new);
+        // Whoever is aboard asked before this. Whatever they asked after has voided the lease, or moved a generation.
+        pilot.close();
+        let mut overtaken = false;
         if let Some(leased) = lease
             && loaded.store
-            && let Err(error) = self.fill(key, leased, value.as_deref(), &loaded, took).await
         {
-            self.not_filled(&error);
+            let under = leased.generations(&self.namespace_tag);
+            match self.fill(key, leased, value.as_deref(), &loaded, took).await {
+                Ok(filled) => overtaken = !filled || self.is_dropped(&under).await,
+                Err(error) => self.not_filled(&error),
+            }
         }
-        Ok(value)
+        Ok(Landed { value, overtaken })
+    }
+
+    /// Whether one of these generations is over. Costs no trip while the feed is up.
+    async fn is_dropped(&self, under: &[(Tag, Generation)]) -> bool {
+        let Some(mirror) = &self.mirror else { return false };
+        let tags: Vec<Tag> = under.iter().map(|(tag, _)| tag.clone()).collect();
+        match self.ask(mirror.generations(&tags)).await {
+            Ok(current) => under.iter().zip(current).any(|((_, before), now)| *before != now),
+            Err(error) => {
+                self.store_failed(&error);
+                false
+            }
+        }
     }
 
     async fn take_lease(&self, key: &Key, prior: &Prior<T>) -> Result<Taken<T>> {
@@ -376,18 +418,23 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
                         Verdict::Load => self.leased(identifier, token, guard).await,
                         // The guard gives the lease back.
                         Verdict::Serve(value) => Ok(Taken::Value(value)),
-                        Verdict::LeaveAlone => Ok(Taken::None),
+                        Verdict::LeaveAlone => Ok(Taken::None(None)),
                     };
                 }
                 Some(Fetched::Hit(value)) => (Some(value), None),
                 Some(Fetched::Busy { remaining, current }) => (current, Some(remaining)),
-                None => return Ok(Taken::None),
+                None => {
+                    return Err(Error::new(
+                        ErrorKind::Internal,
+                        "the store answered nothing to a request for a lease",
+                    ));
+                }
             };
-            guard.settle(key);
+            guard.settle(token);
             match self.verdict(key, prior, current, before).await? {
                 Verdict::Load => {}
                 Verdict::Serve(value) => return Ok(Taken::Value(value)),
-                Verdict::LeaveAlone => return Ok(Taken::None),
+                Verdict::LeaveAlone => return Ok(Taken::None(None)),
             }
             // What is there does not count.
             want = Want::Anyway;
@@ -450,7 +497,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
     /// The store did not grant a lease, since it is away.
     fn without_lease(&self, error: Error) -> Result<Taken<T>> {
         self.store_failed(&error);
-        if self.policy.fail_closed { Err(error) } else { Ok(Taken::None) }
+        if self.policy.fail_closed { Err(error) } else { Ok(Taken::None(Some(error))) }
     }
 
     /// Runs the loader to its end, its hard timeout or its panic, and keeps the lease meanwhile.
@@ -464,7 +511,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         let work = AssertUnwindSafe(async { load().await }).catch_unwind();
         let keeping = async {
             match lease {
-                Some(lease) => self.keep(lease.guard.held()).await,
+                Some(lease) => self.keep(&lease.guard).await,
                 None => std::future::pending().await,
             }
         };
@@ -491,11 +538,11 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
     }
 
     /// Asks for the leases again and again; never resolves.
-    pub(super) async fn keep(&self, held: &[(Key, LeaseToken)]) -> Infallible {
-        let request = |(key, token): &(Key, LeaseToken)| {
-            LeaseRequest::new(key.clone(), *token, self.policy.lease, Want::Keep)
+    pub(super) async fn keep(&self, guard: &LeaseGuard) -> Infallible {
+        let request = |(key, token): (&Key, LeaseToken)| {
+            LeaseRequest::new(key.clone(), token, self.policy.lease, Want::Keep)
         };
-        let mut requests: Vec<_> = held.iter().map(request).collect();
+        let mut requests: Vec<_> = guard.held().map(request).collect();
         while !requests.is_empty() {
             self.environment.sleep(self.policy.lease.as_duration() / 3).await;
             if let Ok(answers) = self.ask(self.store.fetch(&requests)).await {
@@ -507,6 +554,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         std::future::pending().await
     }
 
+    /// Stores what was loaded; `false` if something was written or dropped meanwhile.
     async fn fill(
         &self,
         key: &Key,
@@ -514,15 +562,15 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         value: Option<&T>,
         loaded: &Loaded<T>,
         took: Duration,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let Some(life) = self.life_of(loaded.ttl, value.is_some())? else {
-            return Ok(());
+            return Ok(true);
         };
         if !loaded.tags.is_empty() {
             let late = self.late_generations(&loaded.tags, took).await?;
             let Some(late) = late.into_iter().collect::<Option<Vec<_>>>() else {
                 self.counts.fenced.one();
-                return Ok(());
+                return Ok(false);
             };
             leased.tags.extend(late);
         }
@@ -530,12 +578,18 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         let bytes = self.wire.encode(key, value, stamp, &*self.environment.random)?;
         let size = bytes.len() as u64;
         let fill = Fill::new(key.clone(), leased.token, bytes, self.policy.kept(life));
-        match self.ask(self.store.fill(&[fill])).await?.first() {
-            Some(FillOutcome::Filled) => self.counts.bytes_written.add(size),
-            _ => self.counts.fenced.one(),
+        let outcome = {
+            let _own = OwnWrite::of(&self.told, std::slice::from_ref(key));
+            self.ask(self.store.fill(&[fill])).await?.pop()
+        };
+        leased.guard.settle(leased.token);
+        let filled = outcome == Some(FillOutcome::Filled);
+        if filled {
+            self.counts.bytes_written.add(size);
+        } else {
+            self.counts.fenced.one();
         }
-        leased.guard.settle(key);
-        Ok(())
+        Ok(filled)
     }
 
     /// The generations of tags that are known only after the load, in their order; `None` in place of one that may have
@@ -558,6 +612,15 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
     }
 }
 
+/// What is stale, once patience is over; never, if by then there is nothing that may be served.
+async fn impatient_for<S>(patience: impl Future<Output = ()>, stale: impl FnOnce() -> Option<S>) -> S {
+    patience.await;
+    match stale() {
+        Some(stale) => stale,
+        None => std::future::pending().await,
+    }
+}
+
 /// The load itself, in its own task.
 async fn fly<T, C, E, F, L>(
     cache: Arc<Inner<T, C>>,
@@ -574,16 +637,18 @@ async fn fly<T, C, E, F, L>(
     E: Send + 'static,
 {
     // Besides the loader, the caller's tags and `Serialize` may panic.
-    let work = AssertUnwindSafe(cache.lead(&key, &prior, load)).catch_unwind();
+    let work = AssertUnwindSafe(cache.lead(&key, &prior, load, &pilot)).catch_unwind();
     let outcome = work.await.unwrap_or(Err(LoadError::Panicked));
     if outcome.is_err() && (prior.stale.is_some() || prior.whom == Whom::Later) {
         // Before those who wait are told, so that they find it.
         cache.throttled.until(&key, cache.now().saturating_add(cache.policy.throttle), cache.now());
     }
     pilot.land(match &outcome {
-        Ok(value) => Progress::Loaded(value.clone()),
-        Err(_) => Progress::Failed,
+        Ok(Landed { value, overtaken: false }) => Progress::Loaded(value.clone()),
+        // Those who are aboard may have asked after that.
+        Ok(Landed { overtaken: true, .. }) | Err(_) => Progress::Failed,
     });
+    let outcome = outcome.map(|landed| landed.value);
     // The caller may have left; the value is stored all the same.
     let _ = report.send(outcome);
 }

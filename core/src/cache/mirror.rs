@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::near::Fence;
@@ -26,6 +26,34 @@ struct State {
     fence: Fence,
     known: RwLock<HashMap<Tag, Known>>,
     changes: AtomicU64,
+    /// Which of its feeds are up.
+    up: Mutex<[bool; 2]>,
+}
+
+/// One of the two feeds of a mirror.
+#[derive(Debug)]
+struct Told {
+    state: Arc<State>,
+    feed: usize,
+}
+
+impl Watcher for Told {
+    fn changed(&self, key: &str) {
+        self.state.changed(key);
+    }
+
+    fn lost(&self) {
+        self.state.up()[self.feed] = false;
+        self.state.lost();
+    }
+
+    fn restored(&self) {
+        let mut up = self.state.up();
+        up[self.feed] = true;
+        if *up == [true; 2] {
+            self.state.restored();
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +62,11 @@ struct Known {
     epoch: u64,
 }
 
-impl Watcher for State {
+impl State {
+    fn up(&self) -> MutexGuard<'_, [bool; 2]> {
+        self.up.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn changed(&self, key: &str) {
         self.fence.invalidate(key, || self.forget(key));
     }
@@ -48,9 +80,7 @@ impl Watcher for State {
         self.fence.restored();
         self.changes.fetch_add(1, Ordering::AcqRel);
     }
-}
 
-impl State {
     fn forget(&self, key: &str) {
         if let Some(tag) = Tag::stored(key) {
             self.known.write().unwrap_or_else(PoisonError::into_inner).remove(&tag);
@@ -66,9 +96,8 @@ impl Mirror {
         let state = Arc::new(State::default());
         let mut watches = Vec::new();
         if store.capabilities().watch {
-            // Both begin together: one that is restored before the other only asks once more.
-            for namespace in Tag::namespaces()? {
-                watches.push(store.watch(&namespace, Arc::clone(&state) as Arc<dyn Watcher>)?);
+            for (feed, namespace) in Tag::namespaces()?.into_iter().enumerate() {
+                watches.push(store.watch(&namespace, Arc::new(Told { state: Arc::clone(&state), feed }))?);
             }
         }
         Ok(Arc::new(Self { store, state, _watches: watches }))
@@ -127,6 +156,11 @@ impl Mirror {
             map.clear();
         }
         map.insert(tag, known);
+    }
+
+    /// The generation under this key is over.
+    pub(super) fn forget(&self, key: &str) {
+        self.state.changed(key);
     }
 
     /// Drops everything under the tags.

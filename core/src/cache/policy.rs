@@ -111,7 +111,8 @@ impl Settings {
 impl Policy {
     /// How long after its life a value stays in the store.
     pub(super) fn grace(&self) -> Duration {
-        self.stale.max(self.fail_safe)
+        let longest = Ttl::MAX.as_duration().saturating_sub(self.ttl.as_duration());
+        self.stale.max(self.fail_safe).min(longest)
     }
 
     /// A life, shortened by up to the jitter, so that values that were stored together don't end together.

@@ -1,14 +1,14 @@
 //! What a cache does when it is told of changes.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use super::flight::Flights;
 use super::near::{Feed, Near};
 use super::stats::Counts;
 use super::waiters::Waiters;
-use super::{Tag, Watcher};
+use super::{Mirror, Tag, Watcher};
 use crate::clock::Clock;
 use crate::time::Monotonic;
 
@@ -52,7 +52,11 @@ impl<T> Told<T> {
     fn heard(&self, key: &str) {
         let mut probe = self.probe.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, since)) = probe.take_if(|(written, _)| **written == *key) {
-            self.counts.invalidation_lag.add(self.clock.now().saturating_since(since));
+            let lag = self.clock.now().saturating_since(since);
+            // After so long it is the echo of another write.
+            if lag <= ECHO {
+                self.counts.invalidation_lag.add(lag);
+            }
         }
     }
 
@@ -100,6 +104,8 @@ impl<T: Send + Sync + 'static> Watcher for Told<T> {
 pub(super) struct NamespaceTold<T> {
     pub(super) told: Arc<Told<T>>,
     pub(super) tag: Tag,
+    /// Weak: the mirror watches the same store.
+    pub(super) mirror: Option<Weak<Mirror>>,
 }
 
 impl<T> fmt::Debug for NamespaceTold<T> {
@@ -130,6 +136,10 @@ impl<T> Drop for OwnClear<'_, T> {
 impl<T: Send + Sync + 'static> Watcher for NamespaceTold<T> {
     fn changed(&self, key: &str) {
         if key == self.tag.key().as_str() {
+            // Whoever is told first: else what is read meanwhile would be kept under the generation that is over.
+            if let Some(mirror) = self.mirror.as_ref().and_then(Weak::upgrade) {
+                mirror.forget(key);
+            }
             Self::flush(&self.told);
             if self.told.near.is_some() {
                 self.told.counts.epoch_flushes.one();

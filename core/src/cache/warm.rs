@@ -18,7 +18,7 @@ use crate::key::Identifier;
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct WarmOptions {
-    /// How many values one call of the loader is asked for; 100 unless set.
+    /// How many values one call of the loader is asked for; 100 unless set, and no more than the store takes in a batch.
     pub batch: NonZeroUsize,
     /// How many calls run at once; 4 unless set.
     pub concurrency: NonZeroUsize,
@@ -128,7 +128,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         E: std::fmt::Display,
     {
         let load = &load;
-        let batches = ids.chunks(options.batch.get()).map(|batch| async move {
+        let most = self.0.store.capabilities().max_batch.max(1);
+        let batches = ids.chunks(options.batch.get().min(most)).map(|batch| async move {
             let filled = self.fill_many(&batch, load, InOutage::PassOver).await;
             (batch.len() as u64, filled)
         });

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::inner::Inner;
 use super::judge::Found;
 use super::told::Told;
-use super::wire::{Read, Stamp, life_of};
+use super::wire::{Read, Stamp, life_of, schema_of};
 use super::{Generation, SetOptions, SetOutcome, Tag, When};
 use crate::codec::Codec;
 use crate::error::{Effect, Error, ErrorKind, Result};
@@ -211,14 +211,20 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         let Some((bytes, Standing::Counts)) = self.current(key).await? else {
             return Ok(false);
         };
-        let life = life_of(key, &bytes)?.unwrap_or(self.policy.ttl);
+        let life = match life_of(key, &bytes)? {
+            Some(life) if life.as_millis() < u64::from(u32::MAX) => life,
+            // Longer than can be written down.
+            Some(longest) => longest.max(self.policy.ttl),
+            None => self.policy.ttl,
+        };
         let fresh_until = self.store.now().saturating_add(life.as_duration());
         let random = &*self.environment.random;
         let Some(renewed) = self.wire.renewed(key, &bytes, fresh_until, random)? else {
             return Ok(false);
         };
-        let options =
-            SetOptions::new(self.policy.kept(life)).when(When::Equals(bytes)).schema(self.wire.schema);
+        // It stays the value that it is, also one of a newer schema that can be read here.
+        let schema = schema_of(&bytes);
+        let options = SetOptions::new(self.policy.kept(life)).when(When::Equals(bytes)).schema(schema);
         // Whoever was quicker wrote or removed it after it was found here: as if right after this touch.
         let _either = self.write(key, renewed, &options).await?;
         Ok(true)

@@ -41,6 +41,15 @@ impl Tasks {
         if self.is_closing() {
             return Err(Error::new(ErrorKind::Closed, "the stores are closed"));
         }
+        self.spawn_last(task)
+    }
+
+    /// As [`spawn`](Self::spawn), also while the stores are closing: for what gives back what others wait for.
+    pub(crate) fn spawn_last<F>(&self, task: F) -> Result<JoinHandle<Option<F::Output>>>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
         let Some(handle) = self.handle.clone().or_else(|| Handle::try_current().ok()) else {
             return Err(Error::new(
                 ErrorKind::Config,

@@ -90,6 +90,11 @@ impl Near {
         Some(entry)
     }
 
+    /// What was read since the snapshot says that the entry under this identifier counts no more.
+    pub(in crate::cache) fn take_out(&self, identifier: &str, snapshot: Snapshot) {
+        self.fence.publish(snapshot, |_| self.engine.remove(identifier));
+    }
+
     /// The value has changed.
     pub(in crate::cache) fn invalidate(&self, identifier: &str) {
         self.fence.invalidate(identifier, || self.engine.remove(identifier));

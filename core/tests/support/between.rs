@@ -1,0 +1,181 @@
+//! A store whose answers and news come when a test says so.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use stanchion::cache::{
+    CacheBuilder, CacheCapabilities, CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest,
+    LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher,
+};
+use stanchion::clock::ManualClock;
+use stanchion::key::{Key, Namespace};
+use stanchion::random::SeededRandom;
+use stanchion::stores::Environment;
+use stanchion::time::{Timestamp, Ttl};
+use stanchion::{Effect, Result};
+use stanchion_memory::MemoryBackend;
+
+use super::down;
+
+type Hook = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A watcher that can be told late: what is held back is told on release, in its order.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    namespace: String,
+    /// The how-manieth watcher of its namespace.
+    number: usize,
+    inner: Arc<dyn Watcher>,
+    pub(crate) held: AtomicBool,
+    late: Mutex<Vec<String>>,
+    /// This one is never told that it is restored, nor of anything.
+    deaf: bool,
+}
+
+impl Gate {
+    pub(crate) fn release(&self) {
+        self.held.store(false, SeqCst);
+        for key in std::mem::take(&mut *self.late.lock().unwrap()) {
+            self.inner.changed(&key);
+        }
+    }
+}
+
+impl Watcher for Gate {
+    fn changed(&self, key: &str) {
+        if self.held.load(SeqCst) {
+            self.late.lock().unwrap().push(key.to_owned());
+        } else if !self.deaf {
+            self.inner.changed(key);
+        }
+    }
+    fn lost(&self) {
+        if !self.deaf {
+            self.inner.lost();
+        }
+    }
+    fn restored(&self) {
+        if !self.deaf {
+            self.inner.restored();
+        }
+    }
+}
+
+/// A store that passes everything on, with a word before some of it.
+pub(crate) struct Between {
+    inner: Arc<dyn CacheStore>,
+    /// What happens before the next request for leases.
+    pub(crate) before_fetch: Mutex<Option<Hook>>,
+    /// Nothing is said of generations while this is set.
+    pub(crate) no_generations: AtomicBool,
+    gates: Mutex<Vec<Arc<Gate>>>,
+    deaf_to: Option<&'static str>,
+}
+
+impl fmt::Debug for Between {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Between")
+    }
+}
+
+impl Between {
+    pub(crate) fn over(backend: &MemoryBackend, deaf_to: Option<&'static str>) -> Arc<Self> {
+        Arc::new(Self {
+            inner: backend.handle().stores().cache_store().unwrap(),
+            before_fetch: Mutex::default(),
+            no_generations: AtomicBool::default(),
+            gates: Mutex::default(),
+            deaf_to,
+        })
+    }
+    pub(crate) fn cache(self: &Arc<Self>, clock: &ManualClock) -> CacheBuilder<u32> {
+        let environment =
+            Environment::system().clock(Arc::new(clock.clone())).random(Arc::new(SeededRandom::new(11)));
+        CacheBuilder::new(self.clone(), environment, "n")
+    }
+    /// The how-manieth watcher of a namespace.
+    pub(crate) fn gate(&self, namespace: &str, number: usize) -> Arc<Gate> {
+        let gates = self.gates.lock().unwrap();
+        gates.iter().find(|gate| gate.namespace == namespace && gate.number == number).unwrap().clone()
+    }
+}
+
+#[async_trait]
+impl CacheStore for Between {
+    fn capabilities(&self) -> CacheCapabilities {
+        self.inner.capabilities()
+    }
+    fn now(&self) -> Timestamp {
+        self.inner.now()
+    }
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
+        self.inner.get(key).await
+    }
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
+        self.inner.get_many(keys).await
+    }
+    async fn get_many_with_ttl(&self, keys: &[Key]) -> Result<Vec<Option<(Bytes, Ttl)>>> {
+        self.inner.get_many_with_ttl(keys).await
+    }
+    async fn set(&self, key: &Key, value: Bytes, options: &SetOptions) -> Result<SetOutcome> {
+        self.inner.set(key, value, options).await
+    }
+    async fn set_many(&self, entries: &[SetEntry]) -> Result<Vec<SetOutcome>> {
+        self.inner.set_many(entries).await
+    }
+    async fn remove_many(&self, keys: &[Key]) -> Result<u64> {
+        self.inner.remove_many(keys).await
+    }
+    async fn add(&self, key: &Key, delta: i64, ttl: Ttl) -> Result<i64> {
+        self.inner.add(key, delta, ttl).await
+    }
+    async fn touch(&self, key: &Key, ttl: Ttl) -> Result<bool> {
+        self.inner.touch(key, ttl).await
+    }
+    async fn ttl(&self, key: &Key) -> Result<Option<Ttl>> {
+        self.inner.ttl(key).await
+    }
+    async fn fetch(&self, requests: &[LeaseRequest]) -> Result<Vec<Fetched>> {
+        let hook = self.before_fetch.lock().unwrap().take();
+        if let Some(hook) = hook {
+            hook.await;
+        }
+        self.inner.fetch(requests).await
+    }
+    async fn fill(&self, fills: &[Fill]) -> Result<Vec<FillOutcome>> {
+        self.inner.fill(fills).await
+    }
+    async fn abandon(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
+        self.inner.abandon(leases).await
+    }
+    async fn generations(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>> {
+        if self.no_generations.load(SeqCst) {
+            return Err(down(Effect::NotApplied));
+        }
+        self.inner.generations(tags).await
+    }
+    async fn bump(&self, tags: &[Tag]) -> Result<Vec<Generation>> {
+        self.inner.bump(tags).await
+    }
+    fn watch(&self, namespace: &Namespace, watcher: Arc<dyn Watcher>) -> Result<Watch> {
+        let mut gates = self.gates.lock().unwrap();
+        let namespace_name = namespace.to_string();
+        let gate = Arc::new(Gate {
+            number: gates.iter().filter(|gate| gate.namespace == namespace_name).count(),
+            deaf: self.deaf_to == Some(namespace_name.as_str()),
+            namespace: namespace_name,
+            inner: watcher,
+            held: AtomicBool::default(),
+            late: Mutex::default(),
+        });
+        gates.push(gate.clone());
+        drop(gates);
+        self.inner.watch(namespace, gate)
+    }
+}
