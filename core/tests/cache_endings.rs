@@ -19,6 +19,8 @@ async fn pass(clock: &stanchion::clock::ManualClock, seconds: u64) {
 }
 
 async fn is_closed(load: Loading<u32>) -> bool {
+    settle().await;
+    assert!(load.is_finished(), "it waits on");
     matches!(load.await.unwrap(), Err(LoadError::Store(error)) if error.kind() == ErrorKind::Closed)
 }
 

@@ -173,6 +173,32 @@ async fn what_was_near_before_the_feed_was_lost_is_not_read_after_it_is_back() {
 }
 
 #[tokio::test]
+async fn while_the_feed_is_away_the_store_is_asked_for_values_and_tags() {
+    let (backend, clock) = manual();
+    let flaky = Flaky::over(&backend.stores());
+    let team = Tag::new("team").unwrap();
+    let tag = team.clone();
+    let here = flaky.cache(&clock).near(MokaNear::entries(100)).tags(move |_| vec![tag.clone()]);
+    let here = here.build().unwrap();
+    let there: Cache<u32> = backend.handle().stores().cache("n").build().unwrap();
+    here.set_many(&[("a", 1), ("b", 1)]).await.unwrap();
+    here.get_many(&["a", "b"]).await.unwrap();
+    flaky.lose_feed();
+    there.set("a", &2).await.unwrap();
+    assert_eq!(here.get("a").await.unwrap().as_deref(), Some(&2));
+    assert_eq!(here.get("b").await.unwrap().as_deref(), Some(&1));
+    assert_eq!(
+        (here.peek("a"), here.peek("b")),
+        (None, None),
+        "what is read enters only while changes are told"
+    );
+    there.invalidate_tag(&team).await.unwrap();
+    assert_eq!(here.get("a").await.unwrap().as_deref(), Some(&2), "written without the tag");
+    assert_eq!(here.get("b").await.unwrap(), None, "its tag was dropped, and nobody told");
+    assert_eq!(here.get_many(&["b"]).await.unwrap(), [None]);
+}
+
+#[tokio::test]
 async fn what_was_read_before_the_feed_was_lost_does_not_enter_after_it_is_back() {
     let (backend, clock) = manual();
     let flaky = Flaky::over(&backend.stores());

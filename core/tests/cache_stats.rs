@@ -60,8 +60,14 @@ async fn each_change_that_is_told_is_counted() {
 async fn bytes_are_counted_as_they_are_stored() {
     let (backend, _) = manual();
     let store = backend.stores().cache_store().unwrap();
-    let cache: Cache<String> =
-        backend.stores().cache("n").near(MokaNear::entries(100)).negative_ttl(minutes(1)).build().unwrap();
+    let cache: Cache<String> = backend
+        .stores()
+        .cache("n")
+        .near(MokaNear::entries(100))
+        .negative_ttl(minutes(1))
+        .schema(1, &[])
+        .build()
+        .unwrap();
     let stored = async |id: u32| {
         store.get(&cache.key(id).unwrap()).await.unwrap().map_or(0, |bytes| bytes.len() as u64)
     };
@@ -87,6 +93,12 @@ async fn bytes_are_counted_as_they_are_stored() {
     cache.get_or_load(7, own).await.unwrap();
     let mut read = stored(1).await;
     assert_eq!(bytes(), (read, written), "the condition was judged by what is there");
+
+    // Nor what makes room for a program that knows more.
+    let newer: Cache<String> = backend.stores().cache("n").schema(2, &[]).build().unwrap();
+    newer.set(9, &"h".repeat(70)).await.unwrap();
+    cache.set(9, &"i".repeat(80)).await.unwrap();
+    assert_eq!((stored(9).await, bytes()), (0, (read, written)));
 
     assert!(cache.get(2).await.unwrap().is_some());
     read += stored(2).await;
@@ -124,14 +136,22 @@ async fn the_lag_of_the_feed_is_the_longest_that_an_own_change_took() {
     clock.advance(millis(60));
     flaky.deliver_news();
     assert_eq!(here.stats().invalidation_lag, millis(70));
-    // One whose echo never comes is given up, and keeps nobody from being followed.
-    here.remove(7).await.unwrap();
+    // News of another entry is no echo.
     flaky.hold_news();
+    there.set(7, &1).await.unwrap();
     here.set(8, &1).await.unwrap();
+    clock.advance(millis(30));
+    flaky.deliver_one();
+    clock.advance(millis(50));
+    flaky.deliver_news();
+    assert_eq!(here.stats().invalidation_lag, millis(80));
+    // One whose echo never comes is given up, and keeps nobody from being followed.
+    flaky.hold_news();
+    here.set(9, &1).await.unwrap();
     flaky.lose();
     flaky.restore();
     clock.advance(seconds(2));
-    assert_eq!(lag(&here, 9, millis(90)).await, millis(90));
+    assert_eq!(lag(&here, 10, millis(90)).await, millis(90));
 }
 
 #[tokio::test]

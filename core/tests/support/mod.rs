@@ -152,6 +152,11 @@ impl Flaky {
     /// It is down, and its feed with it.
     pub(crate) fn lose(&self) {
         self.down.store(true, Ordering::SeqCst);
+        self.lose_feed();
+    }
+
+    /// It answers, and nobody is told of anything.
+    pub(crate) fn lose_feed(&self) {
         *self.news.lock().unwrap() = News::Missed;
         self.watchers.lock().unwrap().iter().for_each(|watcher| watcher.lost());
     }
@@ -166,6 +171,16 @@ impl Flaky {
     /// What the feed tells from now on is on its way until it is [delivered](Self::deliver_news).
     pub(crate) fn hold_news(&self) {
         *self.news.lock().unwrap() = News::Held(Vec::new());
+    }
+
+    /// The first that is on its way.
+    pub(crate) fn deliver_one(&self) {
+        let first = match &mut *self.news.lock().unwrap() {
+            News::Held(held) if !held.is_empty() => Some(held.remove(0)),
+            _ => None,
+        };
+        let (watcher, key) = first.unwrap();
+        watcher.changed(&key);
     }
 
     pub(crate) fn deliver_news(&self) {
