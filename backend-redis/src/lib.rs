@@ -21,6 +21,11 @@
 //! Single reads of cached values that come together are sent together: under load one write, and one command, carries
 //! many of them.
 //!
+//! # TLS
+//! With the feature `tls`, for URLs that begin with `rediss://` or `rediss+cluster://`: rustls, which trusts whom web browsers
+//! trust, or who is named by `RedisConfig::root_certificate`. It takes the cryptography that the process has chosen
+//! (`rustls::crypto::CryptoProvider`), and where none was chosen makes *ring* its choice.
+//!
 //! # Servers
 //! Redis 6.2 and later, in RESP3. What is stored is specified in `core/docs/wire-format.md`.
 
@@ -38,6 +43,8 @@ mod meta;
 mod reply;
 mod scripts;
 mod session;
+#[cfg(feature = "tls")]
+mod tls;
 mod token;
 
 pub use self::backend::RedisBackend;
