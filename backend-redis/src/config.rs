@@ -183,11 +183,11 @@ fn parse(url: &str) -> Result<ConnectionInfo> {
     if info.redis_settings().db() != 0 {
         return Err(wrong("it names a database other than 0, where keys are kept apart by name"));
     }
-    if let ConnectionAddr::TcpTls { insecure, .. } = info.addr() {
-        if *insecure {
-            return Err(wrong("`#insecure` is not supported: a server's certificate is always checked"));
-        }
-        #[cfg(feature = "tls")]
+    if matches!(info.addr(), ConnectionAddr::TcpTls { insecure: true, .. }) {
+        return Err(wrong("`#insecure` is not supported: a server's certificate is always checked"));
+    }
+    #[cfg(feature = "tls")]
+    if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
         crate::tls::choose_cryptography();
     }
     let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);

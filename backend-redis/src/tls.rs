@@ -122,6 +122,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_asks_for_tls_has_cryptography() {
+        // Where more than one is built in, the client would not know which to take, and panic.
+        assert!(RedisConfig::standalone("rediss://localhost").is_ok());
+        assert!(CryptoProvider::get_default().is_some());
+    }
+
+    #[test]
     fn a_handshake_that_can_not_succeed_is_for_the_operator() {
         let failed = |why: rustls::Error| RedisError::from(io::Error::new(io::ErrorKind::InvalidData, why));
         let untrusted = failed(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer));

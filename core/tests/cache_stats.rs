@@ -1,5 +1,4 @@
 //! What a cache counts, number by number.
-#![expect(clippy::unwrap_used, reason = "these are tests")]
 
 mod support;
 

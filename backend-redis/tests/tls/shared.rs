@@ -1,5 +1,6 @@
 //! What the cases share.
 
+use std::fmt::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -118,7 +119,7 @@ pub(crate) async fn refused(config: RedisConfig, says: &str) -> Error {
     let mut all = format!("{error} {error:?} {error:#?}");
     let mut source = std::error::Error::source(&error);
     while let Some(inner) = source {
-        all.push_str(&format!("{inner} {inner:?}"));
+        write!(all, "{inner} {inner:?}").unwrap();
         source = inner.source();
     }
     assert!(!all.contains("sesame") && !all.contains("PRIVATE"), "{all}");

@@ -186,7 +186,9 @@ impl Flaky {
     pub(crate) fn deliver_news(&self) {
         let news = std::mem::take(&mut *self.news.lock().unwrap());
         if let News::Held(held) = news {
-            held.iter().for_each(|(watcher, key)| watcher.changed(key));
+            for (watcher, key) in held {
+                watcher.changed(&key);
+            }
         }
     }
 
