@@ -297,7 +297,7 @@ async fn jitter_spreads_the_ends_of_what_was_stored_together_and_lengthens_no_li
             let mut ends = Vec::new();
             for id in ids(way) {
                 let kept = store.ttl(&cache.key(id).unwrap()).await.unwrap().unwrap().as_duration();
-                let life = kept - grace;
+                let life = kept.checked_sub(grace).unwrap();
                 assert!(life <= whole && life >= whole / 2, "way {way}: {life:?}");
                 ends.push(life);
             }
@@ -305,7 +305,7 @@ async fn jitter_spreads_the_ends_of_what_was_stored_together_and_lengthens_no_li
             ends.sort_unstable();
             ends.dedup();
             assert!(ends.len() > 30, "way {way}: {} ends", ends.len());
-            let spread = ends[ends.len() - 1] - ends[0];
+            let spread = ends[ends.len() - 1].saturating_sub(ends[0]);
             assert!(spread > whole / 4, "way {way}: {spread:?}");
         }
         // What is served ends when what is stored does: the life is in both.
