@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use redis::{ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
 use stanchion::cache::CacheCapabilities;
 use stanchion::key::Name;
 use stanchion::stores::Environment;
@@ -23,14 +23,16 @@ pub struct RedisConfig {
     pub(crate) buckets: u16,
     pub(crate) cache: CacheCapabilities,
     pub(crate) environment: Option<Environment>,
+    #[cfg(feature = "tls")]
+    pub(crate) certificates: redis::TlsCertificates,
 }
 
 impl RedisConfig {
-    /// One server: `redis://[user:password@]host[:port]`.
+    /// One server: `redis://[user:password@]host[:port]`; `rediss://` with TLS, which is the feature `tls`.
     ///
     /// # Errors
-    /// [`Config`](ErrorKind::Config) for a URL that is none, and for another database than 0: services are
-    /// kept apart by key names, and a Cluster has only database 0.
+    /// [`Config`](ErrorKind::Config) for a URL that is none, for another database than 0: services are
+    /// kept apart by key names, and a Cluster has only database 0; and for TLS without the feature.
     pub fn standalone(url: &str) -> Result<Self> {
         Ok(Self {
             addresses: vec![parse(url)?],
@@ -44,6 +46,8 @@ impl RedisConfig {
             buckets: 1_024,
             cache: CacheCapabilities::new(),
             environment: None,
+            #[cfg(feature = "tls")]
+            certificates: crate::tls::NO_CERTIFICATES,
         })
     }
 
@@ -159,7 +163,18 @@ impl Invalidation {
     }
 }
 
+/// Refuses TLS where it is not built in: the client's own words would not say what is missing.
+fn check_scheme(url: &str, has_tls: bool) -> Result<()> {
+    let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+    if !has_tls && ["rediss", "valkeys"].iter().any(|tls| scheme.eq_ignore_ascii_case(tls)) {
+        let told = "TLS (rediss://) is not built in: it is the feature `tls` of stanchion-redis";
+        return Err(Error::new(ErrorKind::Config, told));
+    }
+    Ok(())
+}
+
 fn parse(url: &str) -> Result<ConnectionInfo> {
+    check_scheme(url, cfg!(feature = "tls"))?;
     // The URL may hold a password, and so may the client's message: neither is repeated.
     let wrong = |why: &str| {
         Error::new(ErrorKind::Config, format!("not a Redis URL: {why}; redis://host:port is one"))
@@ -167,6 +182,13 @@ fn parse(url: &str) -> Result<ConnectionInfo> {
     let info = url.into_connection_info().map_err(|_| wrong("it can't be read"))?;
     if info.redis_settings().db() != 0 {
         return Err(wrong("it names a database other than 0, where keys are kept apart by name"));
+    }
+    if matches!(info.addr(), ConnectionAddr::TcpTls { insecure: true, .. }) {
+        return Err(wrong("`#insecure` is not supported: a server's certificate is always checked"));
+    }
+    #[cfg(feature = "tls")]
+    if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
+        crate::tls::choose_cryptography();
     }
     let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
     // With nothing sent behind `HELLO`, whatever the server answers is read: the client waits for all replies of the
@@ -248,6 +270,26 @@ mod tests {
             let error = bad.into_redis_config().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config, "{bad}");
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn tls_is_refused_by_the_name_of_its_feature_where_it_is_not_built_in() {
+        for url in ["rediss://user:hunter2@host", "REDISS://user:hunter2@host", "valkeys://user:hunter2@host"]
+        {
+            let error = check_scheme(url, false).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config, "{url}");
+            assert!(error.to_string().contains("feature `tls`"), "{error}");
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{url}");
+            assert!(check_scheme(url, true).is_ok(), "{url}");
+        }
+        for url in ["redis://host", "valkey://host", "redis://rediss:rediss@rediss", "rediss", ""] {
+            assert!(check_scheme(url, false).is_ok(), "{url}");
+        }
+        // As it is built.
+        for url in ["rediss://host", "rediss+cluster://host"] {
+            assert_eq!(url.into_redis_config().is_ok(), cfg!(feature = "tls"), "{url}");
+            assert!(format!("{url}#insecure").into_redis_config().is_err(), "{url}");
         }
     }
 

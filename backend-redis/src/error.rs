@@ -170,6 +170,10 @@ pub(crate) fn from_client(error: &RedisError, access: Access) -> Error {
     if let redis::ErrorKind::Server(_) | redis::ErrorKind::Extension = error.kind() {
         return from_code(error.code().unwrap_or("ERR"), error.detail().unwrap_or_default(), access);
     }
+    #[cfg(feature = "tls")]
+    if let Some(refused) = crate::tls::refused(error, access) {
+        return refused;
+    }
     match error.kind() {
         redis::ErrorKind::AuthenticationFailed => from_code("WRONGPASS", "", access),
         redis::ErrorKind::RESP3NotSupported => from_code("NOPROTO", "", access),

@@ -21,6 +21,11 @@
 //! Single reads of cached values that come together are sent together: under load one write, and one command, carries
 //! many of them.
 //!
+//! # TLS
+//! With the feature `tls`, for URLs that begin with `rediss://` or `rediss+cluster://`: rustls, which trusts whom web browsers
+//! trust, or who is named by `RedisConfig::root_certificate`. It takes the cryptography that the process has chosen
+//! (`rustls::crypto::CryptoProvider`), and where none was chosen makes *ring* its choice.
+//!
 //! # Servers
 //! Meant for Redis from 6.2 and for Valkey from 7.2, in RESP3. The conformance suite has passed on Redis 6.2 and 7.0; it has
 //! not been run on Valkey yet, nor on a newer Redis. What is stored is specified in `core/docs/wire-format.md`.
@@ -39,6 +44,8 @@ mod meta;
 mod reply;
 mod scripts;
 mod session;
+#[cfg(feature = "tls")]
+mod tls;
 mod token;
 
 /// The guide's example is compiled as a doc test.

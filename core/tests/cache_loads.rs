@@ -13,34 +13,9 @@ use stanchion::cache::{CacheBuilder, Eager, WarmOptions, Why};
 use stanchion::prelude::*;
 use stanchion::stores::Environment;
 use stanchion_memory::{MemoryBackend, MokaNear};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
-use support::{Flaky, manual, settle};
-
-type Loading<T> = tokio::task::JoinHandle<Result<Arc<T>, LoadError<Infallible>>>;
-
-/// Asks for a value with a loader that waits for a word; answers the task, the word, and when the loader has begun.
-fn slow(cache: &Cache<u32>, id: u32) -> (Loading<u32>, oneshot::Sender<u32>, oneshot::Receiver<()>) {
-    let (word, value) = oneshot::channel();
-    let (began, begun) = oneshot::channel();
-    let cache = cache.clone();
-    let task = tokio::spawn(async move {
-        cache
-            .get_or_load(id, move || async move {
-                let _ = began.send(());
-                Ok::<_, Infallible>(value.await.unwrap())
-            })
-            .await
-    });
-    (task, word, begun)
-}
-
-fn instant(cache: &Cache<u32>, id: u32, value: u32) -> Loading<u32> {
-    let cache = cache.clone();
-    tokio::spawn(
-        async move { cache.get_or_load(id, move || async move { Ok::<_, Infallible>(value) }).await },
-    )
-}
+use support::{Flaky, instant, manual, settle, slow};
 
 fn plain(backend: &MemoryBackend) -> Cache<u32> {
     backend.stores().cache("n").build().unwrap()

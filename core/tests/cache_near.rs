@@ -12,7 +12,7 @@ use stanchion::stores::Environment;
 use stanchion::time::Ttl;
 use stanchion_memory::{MemoryBackend, MokaNear};
 
-use support::{Flaky, manual};
+use support::{Flaky, manual, settle};
 
 fn near(backend: &MemoryBackend) -> Cache<u32> {
     backend.stores().cache("n").near(MokaNear::entries(1_000)).build().unwrap()
@@ -121,6 +121,102 @@ async fn when_the_feed_is_lost_nothing_is_read_near() {
     assert_eq!(cache.peek("a"), None);
     assert_eq!(cache.get("a").await.unwrap_err().kind(), ErrorKind::Closed);
     assert!(cache.stats().epoch_flushes > 0);
+}
+
+#[tokio::test]
+async fn what_was_near_before_the_feed_was_lost_is_not_read_after_it_is_back() {
+    let (backend, clock) = manual();
+    let flaky = Flaky::over(&backend.stores());
+    let team = Tag::new("team").unwrap();
+    let tag = team.clone();
+    let here = flaky.cache(&clock).near(MokaNear::entries(100)).tags(move |_| vec![tag.clone()]);
+    let here = here.build().unwrap();
+    let there: Cache<u32> = backend.handle().stores().cache("n").build().unwrap();
+    let ids = ["changed", "removed", "dropped", "same"];
+    for id in ids {
+        here.set(id, &1).await.unwrap();
+        assert!(here.get(id).await.unwrap().is_some());
+        assert!(here.peek(id).is_some());
+    }
+    flaky.lose();
+    for id in ids {
+        assert_eq!(here.peek(id), None, "{id}: nobody knows whether it still stands");
+    }
+    // Nobody is told of these.
+    there.set("changed", &2).await.unwrap();
+    there.remove("removed").await.unwrap();
+    flaky.restore();
+    for id in ids {
+        assert_eq!(here.peek(id), None, "{id}: a feed that is back says nothing of what was before");
+    }
+    assert_eq!(here.get("changed").await.unwrap().as_deref(), Some(&2));
+    assert_eq!(here.get("removed").await.unwrap(), None);
+    assert_eq!(here.get("same").await.unwrap().as_deref(), Some(&1));
+    // From now on it is near again, and what was dropped while the feed was away is known by its tag.
+    assert_eq!((here.peek("changed").as_deref(), here.peek("same").as_deref()), (Some(&2), Some(&1)));
+    flaky.lose();
+    there.invalidate_tag(&team).await.unwrap();
+    flaky.restore();
+    assert_eq!((here.get("same").await.unwrap(), here.get("dropped").await.unwrap()), (None, None));
+    // A loss that nothing came of costs a read, and no more.
+    here.set("same", &3).await.unwrap();
+    here.get("same").await.unwrap();
+    let flushes = here.stats().epoch_flushes;
+    flaky.lose();
+    flaky.restore();
+    assert_eq!(here.stats().epoch_flushes, flushes + 1, "both feeds at once");
+    assert_eq!(here.peek("same"), None);
+    assert_eq!(here.get("same").await.unwrap().as_deref(), Some(&3));
+    there.set("same", &4).await.unwrap();
+    assert_eq!(here.peek("same"), None, "what changes is told again");
+    assert_eq!(here.get("same").await.unwrap().as_deref(), Some(&4));
+}
+
+#[tokio::test]
+async fn while_the_feed_is_away_the_store_is_asked_for_values_and_tags() {
+    let (backend, clock) = manual();
+    let flaky = Flaky::over(&backend.stores());
+    let team = Tag::new("team").unwrap();
+    let tag = team.clone();
+    let here = flaky.cache(&clock).near(MokaNear::entries(100)).tags(move |_| vec![tag.clone()]);
+    let here = here.build().unwrap();
+    let there: Cache<u32> = backend.handle().stores().cache("n").build().unwrap();
+    here.set_many(&[("a", 1), ("b", 1)]).await.unwrap();
+    here.get_many(&["a", "b"]).await.unwrap();
+    flaky.lose_feed();
+    there.set("a", &2).await.unwrap();
+    assert_eq!(here.get("a").await.unwrap().as_deref(), Some(&2));
+    assert_eq!(here.get("b").await.unwrap().as_deref(), Some(&1));
+    assert_eq!(
+        (here.peek("a"), here.peek("b")),
+        (None, None),
+        "what is read enters only while changes are told"
+    );
+    there.invalidate_tag(&team).await.unwrap();
+    assert_eq!(here.get("a").await.unwrap().as_deref(), Some(&2), "written without the tag");
+    assert_eq!(here.get("b").await.unwrap(), None, "its tag was dropped, and nobody told");
+    assert_eq!(here.get_many(&["b"]).await.unwrap(), [None]);
+}
+
+#[tokio::test]
+async fn what_was_read_before_the_feed_was_lost_does_not_enter_after_it_is_back() {
+    let (backend, clock) = manual();
+    let flaky = Flaky::over(&backend.stores());
+    let here = flaky.cache(&clock).near(MokaNear::entries(100)).build().unwrap();
+    let there: Cache<u32> = backend.handle().stores().cache("n").build().unwrap();
+    there.set("a", &1).await.unwrap();
+    flaky.late.store(true, Ordering::SeqCst);
+    let reading = {
+        let here = here.clone();
+        tokio::spawn(async move { here.get("a").await })
+    };
+    settle().await;
+    flaky.lose();
+    there.set("a", &2).await.unwrap();
+    flaky.restore();
+    flaky.arrive.notify_one();
+    assert_eq!(reading.await.unwrap().unwrap().as_deref(), Some(&1));
+    assert_eq!(here.peek("a"), None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,6 +6,7 @@ mod support;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use stanchion::cache::{Eager, WarmOptions, Why};
 use stanchion::prelude::*;
@@ -138,7 +139,7 @@ async fn touches_that_meet_have_all_happened() {
         .map(|_| {
             let (cache, clock) = (cache.clone(), clock.clone());
             tokio::spawn(async move {
-                clock.advance(std::time::Duration::from_millis(1));
+                clock.advance(Duration::from_millis(1));
                 cache.touch(1).await
             })
         })
@@ -160,7 +161,7 @@ async fn one_bad_value_spoils_no_batch_and_tags_from_a_loader_count() {
         let tag = tag.clone();
         async move {
             let value = |id: u32| match id {
-                3 => Loaded::new(id).ttl(std::time::Duration::ZERO),
+                3 => Loaded::new(id).ttl(Duration::ZERO),
                 4 => Loaded::new(id).tag(Tag::new("never used before").unwrap()),
                 _ => Loaded::new(id).tag(tag.clone()),
             };
@@ -339,4 +340,70 @@ async fn one_process_of_two_loads_what_is_due_by_chance() {
     settle().await;
     assert_eq!(there.stats().loads, 0, "the other was quicker");
     assert_eq!(there.get(1).await.unwrap().as_deref(), Some(&2));
+}
+
+#[tokio::test]
+async fn jitter_spreads_the_ends_of_what_was_stored_together_and_lengthens_no_life() {
+    const MANY: u32 = 40;
+    for grace in [Duration::ZERO, hours(1)] {
+        let (backend, clock) = manual();
+        let stores = backend.stores();
+        let cache: Cache<u32> = stores
+            .cache("n")
+            .ttl(minutes(10))
+            .negative_ttl(minutes(4))
+            .jitter(0.5)
+            .fail_safe(grace, seconds(30))
+            .build()
+            .unwrap();
+        let ids = |way: u32| (way * MANY..(way + 1) * MANY).collect::<Vec<_>>();
+        // Every way in which a value is stored.
+        for id in ids(0) {
+            cache.set(id, &id).await.unwrap();
+        }
+        cache.set_many(&ids(1).into_iter().map(|id| (id, id)).collect::<Vec<_>>()).await.unwrap();
+        for id in ids(2) {
+            cache.get_or_load(id, move || async move { Ok::<_, Infallible>(id) }).await.unwrap();
+        }
+        let load = |ids: Vec<u32>| async move {
+            Ok::<_, Infallible>(ids.into_iter().map(|id| (id, id)).collect::<Vec<_>>())
+        };
+        cache.get_or_load_many(&ids(3), load).await.unwrap();
+        cache.warm(ids(4), WarmOptions::new(), load, |_| ()).await.unwrap();
+        // With a life of their own, and those of which there is none.
+        for id in ids(5) {
+            cache.put(id, Loaded::new(id).ttl(minutes(2))).await.unwrap();
+        }
+        for id in ids(6) {
+            cache.get_or_find(id, || async { Ok::<_, Infallible>(None::<u32>) }).await.unwrap();
+        }
+
+        let store = stores.cache_store().unwrap();
+        let mut lives = Vec::new();
+        for (way, whole) in (0..).zip([10, 10, 10, 10, 10, 2, 4].map(minutes)) {
+            let mut ends = Vec::new();
+            for id in ids(way) {
+                let kept = store.ttl(&cache.key(id).unwrap()).await.unwrap().unwrap().as_duration();
+                let life = kept.checked_sub(grace).unwrap();
+                assert!(life <= whole && life >= whole / 2, "way {way}: {life:?}");
+                ends.push(life);
+            }
+            lives.extend(ends.iter().copied());
+            ends.sort_unstable();
+            ends.dedup();
+            assert!(ends.len() > 30, "way {way}: {} ends", ends.len());
+            let spread = ends[ends.len() - 1].saturating_sub(ends[0]);
+            assert!(spread > whole / 4, "way {way}: {spread:?}");
+        }
+        // What is served ends when what is stored does: the life is in both.
+        let counts = async |id: u32| cache.get(id).await.unwrap().is_some();
+        clock.advance(minutes(7));
+        for (id, life) in (0..5 * MANY).zip(&lives) {
+            assert_eq!(counts(id).await, *life > minutes(7), "{id}: {life:?}");
+        }
+        clock.advance(minutes(3));
+        for id in 0..5 * MANY {
+            assert!(!counts(id).await, "{id}");
+        }
+    }
 }

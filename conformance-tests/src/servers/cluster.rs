@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::port::Port;
 use super::process::{RedisProcess, binary};
-use super::{Proxy, Reply, ServerError, link, wait};
+use super::{Proxy, Reply, ServerError, TlsFiles, link, wait};
 
 /// A master waits two seconds of its own before it says that the Cluster is well; a busy machine takes longer.
 const START: Duration = Duration::from_mins(1);
@@ -49,6 +49,20 @@ impl Cluster {
         Self::join(nodes, announced).await
     }
 
+    /// As [`start`](Self::start); the nodes speak TLS as well, and among themselves.
+    ///
+    /// # Cancel safety
+    /// As [`start`](Self::start).
+    pub async fn start_tls(files: &TlsFiles) -> Result<Self, ServerError> {
+        let (binary, mut nodes) = (binary()?, Vec::new());
+        let args = || format!("{SETTINGS} --tls-cluster yes").split(' ').map(ToOwned::to_owned).collect();
+        for _ in RANGES {
+            nodes.push(RedisProcess::launch_tls(&binary, files, args).await?);
+        }
+        let announced = nodes.iter().map(RedisProcess::addr).collect();
+        Self::join(nodes, announced).await
+    }
+
     /// As [`start`](Self::start), with a proxy in front of each node: the nodes announce the proxies' ports, so
     /// that clients go through them; the nodes themselves talk directly.
     ///
@@ -82,7 +96,7 @@ impl Cluster {
             ids.push(link::tell(node.addr(), &["CLUSTER", "MYID"]).await?.text());
         }
         for other in &nodes[1..] {
-            let (port, bus) = (other.port().number().to_string(), other.port().bus().to_string());
+            let (port, bus) = (other.node_port().number().to_string(), other.node_port().bus().to_string());
             link::tell(nodes[0].addr(), &["CLUSTER", "MEET", "127.0.0.1", &port, &bus]).await?;
         }
         let cluster = Self { nodes, announced, ids };

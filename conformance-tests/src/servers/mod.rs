@@ -20,6 +20,7 @@ mod proxy;
 mod relay;
 mod resp;
 mod scripted;
+mod tls;
 mod traffic;
 mod wait;
 mod watcher;
@@ -34,6 +35,7 @@ pub use self::process::RedisProcess;
 pub use self::proxy::Proxy;
 pub use self::resp::Reply;
 pub use self::scripted::Scripted;
+pub use self::tls::TlsFiles;
 pub use self::wait::until;
 
 /// A server could not be started, reached or told what to do. Says what was tried and what came back.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::port::Port;
 use super::watcher::Watched;
-use super::{Reply, ServerError, link, wait};
+use super::{Reply, ServerError, TlsFiles, link, wait};
 
 /// How long a server may take to start, on a machine that is busy.
 const START: Duration = Duration::from_secs(30);
@@ -21,6 +21,8 @@ const ATTEMPTS: usize = 5;
 pub struct RedisProcess {
     watched: Watched,
     port: Port,
+    /// Where it speaks TLS as well.
+    tls: Option<Port>,
     pid: std::sync::atomic::AtomicU32,
 }
 
@@ -39,6 +41,33 @@ impl RedisProcess {
     /// As [`start`](Self::start).
     pub async fn start_with(args: &[&str]) -> Result<Self, ServerError> {
         Self::start_binary(&binary()?, args).await
+    }
+
+    /// As [`start_with`](Self::start_with); it speaks TLS as well, on a port of its own.
+    ///
+    /// # Cancel safety
+    /// As [`start`](Self::start).
+    pub async fn start_tls(files: &TlsFiles, args: &[&str]) -> Result<Self, ServerError> {
+        let (binary, args) = (binary()?, args.iter().map(ToString::to_string));
+        Self::launch_tls(&binary, files, || args.clone().collect()).await
+    }
+
+    /// Starts a server that speaks TLS as well, whatever ports are free.
+    pub(super) async fn launch_tls(
+        binary: &Path,
+        files: &TlsFiles,
+        args: impl Fn() -> Vec<String>,
+    ) -> Result<Self, ServerError> {
+        let mut failed = None;
+        for _ in 0..ATTEMPTS {
+            let tls = Port::claim()?;
+            let all = [files.args(tls.number()), args()].concat();
+            match Self::launch(binary, Port::claim()?, |_| all).await {
+                Err(error) if error.to_string().contains("Address already in use") => failed = Some(error),
+                done => return done.map(|process| Self { tls: Some(tls), ..process }),
+            }
+        }
+        Err(failed.unwrap_or_else(|| ServerError::new("no port was free")))
     }
 
     /// As [`start_with`](Self::start_with), of this binary.
@@ -85,7 +114,7 @@ impl RedisProcess {
                 .chain(args.iter().map(PathBuf::from))
                 .collect()
         })?;
-        let process = Self { watched, port, pid: 0.into() };
+        let process = Self { watched, port, tls: None, pid: 0.into() };
         process.begin().await?;
         Ok(process)
     }
@@ -116,6 +145,11 @@ impl RedisProcess {
     /// `redis://127.0.0.1:port`
     pub fn url(&self) -> String {
         format!("redis://{}", self.addr())
+    }
+
+    /// `rediss://127.0.0.1:port` of a server that speaks TLS; of another one as [`url`](Self::url).
+    pub fn tls_url(&self) -> String {
+        self.tls.as_ref().map_or_else(|| self.url(), |port| format!("rediss://{}", port.addr()))
     }
 
     /// Where it listens.
@@ -168,8 +202,9 @@ impl RedisProcess {
         version(self.addr()).await
     }
 
-    pub(super) const fn port(&self) -> &Port {
-        &self.port
+    /// By which other nodes of a Cluster reach it.
+    pub(super) fn node_port(&self) -> &Port {
+        self.tls.as_ref().unwrap_or(&self.port)
     }
 }
 

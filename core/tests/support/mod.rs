@@ -5,6 +5,7 @@
 
 pub(crate) mod between;
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,8 +13,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use stanchion::cache::{
-    CacheBuilder, CacheCapabilities, CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest,
-    LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher,
+    Cache, CacheBuilder, CacheCapabilities, CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest,
+    LeaseToken, LoadError, SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher,
 };
 use stanchion::clock::ManualClock;
 use stanchion::key::{Key, Namespace};
@@ -22,6 +23,7 @@ use stanchion::stores::{Environment, Stores};
 use stanchion::time::{Timestamp, Ttl};
 use stanchion::{Effect, Error, ErrorKind, Result};
 use stanchion_memory::{MemoryBackend, MemoryConfig};
+use tokio::sync::{Notify, oneshot};
 
 /// A memory backend on a manual clock.
 pub(crate) fn manual() -> (MemoryBackend, ManualClock) {
@@ -36,6 +38,36 @@ pub(crate) async fn settle() {
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }
+}
+
+/// A call that loads, in a task of its own.
+pub(crate) type Loading<T> = tokio::task::JoinHandle<Result<Arc<T>, LoadError<Infallible>>>;
+
+/// Asks for a value with a loader that waits for a word; answers the task, the word, and when the loader has begun.
+pub(crate) fn slow(
+    cache: &Cache<u32>,
+    id: u32,
+) -> (Loading<u32>, oneshot::Sender<u32>, oneshot::Receiver<()>) {
+    let (word, value) = oneshot::channel();
+    let (began, begun) = oneshot::channel();
+    let cache = cache.clone();
+    let task = tokio::spawn(async move {
+        cache
+            .get_or_load(id, move || async move {
+                let _ = began.send(());
+                Ok::<_, Infallible>(value.await.unwrap())
+            })
+            .await
+    });
+    (task, word, begun)
+}
+
+/// Asks for a value with a loader that has it.
+pub(crate) fn instant(cache: &Cache<u32>, id: u32, value: u32) -> Loading<u32> {
+    let cache = cache.clone();
+    tokio::spawn(
+        async move { cache.get_or_load(id, move || async move { Ok::<_, Infallible>(value) }).await },
+    )
 }
 
 pub(crate) fn down(effect: Effect) -> Error {
@@ -53,8 +85,46 @@ pub(crate) struct Flaky {
     pub(crate) mute: AtomicBool,
     /// Others have a turn before each conditional set.
     pub(crate) polite: AtomicBool,
+    /// What a read has found is on its way until `arrive` says so.
+    pub(crate) late: AtomicBool,
+    pub(crate) arrive: Notify,
     pub(crate) calls: AtomicUsize,
+    news: Arc<Mutex<News>>,
     watchers: Mutex<Vec<Arc<dyn Watcher>>>,
+}
+
+/// What becomes of the changes that the feed tells.
+#[derive(Debug, Default)]
+enum News {
+    #[default]
+    Told,
+    /// They are on their way.
+    Held(Vec<(Arc<dyn Watcher>, String)>),
+    /// The feed is away.
+    Missed,
+}
+
+/// Between the store and a watcher.
+#[derive(Debug)]
+struct Relay {
+    watcher: Arc<dyn Watcher>,
+    news: Arc<Mutex<News>>,
+}
+
+impl Watcher for Relay {
+    fn changed(&self, key: &str) {
+        match &mut *self.news.lock().unwrap() {
+            News::Told => self.watcher.changed(key),
+            News::Held(held) => held.push((Arc::clone(&self.watcher), key.to_owned())),
+            News::Missed => {}
+        }
+    }
+    fn lost(&self) {
+        self.watcher.lost();
+    }
+    fn restored(&self) {
+        self.watcher.restored();
+    }
 }
 
 impl Flaky {
@@ -66,7 +136,10 @@ impl Flaky {
             hang: AtomicBool::new(false),
             mute: AtomicBool::new(false),
             polite: AtomicBool::new(false),
+            late: AtomicBool::new(false),
+            arrive: Notify::new(),
             calls: AtomicUsize::new(0),
+            news: Arc::default(),
             watchers: Mutex::default(),
         })
     }
@@ -81,7 +154,44 @@ impl Flaky {
     /// It is down, and its feed with it.
     pub(crate) fn lose(&self) {
         self.down.store(true, Ordering::SeqCst);
+        self.lose_feed();
+    }
+
+    /// It answers, and nobody is told of anything.
+    pub(crate) fn lose_feed(&self) {
+        *self.news.lock().unwrap() = News::Missed;
         self.watchers.lock().unwrap().iter().for_each(|watcher| watcher.lost());
+    }
+
+    /// It is up again, and its feed with it; what changed meanwhile is not told.
+    pub(crate) fn restore(&self) {
+        self.down.store(false, Ordering::SeqCst);
+        *self.news.lock().unwrap() = News::Told;
+        self.watchers.lock().unwrap().iter().for_each(|watcher| watcher.restored());
+    }
+
+    /// What the feed tells from now on is on its way until it is [delivered](Self::deliver_news).
+    pub(crate) fn hold_news(&self) {
+        *self.news.lock().unwrap() = News::Held(Vec::new());
+    }
+
+    /// The first that is on its way.
+    pub(crate) fn deliver_one(&self) {
+        let first = match &mut *self.news.lock().unwrap() {
+            News::Held(held) if !held.is_empty() => Some(held.remove(0)),
+            _ => None,
+        };
+        let (watcher, key) = first.unwrap();
+        watcher.changed(&key);
+    }
+
+    pub(crate) fn deliver_news(&self) {
+        let news = std::mem::take(&mut *self.news.lock().unwrap());
+        if let News::Held(held) = news {
+            for (watcher, key) in held {
+                watcher.changed(&key);
+            }
+        }
     }
 
     async fn answer<R>(&self, answer: R) -> R {
@@ -111,7 +221,11 @@ impl CacheStore for Flaky {
         if self.hang.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
-        inner.get(key).await
+        let found = inner.get(key).await;
+        if self.late.load(Ordering::SeqCst) {
+            self.arrive.notified().await;
+        }
+        found
     }
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
         self.pass()?.get_many(keys).await
@@ -160,6 +274,6 @@ impl CacheStore for Flaky {
     }
     fn watch(&self, namespace: &Namespace, watcher: Arc<dyn Watcher>) -> Result<Watch> {
         self.watchers.lock().unwrap().push(Arc::clone(&watcher));
-        self.inner.watch(namespace, watcher)
+        self.inner.watch(namespace, Arc::new(Relay { watcher, news: Arc::clone(&self.news) }))
     }
 }

@@ -190,6 +190,35 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_read_while_either_feed_is_away() {
+        let publish = |near: &Near, snapshot| {
+            near.publish("k", snapshot, NearEntry::new(None, Monotonic::from_origin(Duration::from_secs(1))))
+        };
+        for (first, second) in [(Feed::Values, Feed::Generation), (Feed::Generation, Feed::Values)] {
+            let near = Near::new(Arc::new(Map::default()));
+            near.restored(first);
+            assert!(!publish(&near, near.snapshot("k")), "{second:?} is not up yet");
+            let early = near.snapshot("k");
+            near.restored(second);
+            assert!(!publish(&near, early), "from before {second:?} was up");
+            assert!(publish(&near, near.snapshot("k")) && near.get("k").is_some());
+
+            near.lost(first);
+            assert!(near.get("k").is_none());
+            near.lost(second);
+            near.restored(first);
+            assert!(near.get("k").is_none() && !publish(&near, near.snapshot("k")), "{second:?} is away");
+            // Told again of what is so already.
+            near.restored(first);
+            assert!(near.get("k").is_none() && !publish(&near, near.snapshot("k")), "{second:?} is away");
+            near.restored(second);
+            assert!(near.get("k").is_none(), "from before the loss");
+            assert!(near.last_resort("k").is_some());
+            assert!(publish(&near, near.snapshot("k")) && near.get("k").is_some());
+        }
+    }
+
+    #[test]
     fn a_change_that_is_told_during_the_comparison_is_not_undone() {
         let near = filled();
         let told = |_: &Tag| {

@@ -1,0 +1,148 @@
+//! TLS: whom a connection trusts, who it says it is, and why a handshake failed.
+
+use std::error::Error as _;
+use std::io;
+use std::sync::Arc;
+
+use redis::{Client, ClientTlsConfig, ConnectionAddr, RedisError, TlsCertificates};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+use stanchion::{Error, ErrorKind, Result};
+
+use crate::config::RedisConfig;
+use crate::error::Access;
+
+/// None of one's own.
+pub(crate) const NO_CERTIFICATES: TlsCertificates = TlsCertificates { client_tls: None, root_cert: None };
+
+impl RedisConfig {
+    /// Trusts servers whose certificate was issued by this one, in PEM, or by one of several. Unless set, those are trusted
+    /// that web browsers trust: Mozilla's list, as it was when this was built.
+    ///
+    /// The names in the servers' certificates have to be those by which they are connected to; on a Cluster that is what the
+    /// nodes announce, an address unless `cluster-preferred-endpoint-type` says otherwise.
+    ///
+    /// # Errors
+    /// [`Config`](ErrorKind::Config) if it holds no certificate or one that can't be read, and if an address is without TLS.
+    pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Result<Self> {
+        let pem = pem.into();
+        let roots = certificates(&pem, "the root certificate")?;
+        if RootCertStore::empty().add_parsable_certificates(roots).1 > 0 {
+            return Err(wrong("the root certificate can't be one"));
+        }
+        self.certificates.root_cert = Some(pem);
+        self.with_certificates()
+    }
+
+    /// Shows servers this certificate, with those between it and its root, and proves it by its private key; all in PEM.
+    ///
+    /// # Errors
+    /// [`Config`](ErrorKind::Config) if one of them can't be read, they don't belong together, or an address is without TLS.
+    pub fn client_certificate(
+        mut self,
+        certificate: impl Into<Vec<u8>>,
+        key: impl Into<Vec<u8>>,
+    ) -> Result<Self> {
+        let (client_cert, client_key) = (certificate.into(), key.into());
+        let chain = certificates(&client_cert, "the client's certificate")?;
+        // What is wrong with a key may quote it.
+        let key = PrivateKeyDer::from_pem_slice(&client_key)
+            .map_err(|_| wrong("the client's private key can't be read: it has to be PEM"))?;
+        let checked = ClientConfig::builder_with_provider(ring::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .map(|config| config.with_root_certificates(RootCertStore::empty()))
+            .and_then(|config| config.with_client_auth_cert(chain, key));
+        checked.map_err(|why| wrong("the client's certificate and key can't be used").with_source(why))?;
+        self.certificates.client_tls = Some(ClientTlsConfig { client_cert, client_key });
+        self.with_certificates()
+    }
+
+    fn with_certificates(mut self) -> Result<Self> {
+        for info in &mut self.addresses {
+            if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
+                return Err(wrong("certificates are of use with TLS only: rediss://host:port"));
+            }
+            let client = Client::build_with_tls(info.clone(), self.certificates.clone())
+                .map_err(|_| wrong("the client refused the certificates"))?;
+            *info = client.get_connection_info().clone();
+        }
+        Ok(self)
+    }
+}
+
+fn wrong(what: &str) -> Error {
+    Error::new(ErrorKind::Config, what.to_owned())
+}
+
+fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>> {
+    let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    certificates
+        .ok()
+        .filter(|certificates| !certificates.is_empty())
+        .ok_or_else(|| wrong(&format!("{what} can't be read: it has to be PEM")))
+}
+
+/// The client takes the cryptography that the process has chosen, and panics where nobody has.
+pub(crate) fn choose_cryptography() {
+    if CryptoProvider::get_default().is_none() {
+        // Somebody else may be quicker, with theirs.
+        let _ = ring::default_provider().install_default();
+    }
+}
+
+/// What is to be said of a handshake that can't succeed until somebody has set something else.
+pub(crate) fn refused(error: &RedisError, access: Access) -> Option<Error> {
+    // The client keeps it in an `Arc`, which is the source.
+    let source = error.source()?.downcast_ref::<Arc<dyn std::error::Error + Send + Sync>>()?;
+    let io = source.downcast_ref::<io::Error>()?;
+    let (what, effect) = match io.get_ref()?.downcast_ref::<rustls::Error>()? {
+        // Before anything was sent.
+        why @ rustls::Error::InvalidCertificate(_) => (
+            format!("the server's certificate was refused ({why}): its root is set by `root_certificate`"),
+            Access::Read.unanswered(),
+        ),
+        why @ rustls::Error::AlertReceived(_) => (
+            format!(
+                "the server refused the TLS handshake ({why}): it may want a certificate (`client_certificate`)"
+            ),
+            access.unanswered(),
+        ),
+        _ => return None,
+    };
+    Some(Error::new(ErrorKind::Config, what).with_effect(effect).with_source(error.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{AlertDescription, CertificateError};
+    use stanchion::Effect;
+
+    use super::*;
+
+    #[test]
+    fn who_asks_for_tls_has_cryptography() {
+        // Where more than one is built in, the client would not know which to take, and panic.
+        assert!(RedisConfig::standalone("rediss://localhost").is_ok());
+        assert!(CryptoProvider::get_default().is_some());
+    }
+
+    #[test]
+    fn a_handshake_that_can_not_succeed_is_for_the_operator() {
+        let failed = |why: rustls::Error| RedisError::from(io::Error::new(io::ErrorKind::InvalidData, why));
+        let untrusted = failed(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer));
+        let unknown = failed(rustls::Error::AlertReceived(AlertDescription::CertificateRequired));
+        let facts = |error: &RedisError| {
+            let error = crate::error::from_client(error, Access::Write);
+            (error.kind(), error.effect())
+        };
+        assert_eq!(facts(&untrusted), (ErrorKind::Config, Effect::NotApplied), "before anything was sent");
+        assert_eq!(facts(&unknown), (ErrorKind::Config, Effect::Unknown), "an alert may come at any time");
+        // What may go by itself.
+        let disturbed = failed(rustls::Error::DecryptError);
+        assert_eq!(facts(&disturbed), (ErrorKind::Unavailable, Effect::Unknown));
+        let broken = RedisError::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!(facts(&broken), (ErrorKind::Unavailable, Effect::Unknown));
+    }
+}

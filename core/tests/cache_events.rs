@@ -1,0 +1,93 @@
+//! What a cache publishes when values are dropped.
+#![expect(clippy::unwrap_used, reason = "these are tests")]
+
+mod support;
+
+use stanchion::cache::CacheBuilder;
+use stanchion::event::Events;
+use stanchion::event::standard::CacheInvalidated;
+use stanchion::prelude::*;
+use stanchion::stores::Environment;
+
+use support::manual;
+
+/// The cache, the keys and the tags of an event.
+type Told = (String, Vec<String>, Vec<String>);
+
+fn event(keys: &[&str], tags: &[&str]) -> Told {
+    let owned = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
+    ("user".into(), owned(keys), owned(tags))
+}
+
+/// What is published up to an event that is made here: what was published before comes before.
+async fn published(events: &mut Events<CacheInvalidated>, topic: &Topic<CacheInvalidated>) -> Vec<Told> {
+    let sign = CacheInvalidated { cache: "sign".into(), keys: vec![], tags: vec![] };
+    topic.publish(&sign).await.unwrap();
+    let mut told = Vec::new();
+    loop {
+        match events.next().await {
+            Some(Delivery::Event { data, envelope }) => {
+                assert_eq!(envelope.subject.as_deref(), Some(data.cache.as_str()));
+                if data == sign {
+                    return told;
+                }
+                told.push((data.cache, data.keys, data.tags));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Drops something in each way.
+async fn drop_all(cache: &Cache<u32>) {
+    cache.set("a", &1).await.unwrap();
+    cache.set("b:{}", &2).await.unwrap();
+    cache.remove("a").await.unwrap();
+    cache.invalidate("b:{}").await.unwrap();
+    cache.remove_many(&["b", "c"]).await.unwrap();
+    cache.invalidate_tag(&Tag::new("team:red").unwrap()).await.unwrap();
+    cache.clear().await.unwrap();
+}
+
+#[tokio::test]
+async fn each_removal_and_each_drop_of_a_tag_is_one_event() {
+    let (backend, _) = manual();
+    let (stores, topic) = (backend.stores(), backend.handle().stores().topic());
+    let mut events = topic.subscribe().await.unwrap();
+    let cache = stores.cache("user").publishing().build().unwrap();
+    drop_all(&cache).await;
+    let told = [
+        event(&["cache:user:a"], &[]),
+        event(&[cache.key("b:{}").unwrap().as_str()], &[]),
+        event(&["cache:user:b", "cache:user:c"], &[]),
+        event(&[], &["tags:tag:team%3Ared"]),
+        event(&[], &["tags:namespace:cache%3Auser"]),
+    ];
+    assert_eq!(published(&mut events, &topic).await, told);
+    // Nothing to be removed is no event, and neither is what is no removal.
+    cache.remove_many::<&str>(&[]).await.unwrap();
+    cache.set("a", &1).await.unwrap();
+    cache.touch("a").await.unwrap();
+    assert_eq!(cache.get("a").await.unwrap().as_deref(), Some(&1));
+    assert_eq!(published(&mut events, &topic).await, []);
+}
+
+#[tokio::test]
+async fn nothing_is_published_unless_that_is_asked_for() {
+    let (backend, _) = manual();
+    let (stores, topic) = (backend.stores(), backend.stores().topic());
+    let mut events = topic.subscribe().await.unwrap();
+    drop_all(&stores.cache("user").build().unwrap()).await;
+    assert_eq!(published(&mut events, &topic).await, []);
+}
+
+#[tokio::test]
+async fn an_event_that_can_not_be_published_fails_nothing() {
+    let (backend, _) = manual();
+    let store = backend.stores().cache_store().unwrap();
+    // Without a bundle there is no bus.
+    let cache: Cache<u32> =
+        CacheBuilder::new(store, Environment::system(), "user").publishing().build().unwrap();
+    drop_all(&cache).await;
+    assert_eq!(cache.get("a").await.unwrap(), None);
+}
