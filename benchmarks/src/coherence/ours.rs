@@ -9,7 +9,7 @@ use stanchion_conformance::servers::{ServerError, until};
 use stanchion_memory::MokaNear;
 use stanchion_redis::Invalidation;
 
-use super::{PATIENCE, Racer};
+use super::{KEYS, PATIENCE, Racer};
 use crate::Failure;
 use crate::server::Server;
 
@@ -81,6 +81,10 @@ impl Racer for Ours {
             }
         }
         Ok(())
+    }
+
+    fn copies(&self) -> usize {
+        (0..KEYS).filter(|key| self.reader.peek(*key).is_some()).count()
     }
 
     async fn stale(&self, key: usize) -> Result<Option<bool>, Failure> {
