@@ -129,10 +129,11 @@ async fn who_waits_for_another_process_is_told_of_a_close_at_once() {
     let waiters = [instant(&here, 1, 2), instant(&here, 1, 3)];
     pass(&clock, 1).await;
     assert!(waiters.iter().all(|waiter| !waiter.is_finished()));
-    stores.close(seconds(5)).await.unwrap();
+    let closing = tokio::spawn(async move { stores.close(seconds(5)).await });
     for waiter in waiters {
         assert!(is_closed(waiter).await);
     }
+    closing.await.unwrap().unwrap();
     row.send(1).unwrap();
     assert_eq!(*load.await.unwrap().unwrap(), 1, "theirs goes on");
     assert_eq!(there.get(1).await.unwrap().as_deref(), Some(&1));
