@@ -185,6 +185,14 @@ async fn the_time_of_loads_is_added_up() {
     cache.get_or_load_many(&[3, 4, 5], load).await.unwrap();
     let stats = cache.stats();
     assert_eq!((stats.load_time, stats.loads, stats.load_failures), (seconds(12), 4, 1));
+    let batch = clock.clone();
+    let failing = |_| async move {
+        batch.advance(seconds(1));
+        Err::<Vec<(u32, u32)>, _>("down")
+    };
+    assert!(cache.get_or_load_many(&[6, 7], failing).await.is_err());
+    let stats = cache.stats();
+    assert_eq!((stats.load_time, stats.loads, stats.load_failures), (seconds(13), 5, 2));
 }
 
 #[tokio::test]

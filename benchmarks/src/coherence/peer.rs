@@ -55,6 +55,11 @@ impl Racer for Peer {
         Ok(())
     }
 
+    fn copies(&self) -> usize {
+        // It can't tell without reading.
+        KEYS
+    }
+
     async fn stale(&self, key: usize) -> Result<Option<bool>, Failure> {
         // A key that is not cached is read from Redis, and is not stale.
         let near: Option<u64> = self.reader.clone().get(format!("bare:{key}")).await?;

@@ -216,6 +216,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
             loaded = load(ids) => loaded,
             never = inner.keep(&leased.guard) => match never {},
         };
+        let took = inner.now().saturating_since(begun);
+        inner.counts.load_time.add(took);
         let loaded = match loaded {
             Ok(loaded) => loaded,
             Err(error) => {
@@ -224,8 +226,6 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
                 return if served { Ok(filled) } else { Err(LoadError::Loader(error)) };
             }
         };
-        let took = inner.now().saturating_since(begun);
-        inner.counts.load_time.add(took);
         let mut loaded: HashMap<I, Loaded<T>> =
             loaded.into_iter().map(|(id, value)| (id, value.into())).collect();
         leased.took = took;

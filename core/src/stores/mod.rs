@@ -228,7 +228,8 @@ impl Stores {
     }
 
     /// Ends everything within `deadline`: held locks are released, subscriptions and loads end, then the
-    /// connections close. Later calls answer [`Closed`](ErrorKind::Closed). A second call does nothing more.
+    /// connections close. Later calls answer [`Closed`](ErrorKind::Closed). A second call does nothing more. What runs in
+    /// its caller, as the loader of a batch does, is its caller's to end: it is served, and not stored.
     ///
     /// # Errors
     /// [`Timeout`](ErrorKind::Timeout) if something was still at work at the deadline; it was cut off.
