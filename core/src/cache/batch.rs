@@ -21,7 +21,7 @@ use super::{
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::key::{Identifier, Key};
-use crate::time::Ttl;
+use crate::time::{Timestamp, Ttl};
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T, C> {
     /// The values, in the order of the identifiers, in one trip per master for those that are not near.
@@ -338,11 +338,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         let mut found: Vec<Option<Found<T>>> = keys
             .iter()
             .map(|key| {
-                self.near(self.identifier(key), true).map(|hit| Found::Fresh {
-                    value: hit.value,
-                    due: false,
-                    until: hit.until,
-                })
+                // Nothing of a batch is loaded ahead of its end.
+                let fresh = |value| Found::Fresh { value, due: false, until: Timestamp::default() };
+                self.near(self.identifier(key), true).map(|hit| fresh(hit.value))
             })
             .collect();
         let asked: Vec<usize> = (0..keys.len()).filter(|place| found[*place].is_none()).collect();

@@ -71,8 +71,14 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     fn near(&self, id: &impl Identifier, absence: bool) -> Option<NearHit<T>> {
         self.0.told.near.as_ref()?;
         id.with_text(|text| {
+            // Without the escape a text is found only under itself: in a key nothing that is escaped stands as it is.
+            if !text.as_bytes().contains(&b'%')
+                && let Some(hit) = self.0.near(text, absence)
+            {
+                return Some(hit);
+            }
             if is_plain(text) {
-                return self.0.near(text, absence);
+                return None;
             }
             let key = self.key(text).ok()?;
             self.0.near(self.0.identifier(&key), absence)
@@ -145,14 +151,14 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         E: Send + 'static,
     {
         let due = match self.near(&id, false) {
-            Some(NearHit { value: Some(value), due: false, .. }) => {
+            Some(NearHit { value: Some(value), due: None }) => {
                 return Ok(Served { value, freshness: Freshness::Fresh });
             }
             hit => hit,
         };
         let key = self.key(id)?;
         let load = move || async move { load().await.map(Into::into) };
-        if let Some(NearHit { value: Some(value), until, .. }) = due {
+        if let Some(NearHit { value: Some(value), due: Some(until) }) = due {
             self.0.reload_due(key, until, false, load);
             return Ok(Served { value, freshness: Freshness::Fresh });
         }
@@ -204,15 +210,15 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         E: Send + 'static,
     {
         let due = match self.near(&id, true) {
-            Some(NearHit { value, due: false, .. }) => return Ok((value, Freshness::Fresh)),
+            Some(NearHit { value, due: None }) => return Ok((value, Freshness::Fresh)),
             hit => hit,
         };
         let key = self.key(id)?;
         let find =
             move || async move { find().await.map(|found| found.map_or_else(Loaded::none, Into::into)) };
-        if let Some(hit) = due {
-            self.0.reload_due(key, hit.until, true, find);
-            return Ok((hit.value, Freshness::Fresh));
+        if let Some(NearHit { value, due: Some(until) }) = due {
+            self.0.reload_due(key, until, true, find);
+            return Ok((value, Freshness::Fresh));
         }
         self.0.serve(key, true, find).await
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::inner::{Before, Inner};
-use super::near::{NearEntry, NearValue};
+use super::near::{Due, More, NearEntry, NearValue};
 use super::wire::{Read, Stamp};
 use super::{Generation, Tag};
 use crate::codec::Codec;
@@ -170,10 +170,10 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         let now = self.now();
         let value = value.map(|value| Arc::clone(value) as NearValue);
         let mut entry = NearEntry::new(value, now.saturating_add(left));
-        entry.until = until;
-        entry.due_at = due_in.map(|due_in| now.saturating_add(due_in));
-        entry.tags_seen = before.tags_seen;
-        entry.tags = (!tags.is_empty()).then(|| tags.into());
+        let due = due_in.map(|due_in| Due { at: now.saturating_add(due_in), until });
+        if due.is_some() || !tags.is_empty() {
+            entry.more = Some(Arc::new(More { due, tags: tags.into(), tags_seen: before.tags_seen }));
+        }
         if !near.publish(self.identifier(key), snapshot, entry) {
             self.counts.near_fenced.one();
         }

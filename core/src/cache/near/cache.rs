@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::super::{Generation, Tag};
-use super::{Fence, NearEngine, NearEntry, Snapshot};
+use super::{Fence, More, NearEngine, NearEntry, Snapshot};
 
 /// Entries are read only while both the changes of values and those of the namespace's generation are told.
 #[derive(Debug)]
@@ -32,10 +32,15 @@ impl Near {
     }
 
     /// The entry under this identifier that may be read now; whether it is still fresh is the caller's to see.
+    #[inline]
     pub(in crate::cache) fn get(&self, identifier: &str) -> Option<NearEntry> {
-        let entry = self.engine.get(identifier)?;
+        let found = self.engine.get(identifier);
         // After the entry: an epoch that moves in between makes it unreadable.
-        (self.fence.epoch() == Some(entry.epoch)).then_some(entry)
+        let current = self.fence.epoch();
+        match &found {
+            Some(entry) if current == Some(entry.epoch) => found,
+            _ => None,
+        }
     }
 
     /// What was known last, even if something may have changed since: for when there is nothing else.
@@ -73,7 +78,8 @@ impl Near {
         // put in again.
         let snapshot = self.snapshot(identifier);
         let mut entry = self.get(identifier)?;
-        for (tag, generation) in entry.tags.iter().flat_map(|tags| tags.iter()) {
+        let Some(more) = &entry.more else { return Some(entry) };
+        for (tag, generation) in more.tags.iter() {
             match generation_of(tag) {
                 Some(current) if current == *generation => {}
                 Some(_) => {
@@ -84,7 +90,7 @@ impl Near {
                 None => return None,
             }
         }
-        entry.tags_seen = seen;
+        entry.more = Some(Arc::new(More { tags_seen: seen, ..More::clone(more) }));
         // In the epoch that it was published in.
         self.fence.publish(snapshot, |_| self.engine.insert(identifier, entry.clone()));
         Some(entry)
@@ -173,7 +179,8 @@ mod tests {
         near.restored(Feed::Values);
         near.restored(Feed::Generation);
         let mut entry = NearEntry::new(None, Monotonic::from_origin(Duration::from_secs(1)));
-        entry.tags = Some([(Tag::new("t").unwrap(), Generation::new(1))].into());
+        let tags = [(Tag::new("t").unwrap(), Generation::new(1))].into();
+        entry.more = Some(Arc::new(More { due: None, tags, tags_seen: 0 }));
         assert!(near.publish("k", near.snapshot("k"), entry));
         near
     }
@@ -182,7 +189,8 @@ mod tests {
     fn an_entry_is_compared_once_for_each_change_of_a_tag() {
         let near = filled();
         let compared = near.compared("k", 7, |_| Some(Generation::new(1))).unwrap();
-        assert_eq!((compared.tags_seen, near.get("k").unwrap().tags_seen), (7, 7));
+        let seen = |entry: NearEntry| entry.more.unwrap().tags_seen;
+        assert_eq!((seen(compared), seen(near.get("k").unwrap())), (7, 7));
         assert!(near.compared("k", 8, |_| None).is_none());
         assert!(near.get("k").is_some(), "it may still stand");
         assert!(near.compared("k", 8, |_| Some(Generation::new(2))).is_none());

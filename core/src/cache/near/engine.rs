@@ -18,24 +18,36 @@ pub struct NearEntry {
     pub value: Option<NearValue>,
     /// Until when it is fresh. Whoever reads it checks that.
     pub fresh_until: Monotonic,
-    /// The same by the store's time, which tells one value from the next.
-    pub(crate) until: Timestamp,
-    /// From when on it is to be loaded anew in the background; `None` for not before its end.
-    pub(crate) due_at: Option<Monotonic>,
     /// The epoch of the fence in which it was published.
     pub(crate) epoch: u64,
+    /// What few entries have, so that the others are small: each hit takes a copy of an entry.
+    pub(crate) more: Option<Arc<More>>,
+}
+
+/// What is known of an entry that is tagged, or loaded anew ahead of its end.
+#[derive(Debug, Clone)]
+pub(crate) struct More {
+    /// `None` for not ahead of its end.
+    pub(crate) due: Option<Due>,
+    /// Its tags with their generations, without the namespace's.
+    pub(crate) tags: Arc<[(Tag, Generation)]>,
     /// How many tag changes had been told when its tags were last compared.
     pub(crate) tags_seen: u64,
-    /// Its tags with their generations; `None` if it has none but the namespace's.
-    pub(crate) tags: Option<Arc<[(Tag, Generation)]>>,
+}
+
+/// When an entry is to be loaded anew.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Due {
+    pub(crate) at: Monotonic,
+    /// The end of its life by the store's time, which tells one value from the next.
+    pub(crate) until: Timestamp,
 }
 
 impl NearEntry {
     /// An entry without tags and of no fence, which no cache would answer: for the tests of an engine. The caches make
     /// their own.
     pub fn new(value: Option<NearValue>, fresh_until: Monotonic) -> Self {
-        let until = Timestamp::default();
-        Self { value, fresh_until, until, due_at: None, epoch: 0, tags_seen: 0, tags: None }
+        Self { value, fresh_until, epoch: 0, more: None }
     }
 }
 

@@ -49,6 +49,7 @@ impl Fence {
     }
 
     /// The epoch in which entries are read, or `None` while the feed is away.
+    #[inline]
     pub(in crate::cache) fn epoch(&self) -> Option<u64> {
         Some(self.epoch.load(Ordering::Acquire)).filter(|epoch| epoch % 2 == 0)
     }

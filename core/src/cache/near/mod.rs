@@ -5,5 +5,6 @@ mod engine;
 mod fence;
 
 pub(super) use self::cache::{Feed, Near};
+pub(in crate::cache) use self::engine::{Due, More};
 pub use self::engine::{NearEngine, NearEntry, NearValue};
 pub(super) use self::fence::{Fence, Snapshot};
