@@ -199,7 +199,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             }
         }
         self.counts.misses.one();
-        self.shared(key, prior, load).await
+        // On the heap, so that it is no part of every hit's future.
+        Box::pin(self.shared(key, prior, load)).await
     }
 
     fn stale(&self, (value, age): (Option<Arc<T>>, Duration), why: Why) -> Value<T> {
