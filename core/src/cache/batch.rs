@@ -1,27 +1,26 @@
 //! Many values at once: one trip per master for all of them.
 
+mod fill;
+mod look;
+
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::inner::{Before, Inner, is_callers};
-use super::judge::{Found, Judged};
+use super::inner::Inner;
+use super::judge::Found;
 use super::lease_guard::LeaseGuard;
-use super::wire::Read;
 use super::write::OwnWrite;
 use super::{
-    Cache, Fetched, Fill, FillOutcome, Freshness, Generation, LeaseRequest, LeaseToken, LoadError, Loaded,
-    Served, SetEntry, SetOutcome, Tag, Want, When, Why,
+    Cache, Freshness, Generation, LeaseToken, LoadError, Loaded, Served, SetEntry, SetOutcome, Tag, When, Why,
 };
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::key::{Identifier, Key};
-use crate::time::{Timestamp, Ttl};
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T, C> {
     /// The values, in the order of the identifiers, in one trip per master for those that are not near.
@@ -321,185 +320,6 @@ impl Generations {
 }
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T, C> {
-    /// The generations of these tags and of the namespace, in one trip for those that are not mirrored.
-    async fn generations_of<'a>(&self, tags: impl Iterator<Item = &'a Tag>) -> Result<Generations> {
-        let Some(mirror) = &self.mirror else {
-            return Ok(Generations::default());
-        };
-        let mut all: Vec<Tag> = tags.cloned().chain([self.namespace_tag.clone()]).collect();
-        all.sort_unstable();
-        all.dedup();
-        let generations = mirror.generations(&all).await?;
-        Ok(Generations(all.into_iter().zip(generations).collect()))
-    }
-
-    /// Reads many entries: near, then the store, then what generations they need.
-    async fn look_many(&self, keys: &[Key]) -> Result<Vec<Found<T>>> {
-        let mut found: Vec<Option<Found<T>>> = keys
-            .iter()
-            .map(|key| {
-                // Nothing of a batch is loaded ahead of its end.
-                let fresh = |value| Found::Fresh { value, due: false, until: Timestamp::default() };
-                self.near(self.identifier(key), true).map(|hit| fresh(hit.value))
-            })
-            .collect();
-        let asked: Vec<usize> = (0..keys.len()).filter(|place| found[*place].is_none()).collect();
-        let missing: Vec<Key> = asked.iter().map(|place| keys[*place].clone()).collect();
-        if !missing.is_empty() {
-            let before: Vec<Before> = missing.iter().map(|key| self.before(self.identifier(key))).collect();
-            let stored = match self.read_many(&missing).await {
-                Ok(stored) => stored,
-                Err(error) if is_callers(&error) => return Err(error),
-                Err(error) => {
-                    self.store_failed(&error);
-                    for place in &asked {
-                        found[*place] = Some(Found::Down(error.clone()));
-                    }
-                    return Ok(found.into_iter().flatten().collect());
-                }
-            };
-            self.judge_many(&asked, &missing, &before, &stored, &mut found).await?;
-        }
-        Ok(found.into_iter().flatten().inspect(|found| self.count(found)).collect())
-    }
-
-    fn count(&self, found: &Found<T>) {
-        match found {
-            // Near hits are counted where they are found; here they are few beside a trip.
-            Found::Fresh { .. } => {}
-            _ => self.counts.misses.one(),
-        }
-    }
-
-    async fn read_many(&self, keys: &[Key]) -> Result<Vec<Option<(Bytes, Option<Ttl>)>>> {
-        if self.wire.plain {
-            let found = self.ask(self.store.get_many_with_ttl(keys)).await?;
-            return Ok(found.into_iter().map(|one| one.map(|(bytes, left)| (bytes, Some(left)))).collect());
-        }
-        let found = self.ask(self.store.get_many(keys)).await?;
-        Ok(found.into_iter().map(|one| one.map(|bytes| (bytes, None))).collect())
-    }
-
-    async fn judge_many(
-        &self,
-        places: &[usize],
-        keys: &[Key],
-        before: &[Before],
-        stored: &[Option<(Bytes, Option<Ttl>)>],
-        found: &mut [Option<Found<T>>],
-    ) -> Result<()> {
-        let mirrored = |tag: &Tag| self.mirror.as_ref().and_then(|mirror| mirror.peek(tag));
-        let (mut needed, mut waiting) = (Vec::new(), Vec::new());
-        for (index, place) in places.iter().enumerate() {
-            let Some((bytes, left)) = &stored[index] else {
-                found[*place] = Some(Found::Nothing { present: false });
-                continue;
-            };
-            match self.judge(&keys[index], bytes, *left, before[index], mirrored) {
-                Judged::Found(one) => {
-                    if matches!(one, Found::Fresh { .. }) {
-                        self.counts.store_hits.one();
-                    }
-                    found[*place] = Some(one);
-                }
-                Judged::Needs(tags) => {
-                    needed.extend(tags);
-                    waiting.push((index, *place));
-                }
-            }
-        }
-        if waiting.is_empty() {
-            return Ok(());
-        }
-        let known = match self.ask(self.generations_of(needed.iter())).await {
-            Ok(known) => known,
-            Err(error) if is_callers(&error) => return Err(error),
-            Err(error) => {
-                self.store_failed(&error);
-                for (_, place) in &waiting {
-                    found[*place] = Some(Found::Down(error.clone()));
-                }
-                return Ok(());
-            }
-        };
-        for (index, place) in waiting {
-            let Some((bytes, left)) = &stored[index] else {
-                continue;
-            };
-            // Those that were mirrored a moment ago may no longer be.
-            let of = |tag: &Tag| known.of(tag).or_else(|| mirrored(tag));
-            found[place] = Some(match self.judge(&keys[index], bytes, *left, before[index], of) {
-                Judged::Found(one) => one,
-                Judged::Needs(_) => Found::Nothing { present: true },
-            });
-            if matches!(found[place], Some(Found::Fresh { .. })) {
-                self.counts.store_hits.one();
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the leases that can be had now; the rest is loaded without.
-    async fn lease_many<I>(&self, missing: &[Missing<I, T>]) -> Result<LeasedMany> {
-        let mut requests = Vec::new();
-        for missing in missing.iter().filter(|missing| missing.store) {
-            let mut token = [0; 16];
-            self.environment.random.fill(&mut token)?;
-            let want = if missing.present { Want::Anyway } else { Want::IfAbsent };
-            let token = LeaseToken::new(token);
-            requests.push(LeaseRequest::new(missing.key.clone(), token, self.policy.lease, want));
-        }
-        let guard = LeaseGuard::of(&self.store, &self.environment.tasks, &requests);
-        let mut leased = LeasedMany {
-            tokens: HashMap::new(),
-            generations: Generations::default(),
-            guard,
-            took: Duration::ZERO,
-            late: Generations::default(),
-            refused: None,
-        };
-        if requests.is_empty() {
-            return Ok(leased);
-        }
-        let answers = match self.ask(self.store.fetch(&requests)).await {
-            Ok(answers) => answers,
-            Err(error) => {
-                leased.guard.refused(&error);
-                if is_callers(&error) {
-                    return Err(error);
-                }
-                self.store_failed(&error);
-                leased.refused = Some(error);
-                return Ok(leased);
-            }
-        };
-        for (request, answer) in requests.into_iter().zip(answers) {
-            match answer {
-                // Of a newer schema since it was looked at: left alone, and the guard gives the lease back.
-                Fetched::Leased { current: Some(bytes) }
-                    if matches!(self.wire.read(&request.key, &bytes), Read::Newer) => {}
-                Fetched::Leased { .. } => {
-                    leased.tokens.insert(request.key, request.token);
-                }
-                _ => leased.guard.settle(request.token),
-            }
-        }
-        let tags: Vec<Tag> =
-            leased.tokens.keys().flat_map(|key| self.tags_of(self.identifier(key))).collect();
-        match self.ask(self.generations_of(tags.iter())).await {
-            Ok(generations) => leased.generations = generations,
-            Err(error) if is_callers(&error) => return Err(error),
-            Err(error) => {
-                self.store_failed(&error);
-                leased.tokens.clear();
-                // Nothing will be stored: nobody is to wait for that.
-                leased.guard.give_back();
-                leased.refused = Some(error);
-            }
-        }
-        Ok(leased)
-    }
-
     fn stale_one(&self, value: Option<Arc<T>>, age: Duration, why: Why) -> Option<Served<T>> {
         self.counts.stale_served.one();
         value.map(|value| Served { value, freshness: Freshness::Stale { age, why } })
@@ -519,91 +339,5 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             }
         }
         true
-    }
-
-    /// The generations of the tags that these values were given by their loader, those that may have been dropped since
-    /// it began left out.
-    async fn late_of<'a>(&self, loaded: impl Iterator<Item = &'a Loaded<T>>, took: Duration) -> Generations {
-        let mut tags: Vec<Tag> = loaded.flat_map(|value| &value.tags).cloned().collect();
-        tags.sort_unstable();
-        tags.dedup();
-        if tags.is_empty() || self.mirror.is_none() {
-            return Generations::default();
-        }
-        match self.late_generations(&tags, took).await {
-            Ok(late) => Generations(late.into_iter().flatten().collect()),
-            Err(error) => {
-                self.store_failed(&error);
-                Generations::default()
-            }
-        }
-    }
-
-    fn to_fill(
-        &self,
-        key: &Key,
-        token: LeaseToken,
-        value: Option<&T>,
-        loaded: &Loaded<T>,
-        leased: &LeasedMany,
-    ) -> Result<Option<Fill>> {
-        if self.mirror.is_none() && !loaded.tags.is_empty() {
-            return Err(Error::unsupported("plain values carry no tags"));
-        }
-        let Some(life) = self.life_of(loaded.ttl, value.is_some())? else {
-            return Ok(None);
-        };
-        let mut tags = leased.generations.stamp(self.tags_of(self.identifier(key)), self);
-        let namespace = tags.pop().map(|(_, generation)| generation);
-        for tag in &loaded.tags {
-            let Some(generation) = leased.late.of(tag) else {
-                self.counts.fenced.one();
-                return Ok(None);
-            };
-            tags.push((tag.clone(), generation));
-        }
-        let stamp = self.stamp(life, leased.took, namespace, tags);
-        let bytes = self.wire.encode(key, value, stamp, &*self.environment.random)?;
-        self.store.capabilities().check_value(bytes.len())?;
-        Ok(Some(Fill::new(key.clone(), token, bytes, self.policy.kept(life))))
-    }
-
-    /// Stores what was loaded; answers how many were stored.
-    async fn fill_all(&self, fills: Vec<Fill>, leased: &mut LeasedMany) -> u64 {
-        if fills.is_empty() {
-            return 0;
-        }
-        let keys: Vec<Key> = fills.iter().map(|fill| fill.key.clone()).collect();
-        let _own = OwnWrite::of(&self.told, &keys);
-        let outcomes = match self.ask(self.store.fill(&fills)).await {
-            Ok(outcomes) => outcomes,
-            Err(error) => {
-                self.store_failed(&error);
-                return 0;
-            }
-        };
-        let mut stored = 0;
-        for (fill, outcome) in fills.iter().zip(outcomes) {
-            leased.guard.settle(fill.token);
-            if outcome == FillOutcome::Filled {
-                self.counts.bytes_written.add(fill.value.len() as u64);
-                stored += 1;
-            } else {
-                self.counts.fenced.one();
-            }
-        }
-        stored
-    }
-
-    /// How long a loaded value counts; `None` if it is not to be stored.
-    pub(super) fn life_of(&self, own: Option<Duration>, is_value: bool) -> Result<Option<Ttl>> {
-        let life = match (own, is_value, self.policy.negative_ttl) {
-            (Some(ttl), _, _) => Ttl::new(ttl)?,
-            (None, true, _) => self.policy.ttl,
-            (None, false, Some(negative)) => negative,
-            // It is not to be remembered that there is none.
-            (None, false, None) => return Ok(None),
-        };
-        Ok(Some(self.policy.jittered(life, &*self.environment.random)))
     }
 }
