@@ -71,6 +71,39 @@ async fn who_asks_after_a_removal_elsewhere_is_not_served_what_was_loaded_before
     assert_eq!(*after.await.unwrap().unwrap(), 2, "asked after the removal");
 }
 
+/// A key that is written all the time costs its waiters a second load, and not one each.
+#[tokio::test]
+async fn who_asked_before_a_load_began_is_served_by_it_though_it_was_overtaken() {
+    let (backend, _) = manual();
+    let (here, there) = (plain(&backend), plain(&backend.handle()));
+    let (first, row, begun) = slow(&here);
+    begun.await.unwrap();
+    there.remove(1).await.unwrap();
+    // These asked after the removal, while the first load was running; the second is overtaken as well.
+    let writer = there.clone();
+    let loads = Arc::new(AtomicUsize::new(0));
+    let waiting: Vec<_> = (0..20)
+        .map(|_| {
+            let (cache, writer, loads) = (here.clone(), writer.clone(), Arc::clone(&loads));
+            tokio::spawn(async move {
+                let load = move || async move {
+                    loads.fetch_add(1, SeqCst);
+                    writer.remove(1).await.unwrap();
+                    Ok::<_, Infallible>(2)
+                };
+                *cache.get_or_load(1, load).await.unwrap()
+            })
+        })
+        .collect();
+    settle().await;
+    row.send(1).unwrap();
+    assert_eq!(*first.await.unwrap().unwrap(), 1);
+    for waiter in waiting {
+        assert_eq!(waiter.await.unwrap(), 2);
+    }
+    assert_eq!(loads.load(SeqCst), 1);
+}
+
 #[tokio::test]
 async fn who_asks_after_a_tag_was_dropped_elsewhere_is_not_served_what_was_loaded_before() {
     let (backend, _) = manual();

@@ -39,6 +39,8 @@ pub enum LoadError<E> {
 pub(super) enum Progress<T> {
     Running,
     Loaded(Option<Arc<T>>),
+    /// Something was written or dropped during the load: it is of before, and right for those who asked before it began.
+    Overtaken(Option<Arc<T>>),
     Failed,
 }
 
@@ -47,6 +49,7 @@ impl<T> Clone for Progress<T> {
         match self {
             Self::Running => Self::Running,
             Self::Loaded(value) => Self::Loaded(value.clone()),
+            Self::Overtaken(value) => Self::Overtaken(value.clone()),
             Self::Failed => Self::Failed,
         }
     }
@@ -58,6 +61,8 @@ struct Flight<T> {
     task: Arc<OnceLock<AbortHandle>>,
     // Those who wait for it, also once it is off the board.
     aboard: Arc<AtomicUsize>,
+    // The loader runs.
+    is_loading: bool,
 }
 
 impl<T> Flight<T> {
@@ -70,6 +75,7 @@ impl<T> Flight<T> {
             progress: self.progress.clone(),
             task: Arc::clone(&self.task),
             aboard: Arc::clone(&self.aboard),
+            is_early: !self.is_loading,
             leave_running: false,
         }
     }
@@ -114,7 +120,8 @@ impl<T> Flights<T> {
         departures.next += 1;
         let number = departures.next;
         let (sender, progress) = watch::channel(Progress::Running);
-        let flight = Flight { number, progress, task: Arc::default(), aboard: Arc::default() };
+        let (task, aboard) = (Arc::default(), Arc::default());
+        let flight = Flight { number, progress, task, aboard, is_loading: false };
         let seat = flight.seat(self, key);
         departures.by_key.insert(key.clone(), flight);
         (seat, Some(Pilot { flights: Arc::clone(self), key: key.clone(), number, sender }))
@@ -153,6 +160,8 @@ pub(super) struct Seat<T> {
     progress: watch::Receiver<Progress<T>>,
     task: Arc<OnceLock<AbortHandle>>,
     aboard: Arc<AtomicUsize>,
+    // It was taken before the loader ran.
+    is_early: bool,
     leave_running: bool,
 }
 
@@ -168,10 +177,11 @@ impl<T> Seat<T> {
         self.leave_running = true;
     }
 
-    /// What was loaded, or `None` if the load failed.
+    /// What was loaded; `None` if the load failed, or what it answers may be older than what this seat was taken for.
     pub(super) async fn arrival(&mut self) -> Option<Option<Arc<T>>> {
         match self.progress.wait_for(|progress| !matches!(progress, Progress::Running)).await.as_deref() {
             Ok(Progress::Loaded(value)) => Some(value.clone()),
+            Ok(Progress::Overtaken(value)) if self.is_early => Some(value.clone()),
             // An error: the pilot was dropped without a word, as when the stores close.
             _ => None,
         }
@@ -207,6 +217,16 @@ pub(super) struct Pilot<T> {
 }
 
 impl<T> Pilot<T> {
+    /// The loader runs from now on.
+    pub(super) fn begin(&self) {
+        let mut departures = self.flights.departures();
+        if let Some(flight) =
+            departures.by_key.get_mut(&self.key).filter(|flight| flight.number == self.number)
+        {
+            flight.is_loading = true;
+        }
+    }
+
     /// Takes the flight off the board: who comes later starts afresh.
     pub(super) fn close(&self) {
         self.flights.close(&self.key, self.number);

@@ -67,7 +67,7 @@ impl<T> Clone for Prior<T> {
 /// What a load ended with.
 struct Landed<T> {
     value: Option<Arc<T>>,
-    /// Something was written or dropped during the load: the value is of before, and right for the loader's caller alone.
+    /// Something was written or dropped during the load.
     overtaken: bool,
 }
 
@@ -291,6 +291,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
                 Taken::None(_) => {}
             }
         }
+        pilot.begin();
         let begun = self.now();
         let loaded = self.run(load, lease.as_ref()).await;
         let took = self.now().saturating_since(begun);
@@ -384,8 +385,8 @@ async fn fly<T, C, E, F, L>(
     }
     pilot.land(match &outcome {
         Ok(Landed { value, overtaken: false }) => Progress::Loaded(value.clone()),
-        // Those who are aboard may have asked after that.
-        Ok(Landed { overtaken: true, .. }) | Err(_) => Progress::Failed,
+        Ok(Landed { value, overtaken: true }) => Progress::Overtaken(value.clone()),
+        Err(_) => Progress::Failed,
     });
     let outcome = outcome.map(|landed| landed.value);
     // The caller may have left; the value is stored all the same.
