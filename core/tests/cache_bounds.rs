@@ -129,3 +129,20 @@ async fn a_flush_is_counted_once() {
     flaky.lose();
     assert_eq!(cache.stats().epoch_flushes, 1, "both feeds are away, and stay so");
 }
+
+#[tokio::test]
+async fn a_batch_that_gets_no_leases_is_served_what_is_stale_first() {
+    let (backend, clock) = manual();
+    let flaky = Flaky::over(&backend.stores());
+    let cache =
+        flaky.cache(&clock).ttl(minutes(1)).fail_closed().fail_safe(hours(1), seconds(30)).build().unwrap();
+    cache.set(1, &1).await.unwrap();
+    clock.advance(minutes(2));
+    // It dies between the look and the request for leases.
+    flaky.down_after_reads.store(true, std::sync::atomic::Ordering::SeqCst);
+    let served = cache.serve_many(&[1], |_| async { Ok::<_, Infallible>(vec![(1, 2)]) }).await.unwrap();
+    let one = served[0].as_ref().unwrap();
+    assert_eq!(*one.value, 1);
+    assert!(matches!(one.freshness, Freshness::Stale { why: Why::StoreFailed, .. }), "{one:?}");
+    assert_eq!(cache.stats().loads, 0);
+}

@@ -71,6 +71,62 @@ async fn who_asks_after_a_removal_elsewhere_is_not_served_what_was_loaded_before
     assert_eq!(*after.await.unwrap().unwrap(), 2, "asked after the removal");
 }
 
+#[tokio::test]
+async fn what_is_not_stored_is_no_older_than_the_question_either() {
+    for is_found in [false, true] {
+        let (backend, _) = manual();
+        let (here, there) = (plain(&backend), plain(&backend.handle()));
+        let (row, before) = oneshot::channel::<()>();
+        let (began, begun) = oneshot::channel();
+        let cache = here.clone();
+        let first = tokio::spawn(async move {
+            let find = move || async move {
+                let _ = began.send(());
+                before.await.unwrap();
+                Ok::<_, Infallible>(is_found.then(|| Loaded::new(1).not_stored()))
+            };
+            cache.get_or_find(1, find).await.unwrap()
+        });
+        begun.await.unwrap();
+        // The row is written, and that has been answered.
+        there.remove(1).await.unwrap();
+        let cache = here.clone();
+        let after = tokio::spawn(async move {
+            cache.get_or_find(1, || async { Ok::<_, Infallible>(Some(2)) }).await.unwrap()
+        });
+        settle().await;
+        row.send(()).unwrap();
+        assert_eq!(first.await.unwrap().as_deref(), is_found.then_some(&1));
+        assert_eq!(after.await.unwrap().as_deref(), Some(&2), "asked after the row was written");
+    }
+}
+
+/// What the leader of a flight reads is older than the question of whoever came aboard while it was read.
+#[tokio::test]
+async fn who_asks_after_a_removal_is_not_served_what_was_read_before() {
+    let (backend, clock) = manual();
+    let between = Between::over(&backend, None);
+    let here = between.cache(&clock).build().unwrap();
+    let there = plain(&backend.handle());
+    // Another process fills the value after the first caller's look, and its request for a lease is answered slowly.
+    let (answered, read) = oneshot::channel();
+    let (word, go) = oneshot::channel::<()>();
+    let filler = there.clone();
+    *between.before_fetch.lock().unwrap() = Some(Box::pin(async move { filler.set(1, &1).await.unwrap() }));
+    *between.after_fetch.lock().unwrap() = Some(Box::pin(async move {
+        let _ = answered.send(());
+        go.await.unwrap();
+    }));
+    let first = instant(&here, 3);
+    read.await.unwrap();
+    there.remove(1).await.unwrap();
+    let after = instant(&here, 2);
+    settle().await;
+    word.send(()).unwrap();
+    assert_eq!(*first.await.unwrap().unwrap(), 1);
+    assert_eq!(*after.await.unwrap().unwrap(), 2, "asked after the removal");
+}
+
 /// A key that is written all the time costs its waiters a second load, and not one each.
 #[tokio::test]
 async fn who_asked_before_a_load_began_is_served_by_it_though_it_was_overtaken() {

@@ -205,7 +205,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         if inner.policy.fail_closed
             && let Some(error) = leased.refused.take()
         {
-            return Err(error.into());
+            let served = inner.stale_many(missing, &mut filled, Why::StoreFailed);
+            return if served { Ok(filled) } else { Err(error.into()) };
         }
         inner.counts.loads.one();
         let begun = inner.now();
@@ -221,7 +222,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
             Ok(loaded) => loaded,
             Err(error) => {
                 inner.counts.load_failures.one();
-                let served = inner.stale_many(missing, &mut filled);
+                let served = inner.stale_many(missing, &mut filled, Why::LoaderFailed);
                 return if served { Ok(filled) } else { Err(LoadError::Loader(error)) };
             }
         };
@@ -325,17 +326,19 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         value.map(|value| Served { value, freshness: Freshness::Stale { age, why } })
     }
 
-    /// After a failed load: serves stale values if there is one for each, and leaves the loader alone.
-    fn stale_many<I>(&self, missing: Vec<Missing<I, T>>, filled: &mut Filled<T>) -> bool {
+    /// In place of a load: serves stale values if there is one for each. A loader that failed is left alone then.
+    fn stale_many<I>(&self, missing: Vec<Missing<I, T>>, filled: &mut Filled<T>, why: Why) -> bool {
         if missing.iter().any(|missing| missing.stale.is_none()) {
             return false;
         }
         for Missing { key, stale, at, .. } in missing {
             let now = self.now();
-            self.throttled.until(&key, now.saturating_add(self.policy.throttle), now);
+            if why == Why::LoaderFailed {
+                self.throttled.until(&key, now.saturating_add(self.policy.throttle), now);
+            }
             let Some((value, age)) = stale else { continue };
             for place in at {
-                filled.values[place] = self.stale_one(value.clone(), age, Why::LoaderFailed);
+                filled.values[place] = self.stale_one(value.clone(), age, why);
             }
         }
         true

@@ -319,7 +319,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> CacheBui
             let generation = Arc::new(NamespaceTold {
                 told: Arc::clone(&told),
                 tag: namespace_tag.clone(),
-                mirror: mirror.as_ref().map(Arc::downgrade),
+                mirrored: mirror.as_ref().map(|mirror| mirror.mirrored()),
             });
             let [_, generations] = Tag::namespaces()?;
             watches.push(store.watch(&generations, generation)?);

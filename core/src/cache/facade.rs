@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::inner::{Inner, NearHit};
 use super::judge::Found;
-use super::load::{Prior, Unless, Whom};
+use super::load::{Prior, Store, Unless, Whom};
 use super::told::OwnClear;
 use super::{CacheStats, Freshness, LoadError, Loaded, Served, SetOutcome, Tag, When};
 use crate::codec::{Codec, Json};
@@ -242,7 +242,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         let prior = Prior {
             stale: None,
             present: true,
-            store: true,
+            store: Store::Yes,
             unless: Unless::Never,
             absence: false,
             whom: Whom::Caller,

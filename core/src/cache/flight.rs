@@ -39,8 +39,9 @@ pub enum LoadError<E> {
 pub(super) enum Progress<T> {
     Running,
     Loaded(Option<Arc<T>>),
-    /// Something was written or dropped during the load: it is of before, and right for those who asked before it began.
-    Overtaken(Option<Arc<T>>),
+    /// What was read or loaded since the pilot [began](Pilot::begin) for that many times, and may be older than what others
+    /// have written since. Right for those who came aboard before.
+    Aged(Option<Arc<T>>, u32),
     Failed,
 }
 
@@ -49,7 +50,7 @@ impl<T> Clone for Progress<T> {
         match self {
             Self::Running => Self::Running,
             Self::Loaded(value) => Self::Loaded(value.clone()),
-            Self::Overtaken(value) => Self::Overtaken(value.clone()),
+            Self::Aged(value, begins) => Self::Aged(value.clone(), *begins),
             Self::Failed => Self::Failed,
         }
     }
@@ -61,8 +62,8 @@ struct Flight<T> {
     task: Arc<OnceLock<AbortHandle>>,
     // Those who wait for it, also once it is off the board.
     aboard: Arc<AtomicUsize>,
-    // The loader runs.
-    is_loading: bool,
+    // How often the pilot has begun to read or to load.
+    begins: u32,
 }
 
 impl<T> Flight<T> {
@@ -75,7 +76,7 @@ impl<T> Flight<T> {
             progress: self.progress.clone(),
             task: Arc::clone(&self.task),
             aboard: Arc::clone(&self.aboard),
-            is_early: !self.is_loading,
+            begins: self.begins,
             leave_running: false,
         }
     }
@@ -121,10 +122,10 @@ impl<T> Flights<T> {
         let number = departures.next;
         let (sender, progress) = watch::channel(Progress::Running);
         let (task, aboard) = (Arc::default(), Arc::default());
-        let flight = Flight { number, progress, task, aboard, is_loading: false };
+        let flight = Flight { number, progress, task, aboard, begins: 0 };
         let seat = flight.seat(self, key);
         departures.by_key.insert(key.clone(), flight);
-        (seat, Some(Pilot { flights: Arc::clone(self), key: key.clone(), number, sender }))
+        (seat, Some(Pilot { flights: Arc::clone(self), key: key.clone(), number, begins: 0, sender }))
     }
 
     /// As [`board`](Self::board), in a flight that begins now: one that is under way is taken off the board.
@@ -160,8 +161,8 @@ pub(super) struct Seat<T> {
     progress: watch::Receiver<Progress<T>>,
     task: Arc<OnceLock<AbortHandle>>,
     aboard: Arc<AtomicUsize>,
-    // It was taken before the loader ran.
-    is_early: bool,
+    // How often the pilot had begun when it was taken.
+    begins: u32,
     leave_running: bool,
 }
 
@@ -170,6 +171,16 @@ impl<T> Seat<T> {
     pub(super) fn piloted_by(&self, task: AbortHandle) {
         // The only pilot says so once.
         let _ = self.task.set(task);
+    }
+
+    /// After a flight that could not serve its passenger, whose number is answered: whatever this one lands with was begun
+    /// later, and so after the passenger asked.
+    pub(super) fn follows(&mut self, first: &mut Option<u64>) {
+        match *first {
+            Some(first) if self.number > first => self.begins = 0,
+            Some(_) => {}
+            None => *first = Some(self.number),
+        }
     }
 
     /// The load goes on even if nobody waits for it.
@@ -181,7 +192,7 @@ impl<T> Seat<T> {
     pub(super) async fn arrival(&mut self) -> Option<Option<Arc<T>>> {
         match self.progress.wait_for(|progress| !matches!(progress, Progress::Running)).await.as_deref() {
             Ok(Progress::Loaded(value)) => Some(value.clone()),
-            Ok(Progress::Overtaken(value)) if self.is_early => Some(value.clone()),
+            Ok(Progress::Aged(value, begins)) if self.begins < *begins => Some(value.clone()),
             // An error: the pilot was dropped without a word, as when the stores close.
             _ => None,
         }
@@ -213,18 +224,25 @@ pub(super) struct Pilot<T> {
     flights: Arc<Flights<T>>,
     key: Key,
     number: u64,
+    begins: u32,
     sender: watch::Sender<Progress<T>>,
 }
 
 impl<T> Pilot<T> {
-    /// The loader runs from now on.
-    pub(super) fn begin(&self) {
+    /// From now on it is read or loaded what this flight may land with: who comes aboard later may have asked after that.
+    pub(super) fn begin(&mut self) {
+        self.begins += 1;
         let mut departures = self.flights.departures();
-        if let Some(flight) =
-            departures.by_key.get_mut(&self.key).filter(|flight| flight.number == self.number)
+        if let Some(flight) = departures.by_key.get_mut(&self.key)
+            && flight.number == self.number
         {
-            flight.is_loading = true;
+            flight.begins = self.begins;
         }
+    }
+
+    /// How the flight ends with what was read or loaded last, and may be older than what was written since.
+    pub(super) fn aged(&self, value: Option<Arc<T>>) -> Progress<T> {
+        Progress::Aged(value, self.begins)
     }
 
     /// Takes the flight off the board: who comes later starts afresh.

@@ -34,6 +34,16 @@ pub(super) enum Unless {
     Never,
 }
 
+/// Whether what is loaded is to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Store {
+    Yes,
+    /// No: a value of a newer schema is there, which is left alone.
+    Newer,
+    /// No: the store does not answer.
+    Down,
+}
+
 /// For whom a load is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whom {
@@ -49,8 +59,8 @@ pub(super) struct Prior<T> {
     pub(super) stale: Option<(Option<Arc<T>>, Duration)>,
     /// There are bytes to be overwritten.
     pub(super) present: bool,
-    /// The loaded value is to be stored.
-    pub(super) store: bool,
+    /// Whether the loaded value is to be stored.
+    pub(super) store: Store,
     /// Whether a fresh value that is there all the same ends the load.
     pub(super) unless: Unless,
     /// Whether the knowledge that there is no value is an answer.
@@ -67,7 +77,7 @@ impl<T> Clone for Prior<T> {
 /// What a load ended with.
 struct Landed<T> {
     value: Option<Arc<T>>,
-    /// Something was written or dropped during the load.
+    /// Something may have been written or dropped since it was begun.
     overtaken: bool,
 }
 
@@ -96,7 +106,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         let mut prior = Prior {
             stale: None,
             present: false,
-            store: true,
+            store: Store::Yes,
             unless: Unless::Fresh,
             absence,
             whom: Whom::Caller,
@@ -122,9 +132,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             }
             Found::Fresh { .. } | Found::Stale { .. } => prior.present = true,
             Found::Nothing { present } => prior.present = present,
-            Found::Newer => prior.store = false,
+            Found::Newer => prior.store = Store::Newer,
             Found::Down(error) => {
-                prior.store = false;
+                prior.store = Store::Down;
                 let known = self.last_resort(self.identifier(&key));
                 prior.stale = known.filter(|(value, _)| absence || value.is_some());
                 if let (Some(stale), true) = (&prior.stale, self.throttled.is(&key, self.now())) {
@@ -177,6 +187,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         }
         .fuse();
         tokio::pin!(impatient);
+        let mut first = None;
         loop {
             let (mut seat, pilot) = match prior.unless {
                 // Not with a load that began before.
@@ -184,6 +195,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
                 _ => self.flights.board(&key),
             };
             let Some(pilot) = pilot else {
+                seat.follows(&mut first);
                 let arrival = tokio::select! {
                     biased;
                     arrival = seat.arrival() => arrival,
@@ -246,7 +258,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
     {
         if !self.throttled.is(&key, self.now()) {
             let unless = Unless::Another(until);
-            let prior = Prior { stale: None, present: true, store: true, unless, absence, whom: Whom::Later };
+            let prior =
+                Prior { stale: None, present: true, store: Store::Yes, unless, absence, whom: Whom::Later };
             self.reload_later(key, prior, load);
         }
     }
@@ -273,22 +286,25 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         key: &Key,
         prior: &Prior<T>,
         load: L,
-        pilot: &Pilot<T>,
+        pilot: &mut Pilot<T>,
     ) -> Result<Landed<T>, LoadError<E>>
     where
         L: FnOnce() -> F + Send,
         F: Future<Output = Result<Loaded<T>, E>> + Send,
     {
         let mut lease = None;
-        if prior.store {
-            match self.take_lease(key, prior).await? {
-                Taken::Value(value) => return Ok(Landed { value, overtaken: false }),
+        // With the store away nobody can tell, and the loader serves all.
+        let mut overtaken = prior.store == Store::Newer;
+        if prior.store == Store::Yes {
+            match self.take_lease(key, prior, pilot).await? {
+                // It was right when it was read.
+                Taken::Value(value) => return Ok(Landed { value, overtaken: true }),
                 Taken::Lease(leased) => lease = Some(leased),
                 // What can't be stored is loaded for nobody.
                 Taken::None(why) if prior.whom == Whom::Later => {
                     return Err(why.unwrap_or_else(newer).into());
                 }
-                Taken::None(_) => {}
+                Taken::None(why) => overtaken = why.is_none(),
             }
         }
         pilot.begin();
@@ -301,14 +317,15 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         let value = loaded.value.take().map(Arc::new);
         // Whoever is aboard asked before this. Whatever they asked after has voided the lease, or moved a generation.
         pilot.close();
-        let mut overtaken = false;
-        if let Some(leased) = lease
-            && loaded.store
-        {
+        if let Some(leased) = lease {
             let under = leased.generations(&self.namespace_tag);
-            match self.fill(key, leased, value.as_deref(), &loaded, took).await {
-                Ok(filled) => overtaken = !filled || self.is_dropped(&under).await,
-                Err(error) => self.not_filled(&error),
+            // Only what is stored proves that the lease was not voided.
+            overtaken = true;
+            if loaded.store {
+                match self.fill(key, leased, value.as_deref(), &loaded, took).await {
+                    Ok(filled) => overtaken = !filled || self.is_dropped(&under).await,
+                    Err(error) => self.not_filled(&error),
+                }
             }
         }
         Ok(Landed { value, overtaken })
@@ -367,7 +384,7 @@ async fn fly<T, C, E, F, L>(
     key: Key,
     prior: Prior<T>,
     load: L,
-    pilot: Pilot<T>,
+    mut pilot: Pilot<T>,
     report: oneshot::Sender<Result<Option<Arc<T>>, LoadError<E>>>,
 ) where
     T: Serialize + DeserializeOwned + Send + Sync + 'static,
@@ -377,17 +394,18 @@ async fn fly<T, C, E, F, L>(
     E: Send + 'static,
 {
     // Besides the loader, the caller's tags and `Serialize` may panic.
-    let work = AssertUnwindSafe(cache.lead(&key, &prior, load, &pilot)).catch_unwind();
+    let work = AssertUnwindSafe(cache.lead(&key, &prior, load, &mut pilot)).catch_unwind();
     let outcome = work.await.unwrap_or(Err(LoadError::Panicked));
     if outcome.is_err() && (prior.stale.is_some() || prior.whom == Whom::Later) {
         // Before those who wait are told, so that they find it.
         cache.throttled.until(&key, cache.now().saturating_add(cache.policy.throttle), cache.now());
     }
-    pilot.land(match &outcome {
+    let progress = match &outcome {
         Ok(Landed { value, overtaken: false }) => Progress::Loaded(value.clone()),
-        Ok(Landed { value, overtaken: true }) => Progress::Overtaken(value.clone()),
+        Ok(Landed { value, overtaken: true }) => pilot.aged(value.clone()),
         Err(_) => Progress::Failed,
-    });
+    };
+    pilot.land(progress);
     let outcome = outcome.map(|landed| landed.value);
     // The caller may have left; the value is stored all the same.
     let _ = report.send(outcome);

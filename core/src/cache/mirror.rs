@@ -16,13 +16,14 @@ const MIRRORED: usize = 100_000;
 #[derive(Debug)]
 pub(crate) struct Mirror {
     store: Arc<dyn CacheStore>,
-    state: Arc<State>,
+    state: Arc<Mirrored>,
     // Dropped with the mirror.
     _watches: Vec<Watch>,
 }
 
+/// What is mirrored, without the watches: who holds it holds no feed.
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct Mirrored {
     fence: Fence,
     known: RwLock<HashMap<Tag, Known>>,
     changes: AtomicU64,
@@ -33,7 +34,7 @@ struct State {
 /// One of the two feeds of a mirror.
 #[derive(Debug)]
 struct Told {
-    state: Arc<State>,
+    state: Arc<Mirrored>,
     feed: usize,
 }
 
@@ -62,12 +63,13 @@ struct Known {
     epoch: u64,
 }
 
-impl State {
+impl Mirrored {
     fn up(&self) -> MutexGuard<'_, [bool; 2]> {
         self.up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn changed(&self, key: &str) {
+    /// The generation under this key is over.
+    pub(super) fn changed(&self, key: &str) {
         self.fence.invalidate(key, || self.forget(key));
     }
 
@@ -93,7 +95,7 @@ impl State {
 impl Mirror {
     /// A mirror that watches the store if it can be watched, and else asks each time.
     pub(crate) fn of(store: Arc<dyn CacheStore>) -> Result<Arc<Self>> {
-        let state = Arc::new(State::default());
+        let state = Arc::new(Mirrored::default());
         let mut watches = Vec::new();
         if store.capabilities().watch {
             for (feed, namespace) in Tag::namespaces()?.into_iter().enumerate() {
@@ -158,9 +160,8 @@ impl Mirror {
         map.insert(tag, known);
     }
 
-    /// The generation under this key is over.
-    pub(super) fn forget(&self, key: &str) {
-        self.state.changed(key);
+    pub(super) fn mirrored(&self) -> Arc<Mirrored> {
+        Arc::clone(&self.state)
     }
 
     /// Drops everything under the tags.

@@ -1,14 +1,15 @@
 //! What a cache does when it is told of changes.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::flight::Flights;
+use super::mirror::Mirrored;
 use super::near::{Feed, Near};
 use super::stats::Counts;
 use super::waiters::Waiters;
-use super::{Mirror, Tag, Watcher};
+use super::{Tag, Watcher};
 use crate::clock::Clock;
 use crate::time::Monotonic;
 
@@ -104,8 +105,7 @@ impl<T: Send + Sync + 'static> Watcher for Told<T> {
 pub(super) struct NamespaceTold<T> {
     pub(super) told: Arc<Told<T>>,
     pub(super) tag: Tag,
-    /// Weak: the mirror watches the same store.
-    pub(super) mirror: Option<Weak<Mirror>>,
+    pub(super) mirrored: Option<Arc<Mirrored>>,
 }
 
 impl<T> fmt::Debug for NamespaceTold<T> {
@@ -137,8 +137,8 @@ impl<T: Send + Sync + 'static> Watcher for NamespaceTold<T> {
     fn changed(&self, key: &str) {
         if key == self.tag.key().as_str() {
             // Whoever is told first: else what is read meanwhile would be kept under the generation that is over.
-            if let Some(mirror) = self.mirror.as_ref().and_then(Weak::upgrade) {
-                mirror.forget(key);
+            if let Some(mirrored) = &self.mirrored {
+                mirrored.changed(key);
             }
             Self::flush(&self.told);
             if self.told.near.is_some() {

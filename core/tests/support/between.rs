@@ -72,6 +72,8 @@ pub(crate) struct Between {
     inner: Arc<dyn CacheStore>,
     /// What happens before the next request for leases.
     pub(crate) before_fetch: Mutex<Option<Hook>>,
+    /// What happens before the next answer to one is heard.
+    pub(crate) after_fetch: Mutex<Option<Hook>>,
     /// Nothing is said of generations while this is set.
     pub(crate) no_generations: AtomicBool,
     gates: Mutex<Vec<Arc<Gate>>>,
@@ -89,6 +91,7 @@ impl Between {
         Arc::new(Self {
             inner: backend.handle().stores().cache_store().unwrap(),
             before_fetch: Mutex::default(),
+            after_fetch: Mutex::default(),
             no_generations: AtomicBool::default(),
             gates: Mutex::default(),
             deaf_to,
@@ -146,7 +149,12 @@ impl CacheStore for Between {
         if let Some(hook) = hook {
             hook.await;
         }
-        self.inner.fetch(requests).await
+        let answer = self.inner.fetch(requests).await;
+        let hook = self.after_fetch.lock().unwrap().take();
+        if let Some(hook) = hook {
+            hook.await;
+        }
+        answer
     }
     async fn fill(&self, fills: &[Fill]) -> Result<Vec<FillOutcome>> {
         self.inner.fill(fills).await

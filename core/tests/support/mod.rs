@@ -83,6 +83,8 @@ pub(crate) struct Flaky {
     pub(crate) hang: AtomicBool,
     /// Leases are granted and values are filled, and no answer comes.
     pub(crate) mute: AtomicBool,
+    /// It is down once it has answered the next batch of reads.
+    pub(crate) down_after_reads: AtomicBool,
     /// Others have a turn before each conditional set.
     pub(crate) polite: AtomicBool,
     /// What a read has found is on its way until `arrive` says so.
@@ -135,6 +137,7 @@ impl Flaky {
             down: AtomicBool::new(false),
             hang: AtomicBool::new(false),
             mute: AtomicBool::new(false),
+            down_after_reads: AtomicBool::new(false),
             polite: AtomicBool::new(false),
             late: AtomicBool::new(false),
             arrive: Notify::new(),
@@ -228,7 +231,11 @@ impl CacheStore for Flaky {
         found
     }
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
-        self.pass()?.get_many(keys).await
+        let found = self.pass()?.get_many(keys).await;
+        if self.down_after_reads.load(Ordering::SeqCst) {
+            self.down.store(true, Ordering::SeqCst);
+        }
+        found
     }
     async fn get_many_with_ttl(&self, keys: &[Key]) -> Result<Vec<Option<(Bytes, Ttl)>>> {
         self.pass()?.get_many_with_ttl(keys).await

@@ -14,7 +14,8 @@ use crate::error::{Error, Result};
 use crate::key::Key;
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T, C> {
-    /// Stores what was loaded; `false` if something was written or dropped meanwhile.
+    /// Stores what was loaded; `false` if it is not stored, since something was written or dropped meanwhile, or absence is
+    /// not remembered.
     pub(super) async fn fill(
         &self,
         key: &Key,
@@ -24,7 +25,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         took: Duration,
     ) -> Result<bool> {
         let Some(life) = self.life_of(loaded.ttl, value.is_some())? else {
-            return Ok(true);
+            return Ok(false);
         };
         if !loaded.tags.is_empty() {
             let late = self.late_generations(&loaded.tags, took).await?;

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Prior, Unless, closed};
+use crate::cache::flight::Pilot;
 use crate::cache::inner::{Before, Inner, is_callers};
 use crate::cache::judge::Found;
 use crate::cache::lease_guard::LeaseGuard;
@@ -76,7 +77,12 @@ fn is_same_life(one: Timestamp, other: Timestamp) -> bool {
 }
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T, C> {
-    pub(super) async fn take_lease(&self, key: &Key, prior: &Prior<T>) -> Result<Taken<T>> {
+    pub(super) async fn take_lease(
+        &self,
+        key: &Key,
+        prior: &Prior<T>,
+        pilot: &mut Pilot<T>,
+    ) -> Result<Taken<T>> {
         const FIRST_PAUSE: Duration = Duration::from_millis(20);
         const LONGEST_PAUSE: Duration = Duration::from_millis(250);
         let identifier = self.identifier(key);
@@ -93,6 +99,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             let request = LeaseRequest::new(key.clone(), token, self.policy.lease, want);
             let requests = [request];
             let mut guard = LeaseGuard::of(&self.store, &self.environment.tasks, &requests);
+            pilot.begin();
             let answer = match self.ask(self.store.fetch(&requests)).await {
                 Ok(mut answers) => answers.pop(),
                 Err(error) => {
@@ -144,6 +151,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             }
             if self.wire.plain {
                 // Their bytes don't say how old they are; what is left to them in the store does.
+                pilot.begin();
                 if let Verdict::Serve(value) = prior.verdict(self.look(key).await?) {
                     return Ok(Taken::Value(value));
                 }
