@@ -4,6 +4,7 @@
 mod support;
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use stanchion::cache::{CacheBuilder, SetOptions, SetOutcome};
@@ -123,15 +124,27 @@ async fn when_the_feed_is_lost_nothing_is_read_near() {
     assert!(cache.stats().epoch_flushes > 0);
 }
 
-#[tokio::test]
-async fn what_was_near_before_the_feed_was_lost_is_not_read_after_it_is_back() {
+/// A near cache, here on a store whose feed can be lost, every value of which has a tag; and the same cache elsewhere.
+struct Tagged {
+    here: Cache<u32>,
+    there: Cache<u32>,
+    flaky: Arc<Flaky>,
+    team: Tag,
+}
+
+fn tagged() -> Tagged {
     let (backend, clock) = manual();
     let flaky = Flaky::over(&backend.stores());
     let team = Tag::new("team").unwrap();
     let tag = team.clone();
     let here = flaky.cache(&clock).near(MokaNear::entries(100)).tags(move |_| vec![tag.clone()]);
-    let here = here.build().unwrap();
-    let there: Cache<u32> = backend.handle().stores().cache("n").build().unwrap();
+    let there = backend.handle().stores().cache("n").build().unwrap();
+    Tagged { here: here.build().unwrap(), there, flaky, team }
+}
+
+#[tokio::test]
+async fn what_was_near_before_the_feed_was_lost_is_not_read_after_it_is_back() {
+    let Tagged { here, there, flaky, team } = tagged();
     let ids = ["changed", "removed", "dropped", "same"];
     for id in ids {
         here.set(id, &1).await.unwrap();
@@ -174,13 +187,7 @@ async fn what_was_near_before_the_feed_was_lost_is_not_read_after_it_is_back() {
 
 #[tokio::test]
 async fn while_the_feed_is_away_the_store_is_asked_for_values_and_tags() {
-    let (backend, clock) = manual();
-    let flaky = Flaky::over(&backend.stores());
-    let team = Tag::new("team").unwrap();
-    let tag = team.clone();
-    let here = flaky.cache(&clock).near(MokaNear::entries(100)).tags(move |_| vec![tag.clone()]);
-    let here = here.build().unwrap();
-    let there: Cache<u32> = backend.handle().stores().cache("n").build().unwrap();
+    let Tagged { here, there, flaky, team } = tagged();
     here.set_many(&[("a", 1), ("b", 1)]).await.unwrap();
     here.get_many(&["a", "b"]).await.unwrap();
     flaky.lose_feed();
