@@ -279,6 +279,28 @@ async fn a_proxy_refuses_cuts_and_freezes() {
     assert_eq!(get(&server, "n").await, Reply::Nil, "what was sent into the ice is gone");
 }
 
+async fn a_proxy_lets_nothing_past_where_bytes_were_lost() {
+    let server = RedisProcess::start().await.unwrap();
+    let proxy = Proxy::start(server.addr()).await.unwrap();
+    let request: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+    // The order and the next request come together, in either order: many rounds see both.
+    for round in 0..50 {
+        let mut stream = tokio::net::TcpStream::connect(proxy.addr()).await.unwrap();
+        proxy.freeze();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, request).await.unwrap();
+        let swallowed = || async {
+            if proxy.swallowed_bytes() == (round + 1) * request.len() { Ok(()) } else { Err("not all yet") }
+        };
+        until("the request is gone", SOON, swallowed).await.unwrap();
+        proxy.thaw();
+        // The proxy may have closed it by now.
+        let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, request).await;
+        let mut seen = Vec::new();
+        let _ = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut seen).await;
+        assert_eq!((seen, proxy.requests("ping")), (Vec::new(), 0), "round {round}");
+    }
+}
+
 async fn a_scripted_server_answers_as_told() {
     let server =
         Scripted::answering(b"-OOM command not allowed when used memory > 'maxmemory'.\r\n").await.unwrap();
@@ -447,6 +469,7 @@ fn main() -> ExitCode {
             a_proxy_loses_the_confirmation_of_a_subscription
             a_proxy_counts_the_replies_before_the_lost_one
             a_proxy_refuses_cuts_and_freezes
+            a_proxy_lets_nothing_past_where_bytes_were_lost
             an_address_comes_first;
         Container:
             a_container_answers_and_is_removed

@@ -102,6 +102,12 @@ enum Doomed {
     Confirmation,
 }
 
+/// What was read, and from which side.
+enum Came<'a> {
+    Request(&'a [u8]),
+    Reply(&'a [u8]),
+}
+
 /// The connection is over.
 struct Over;
 
@@ -146,34 +152,33 @@ impl Connection {
         while link.step(&mut orders, cut).await.is_ok() {}
     }
 
+    /// One read, or one order. What was read obeys the orders of now: a connection that has to end passes nothing
+    /// on, also if the order and the bytes come together.
     async fn step(&mut self, orders: &mut watch::Receiver<Orders>, cut: u64) -> Result<(), Over> {
         let mut up = vec![0; 64 * 1024];
         let mut down = vec![0; 64 * 1024];
-        tokio::select! {
-            changed = orders.changed() => {
-                changed.map_err(|_| Over)?;
-                let orders = *orders.borrow_and_update();
-                if orders.cut != cut || (self.lost && !orders.frozen) { Err(Over) } else { Ok(()) }
+        let came = tokio::select! {
+            changed = orders.changed() => changed.map(|()| None).map_err(|_| Over)?,
+            read = self.client.read(&mut up) => Some(Came::Request(&up[..read?])),
+            read = self.server.read(&mut down) => Some(Came::Reply(&down[..read?])),
+        };
+        let orders = *orders.borrow_and_update();
+        if orders.cut != cut || (self.lost && !orders.frozen) {
+            return Err(Over);
+        }
+        match came {
+            None => Ok(()),
+            Some(Came::Request([]) | Came::Reply([])) => Err(Over),
+            Some(Came::Request(bytes) | Came::Reply(bytes)) if orders.frozen => {
+                self.swallow(bytes);
+                Ok(())
             }
-            read = self.client.read(&mut up) => {
-                let (read, frozen) = (read?, orders.borrow().frozen);
-                self.request(&up[..read], frozen).await
-            }
-            read = self.server.read(&mut down) => {
-                let (read, frozen) = (read?, orders.borrow().frozen);
-                self.reply(&down[..read], frozen).await
-            }
+            Some(Came::Request(bytes)) => self.request(bytes).await,
+            Some(Came::Reply(bytes)) => self.reply(bytes).await,
         }
     }
 
-    async fn request(&mut self, bytes: &[u8], frozen: bool) -> Result<(), Over> {
-        if bytes.is_empty() {
-            return Err(Over);
-        }
-        if frozen {
-            self.swallow(bytes);
-            return Ok(());
-        }
+    async fn request(&mut self, bytes: &[u8]) -> Result<(), Over> {
         self.requests.extend_from_slice(bytes);
         self.note_requests();
         Ok(self.server.write_all(bytes).await?)
@@ -204,14 +209,7 @@ impl Connection {
         }
     }
 
-    async fn reply(&mut self, bytes: &[u8], frozen: bool) -> Result<(), Over> {
-        if bytes.is_empty() {
-            return Err(Over);
-        }
-        if frozen {
-            self.swallow(bytes);
-            return Ok(());
-        }
+    async fn reply(&mut self, bytes: &[u8]) -> Result<(), Over> {
         self.replies.extend_from_slice(bytes);
         loop {
             match resp::parse(&self.replies) {
