@@ -80,26 +80,42 @@ impl<T: Identifier + ?Sized> Identifier for &T {
     }
 }
 
-/// Room for the text of any whole number, or of an address.
-struct Digits {
-    bytes: [u8; 40],
+/// Room for a short text on the stack.
+struct Room<const N: usize> {
+    bytes: [u8; N],
     used: usize,
 }
 
-impl fmt::Write for Digits {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
+impl<const N: usize> Room<N> {
+    fn new() -> Self {
+        Self { bytes: [0; N], used: 0 }
+    }
+
+    /// Whether it fits.
+    fn push(&mut self, text: &str) -> bool {
         let end = self.used + text.len();
-        self.bytes.get_mut(self.used..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        let Some(room) = self.bytes.get_mut(self.used..end) else { return false };
+        room.copy_from_slice(text.as_bytes());
         self.used = end;
-        Ok(())
+        true
+    }
+
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.used]).unwrap_or_default()
+    }
+}
+
+impl<const N: usize> fmt::Write for Room<N> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.push(text) { Ok(()) } else { Err(fmt::Error) }
     }
 }
 
 fn written<R>(text: fmt::Arguments<'_>, use_text: impl FnOnce(&str) -> R) -> R {
-    let mut digits = Digits { bytes: [0; 40], used: 0 };
     // There is room for 128 bits and a sign, and for the longest address.
+    let mut digits = Room::<40>::new();
     let _ = fmt::write(&mut digits, text);
-    use_text(std::str::from_utf8(&digits.bytes[..digits.used]).unwrap_or_default())
+    use_text(digits.text())
 }
 
 macro_rules! integer_identifiers {
@@ -156,6 +172,14 @@ impl Namespace {
     /// [`MAX_IDENTIFIER`] bytes after escaping.
     pub fn key(&self, identifier: impl Identifier) -> Result<Key> {
         let (service, kind) = (self.service.as_str(), self.kind.as_str());
+        // Most are short and stand as they are: then the key is the only memory that is taken. Every read makes one.
+        let mut short = Room::<128>::new();
+        let fits = |raw: &str| {
+            is_plain(raw) && [service, ":", kind, ":", raw].into_iter().all(|part| short.push(part))
+        };
+        if identifier.with_text(fits) {
+            return Ok(Key(short.text().into()));
+        }
         let mut text = String::with_capacity(service.len() + kind.len() + 26);
         text.push_str(service);
         text.push(':');

@@ -47,9 +47,7 @@ impl CacheStore for RedisCache {
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
-        let call = self.soon(Call::read("cache.get"));
-        let value = self.0.link.get(call, key).await?;
-        reply::maybe_bytes(value).ok_or_else(|| call.unexpected())
+        self.0.link.get(self.soon(Call::read("cache.get")), key).await
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {

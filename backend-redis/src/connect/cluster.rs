@@ -10,6 +10,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::{join_all, try_join_all};
 use redis::{Client, Cmd, ConnectionAddr, ConnectionInfo, Pipeline, Value};
 use stanchion::key::Key;
@@ -273,22 +274,22 @@ impl Cluster {
     }
 
     /// Reads a key at the master of its slot, together with others that are read there at the same time.
-    pub(super) async fn get(&self, key: &Key, deadline: Duration) -> Result<Value> {
+    pub(super) async fn get(&self, key: &Key, deadline: Duration) -> Result<Option<Bytes>> {
         let clock = &self.context.environment.clock;
         let (started, stored) = (clock.now(), self.context.layout.key(key));
         let slot = Some(slot(stored.as_bytes()));
         let node = self.owner(slot)?;
-        let answer = Gatherer::get(&node, key, deadline).await;
-        if answer.is_ok() {
-            return answer;
-        }
+        let error = match Gatherer::get(&node, key, deadline).await {
+            Ok(held) => return Ok(held),
+            Err(error) => error,
+        };
         // What has moved is followed singly.
         let command = gather::get(&stored);
         let route = Route { slot, patient: true };
-        let following = Box::pin(self.follow(answer, route, &command, Access::Read, node));
+        let following = Box::pin(self.follow(Err(error), route, &command, Access::Read, node));
         let left = deadline.saturating_sub(clock.now().saturating_since(started));
         match tokio::time::timeout(left, following).await {
-            Ok(answer) => answer,
+            Ok(answer) => gather::held(answer?),
             Err(_) => Err(error::timed_out(deadline, Access::Read)),
         }
     }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::{BufMut, Bytes, BytesMut};
 use redis::{Cmd, Pipeline, Value};
 use stanchion::key::Key;
 use stanchion::time::Monotonic;
@@ -17,14 +18,27 @@ use tokio::sync::oneshot;
 
 use super::Node;
 use crate::error::{self, Access};
+use crate::reply;
 
-/// So many go out by themselves: below it gathering costs more than it saves.
-const SINGLES: usize = 16;
-/// So many batches are on their way at once: while one is answered, the server has another to work at.
-const SENDERS: usize = 2;
-/// So often a sender lets others run before it takes what waits: those that were just answered read on, and come
-/// into the same batch. With nothing else to do it costs nothing.
-const TURNS: usize = 2;
+/// How much is gathered.
+struct Measure {
+    /// So many go out by themselves: below it gathering costs more than it saves.
+    singles: usize,
+    /// So many batches are on their way at once: while one is answered, the server has another to work at.
+    senders: usize,
+    /// So many keys has a batch at most.
+    batch: usize,
+}
+
+/// For small values, where a request and a reply each cost more than what is in them.
+const LIGHT: Measure = Measure { singles: 4, senders: 2, batch: WAITING };
+/// For large ones, most of whose cost is the way of their bytes: smaller batches, more of them, keep it busy.
+const HEAVY: Measure = Measure { singles: 16, senders: 12, batch: 32 };
+/// From so many bytes on, on average, values are large.
+const LARGE: usize = 2_048;
+/// Up to so many bytes each, the values of a batch are copied into one piece of memory. The client has taken one piece for
+/// each in one thread, and their readers would give them back in others, all of them at the lock of the same heap.
+const SHARED: usize = 512;
 /// So many keys has one `MGET` of a batch, so that the server turns to others in between.
 const KEYS: usize = 64;
 /// So many reads wait for one master; more are refused, as it is far behind.
@@ -39,6 +53,8 @@ pub(super) struct Gatherer {
     queue: Mutex<Queue>,
     // Many keys of the last batch held nothing.
     sparse: AtomicBool,
+    // The values that were read last were large.
+    large: AtomicBool,
     // The server, or its ACL, has refused `MGET`.
     refused: AtomicBool,
 }
@@ -56,11 +72,11 @@ struct Waiting {
 
 struct Caller {
     since: Monotonic,
-    reply: oneshot::Sender<Result<Value>>,
+    reply: oneshot::Sender<Result<Option<Bytes>>>,
 }
 
 impl Caller {
-    fn answer(self, answer: Result<Value>) {
+    fn answer(self, answer: Result<Option<Bytes>>) {
         // Nobody minds one who left.
         let _ = self.reply.send(answer);
     }
@@ -70,9 +86,9 @@ impl Caller {
 struct Single<'a>(&'a AtomicUsize);
 
 impl<'a> Single<'a> {
-    fn begin(count: &'a AtomicUsize) -> Option<Self> {
+    fn begin(count: &'a AtomicUsize, most: usize) -> Option<Self> {
         let single = Self(count);
-        (count.fetch_add(1, Ordering::Relaxed) < SINGLES).then_some(single)
+        (count.fetch_add(1, Ordering::Relaxed) < most).then_some(single)
     }
 }
 
@@ -93,23 +109,31 @@ impl Gatherer {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn measure(&self) -> &'static Measure {
+        if self.large.load(Ordering::Relaxed) { &HEAVY } else { &LIGHT }
+    }
+
+    /// Takes note of the size of values that were read.
+    fn measured(&self, values: usize, bytes: usize) {
+        let large = bytes > LARGE * values;
+        // Seldom news: those who read it are many.
+        if values > 0 && self.large.load(Ordering::Relaxed) != large {
+            self.large.store(large, Ordering::Relaxed);
+        }
+    }
+
     /// Reads a key at this node.
     ///
     /// # Cancel safety
     /// Dropping the future takes nothing from others.
-    pub(super) async fn get(node: &Arc<Node>, key: &Key, deadline: Duration) -> Result<Value> {
+    pub(super) async fn get(node: &Arc<Node>, key: &Key, deadline: Duration) -> Result<Option<Bytes>> {
         let gatherer = node.gatherer();
         // While there are batches, whatever comes joins the next one.
         if gatherer.senders.load(Ordering::Relaxed) == 0
-            && let Some(_single) = Single::begin(&gatherer.singles)
+            && let Some(single) = Single::begin(&gatherer.singles, gatherer.measure().singles)
         {
-            let command = get(&node.context().layout.key(key));
             // The client's future is large: on the heap by itself, so that the many that are gathered are small.
-            let asking = Box::pin(tokio::time::timeout(deadline, node.command(&command, Access::Read)));
-            return match asking.await {
-                Ok(answer) => answer,
-                Err(_) => Err(error::timed_out(deadline, Access::Read)),
-            };
+            return Box::pin(Self::get_alone(node, key, deadline, single)).await;
         }
         let (reply, answer) = oneshot::channel();
         let caller = Caller { since: node.context().environment.clock.now(), reply };
@@ -123,6 +147,24 @@ impl Gatherer {
         })
     }
 
+    async fn get_alone(
+        node: &Node,
+        key: &Key,
+        deadline: Duration,
+        _single: Single<'_>,
+    ) -> Result<Option<Bytes>> {
+        let command = get(&node.context().layout.key(key));
+        let asking = node.command(&command, Access::Read);
+        let Ok(answer) = tokio::time::timeout(deadline, asking).await else {
+            return Err(error::timed_out(deadline, Access::Read));
+        };
+        let answer = held(answer?)?;
+        if let Some(bytes) = &answer {
+            node.gatherer().measured(1, bytes.len());
+        }
+        Ok(answer)
+    }
+
     /// Puts a read into the queue; answers a sender to run if there are not enough.
     fn join(&self, node: &Arc<Node>, waiting: Waiting) -> Result<Option<Sender>> {
         let mut queue = self.queue();
@@ -134,7 +176,7 @@ impl Gatherer {
             .with_retry_after(Duration::from_millis(100)));
         }
         queue.waiting.push(waiting);
-        if queue.senders >= SENDERS {
+        if queue.senders >= self.measure().senders {
             return Ok(None);
         }
         self.count(&mut queue, 1);
@@ -156,9 +198,8 @@ struct Sender {
 impl Sender {
     async fn run(mut self, deadline: Duration) {
         loop {
-            for _ in 0..TURNS {
-                tokio::task::yield_now().await;
-            }
+            // Those that were just answered read on, and come into this batch. With nothing else to do it costs nothing.
+            tokio::task::yield_now().await;
             let Some(mut batch) = self.take() else { return };
             batch.retain(|waiting| !waiting.caller.reply.is_closed());
             self.send(batch, deadline).await;
@@ -192,29 +233,35 @@ impl Sender {
         }
     }
 
-    /// Everything that waits; or nothing, and this sender is counted no more.
+    /// What has waited longest; or nothing, and this sender is counted no more.
     fn take(&mut self) -> Option<Vec<Waiting>> {
         let gatherer = self.node.gatherer();
         let mut queue = gatherer.queue();
-        if queue.waiting.is_empty() {
+        let waiting = queue.waiting.len();
+        if waiting == 0 {
             gatherer.count(&mut queue, -1);
             self.ended = true;
             return None;
         }
-        let room = Vec::with_capacity(queue.waiting.len());
-        Some(std::mem::replace(&mut queue.waiting, room))
+        let most = gatherer.measure().batch.min(waiting);
+        let mut rest = Vec::with_capacity(waiting);
+        rest.extend(queue.waiting.drain(most..));
+        Some(std::mem::replace(&mut queue.waiting, rest))
     }
 
     /// One answer for each, in order.
-    async fn ask(&self, batch: &[Key]) -> Vec<Result<Value>> {
-        let Gatherer { sparse, refused, .. } = self.node.gatherer();
+    async fn ask(&self, batch: &[Key]) -> Vec<Result<Option<Bytes>>> {
+        let gatherer = self.node.gatherer();
+        let Gatherer { sparse, refused, .. } = gatherer;
         // On a Cluster a command has keys of one slot only.
         let each =
             self.node.context().cluster || sparse.load(Ordering::Relaxed) || refused.load(Ordering::Relaxed);
         let answers = if each { self.ask_each(batch.iter()).await } else { self.ask_together(batch).await };
         let missed = answers.iter().filter(|answer| matches!(answer, Ok(Value::Nil))).count();
         sparse.store(missed * 4 > batch.len(), Ordering::Relaxed);
-        answers
+        let sizes = answers.iter().filter_map(size);
+        gatherer.measured(sizes.clone().count(), sizes.sum());
+        shared(answers)
     }
 
     /// By `MGET`, which costs half of as many `GET`. It says nil for a list too, so that what it did not find is
@@ -224,7 +271,9 @@ impl Sender {
         let chunks = batch.chunks(KEYS);
         let mut pipeline = Pipeline::with_capacity(chunks.len());
         for chunk in chunks.clone() {
-            let mut command = redis::cmd("MGET");
+            let length = chunk.iter().map(|key| layout.key(key).len()).sum::<usize>();
+            let mut command = Cmd::with_capacity(1 + chunk.len(), 4 + length);
+            command.arg("MGET");
             for key in chunk {
                 command.arg(&*layout.key(key));
             }
@@ -265,6 +314,33 @@ impl Sender {
         }
         self.node.packed(&pipeline, count, Access::Read).await
     }
+}
+
+/// What a reply says that a key holds.
+pub(super) fn held(reply: Value) -> Result<Option<Bytes>> {
+    reply::maybe_bytes(reply).ok_or_else(|| error::unexpected_reply(Access::Read))
+}
+
+/// The size of a value that was found.
+fn size(answer: &Result<Value>) -> Option<usize> {
+    match answer {
+        Ok(Value::BulkString(bytes)) => Some(bytes.len()),
+        _ => None,
+    }
+}
+
+/// The same answers, with the small values in one piece of memory.
+fn shared(answers: Vec<Result<Value>>) -> Vec<Result<Option<Bytes>>> {
+    let room = answers.iter().filter_map(size).filter(|size| *size <= SHARED).sum();
+    let mut memory = BytesMut::with_capacity(room);
+    let share = |answer: Result<Value>| match answer? {
+        Value::BulkString(bytes) if bytes.len() <= SHARED => {
+            memory.put_slice(&bytes);
+            Ok(Some(memory.split().freeze()))
+        }
+        other => held(other),
+    };
+    answers.into_iter().map(share).collect()
 }
 
 impl Drop for Sender {

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use redis::{Cmd, Value};
 use stanchion::key::Key;
 use stanchion::{Error, ErrorKind, Result};
@@ -194,7 +195,7 @@ impl Link {
     }
 
     /// Reads a key, together with others that are read at the same time.
-    pub(crate) async fn get(&self, call: Call, key: &Key) -> Result<Value> {
+    pub(crate) async fn get(&self, call: Call, key: &Key) -> Result<Option<Bytes>> {
         self.check_open(call)?;
         let deadline = call.deadline.unwrap_or(self.0.deadline);
         let answer = match &self.0.topology {

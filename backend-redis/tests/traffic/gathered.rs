@@ -17,8 +17,11 @@ use stanchion_redis::{RedisBackend, RedisConfig};
 use crate::{PATIENCE, key, ttl};
 
 const MANY: usize = 300;
-/// So many go out by themselves at most.
-const ALONE: usize = 16;
+/// So many small values are read by themselves at most, and so many large ones.
+const ALONE: usize = 4;
+const LARGE_ALONE: usize = 16;
+/// No batch of large values has more keys.
+const LARGE_BATCH: usize = 32;
 /// Long before [`PATIENCE`] is over.
 const SOON: Duration = Duration::from_secs(10);
 
@@ -66,11 +69,56 @@ pub(crate) async fn few_reads_go_out_one_by_one() {
     for key in &keys[..5] {
         cache.get(key).await.unwrap();
     }
-    for answer in join_all(keys[..8].iter().map(|key| cache.get(key))).await {
+    for answer in join_all(keys[..ALONE].iter().map(|key| cache.get(key))).await {
         assert!(answer.unwrap().is_some());
     }
     // "MGET" has it too.
-    assert_eq!((proxy.requests("GET cache:user:"), proxy.requests("MGET")), (13, 0));
+    assert_eq!((proxy.requests("GET cache:user:"), proxy.requests("MGET")), (5 + ALONE, 0));
+}
+
+/// Replaces what the keys hold by values of these sizes, in turn.
+async fn put_sizes(cache: &dyn CacheStore, keys: &[Key], sizes: &[usize]) -> Vec<Bytes> {
+    let value =
+        |(n, size): (usize, &usize)| Bytes::from(n.to_string().into_bytes().repeat(*size)).slice(..*size);
+    let values: Vec<_> = sizes.iter().cycle().take(keys.len()).enumerate().map(value).collect();
+    for (key, value) in keys.iter().zip(&values) {
+        let _stored = cache.set(key, value.clone(), &SetOptions::new(ttl())).await.unwrap();
+    }
+    values
+}
+
+/// Large values cost their own way, and not that of their requests.
+pub(crate) async fn large_values_are_gathered_later_and_in_small_batches() {
+    let Setup { cache, proxy, server: _server, keys, stores: _stores } = setup(PATIENCE).await;
+    let values = put_sizes(&*cache, &keys, &[10_000]).await;
+    proxy.forget_requests();
+    assert_eq!(cache.get(&keys[0]).await.unwrap(), Some(values[0].clone()));
+    // Now it is known that they are large.
+    for answer in join_all(keys[..LARGE_ALONE].iter().map(|key| cache.get(key))).await {
+        assert!(answer.unwrap().is_some());
+    }
+    assert_eq!((proxy.requests("GET cache:user:"), proxy.requests("MGET")), (1 + LARGE_ALONE, 0));
+    proxy.forget_requests();
+    let answers = join_all(keys.iter().map(|key| cache.get(key))).await;
+    for (answer, value) in answers.into_iter().zip(values) {
+        assert_eq!(answer.unwrap(), Some(value));
+    }
+    let batches = proxy.requests("MGET");
+    assert!(batches >= (MANY - LARGE_ALONE) / LARGE_BATCH, "{batches} batches");
+}
+
+/// What is kept of a batch is kept in one piece, the large values apart.
+pub(crate) async fn values_of_all_sizes_keep_to_themselves() {
+    let Setup { cache, proxy, server: _server, keys, stores: _stores } = setup(PATIENCE).await;
+    let values = put_sizes(&*cache, &keys, &[0, 1, 511, 512, 513, 2_048, 10_000, 3]).await;
+    for _ in 0..3 {
+        proxy.forget_requests();
+        let answers = join_all(keys.iter().map(|key| cache.get(key))).await;
+        for (answer, value) in answers.into_iter().zip(&values) {
+            assert_eq!(answer.unwrap().as_ref(), Some(value));
+        }
+        assert!(proxy.requests("MGET") > 0);
+    }
 }
 
 pub(crate) async fn many_reads_share_a_write() {

@@ -232,24 +232,35 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         left: Option<Ttl>,
         before: Before,
     ) -> Result<Found<T>> {
-        let mirror = self.mirror.as_ref();
-        match self.judge(key, bytes, left, before, |tag| mirror.and_then(|mirror| mirror.peek(tag))) {
+        let mirrored = |tag: &Tag| self.mirror.as_ref().and_then(|mirror| mirror.peek(tag));
+        match self.judge(key, bytes, left, before, mirrored) {
             Judged::Found(found) => Ok(found),
-            Judged::Needs(tags) => {
-                let Some(mirror) = mirror else {
-                    return Ok(Found::Nothing { present: true });
-                };
-                match self.ask(mirror.generations(&tags)).await {
-                    Ok(generations) => {
-                        let known: Vec<(Tag, Generation)> = tags.into_iter().zip(generations).collect();
-                        Ok(self.judge_with(key, bytes, left, before, &known))
-                    }
-                    Err(error) if is_callers(&error) => Err(error),
-                    Err(error) => {
-                        self.store_failed(&error);
-                        Ok(Found::Down(error))
-                    }
-                }
+            // Seldom; on the heap, so that it is no part of every read's future.
+            Judged::Needs(tags) => Box::pin(self.judge_asking(key, bytes, left, before, tags)).await,
+        }
+    }
+
+    /// Judges stored bytes by the generations of these tags, which are not mirrored, and of those that are.
+    async fn judge_asking(
+        &self,
+        key: &Key,
+        bytes: &Bytes,
+        left: Option<Ttl>,
+        before: Before,
+        tags: Vec<Tag>,
+    ) -> Result<Found<T>> {
+        let Some(mirror) = &self.mirror else {
+            return Ok(Found::Nothing { present: true });
+        };
+        match self.ask(mirror.generations(&tags)).await {
+            Ok(generations) => {
+                let known: Vec<(Tag, Generation)> = tags.into_iter().zip(generations).collect();
+                Ok(self.judge_with(key, bytes, left, before, &known))
+            }
+            Err(error) if is_callers(&error) => Err(error),
+            Err(error) => {
+                self.store_failed(&error);
+                Ok(Found::Down(error))
             }
         }
     }

@@ -44,7 +44,8 @@ pub trait CacheStore: fmt::Debug + Send + Sync + 'static {
     /// fenced or ordered by it.
     fn now(&self) -> Timestamp;
 
-    /// The value at the key, or `None`.
+    /// The value at the key, or `None`. Its bytes may share their memory with others that were read at the same time:
+    /// copy what is kept for long.
     async fn get(&self, key: &Key) -> Result<Option<Bytes>>;
 
     /// The values at the keys, in the order of the keys; a key may be asked for twice. Empty in, empty out.

@@ -52,11 +52,11 @@ fn put_text(out: &mut BytesMut, text: &str) {
     out.put_slice(text.as_bytes());
 }
 
-fn take_text<'a>(bytes: &mut &'a [u8]) -> Option<&'a str> {
+fn take_text<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = usize::from(bytes.try_get_u16().ok()?);
     let (text, rest) = bytes.split_at_checked(length)?;
     *bytes = rest;
-    std::str::from_utf8(text).ok()
+    Some(text)
 }
 
 impl Header {
@@ -107,14 +107,14 @@ fn read_stamp(key: &Key, rest: &mut &[u8]) -> Result<(u32, Stamp)> {
     let load_millis = rest.try_get_u32().map_err(|_| short())?;
     let life_millis = rest.try_get_u32().map_err(|_| short())?;
     let namespace = Some(Generation::new(rest.try_get_u64().map_err(|_| short())?));
-    if take_text(rest).ok_or_else(short)? != key.as_str() {
+    if take_text(rest).ok_or_else(short)? != key.as_str().as_bytes() {
         return Err(not_ours("it was written under another key"));
     }
     let count = rest.try_get_u8().map_err(|_| short())?;
     let mut tags = Vec::with_capacity(usize::from(count));
     for _ in 0..count {
-        let tag = take_text(rest).ok_or_else(short)?;
-        let tag = Tag::stored(tag).ok_or_else(|| not_ours("it names a tag that is none"))?;
+        let tag = std::str::from_utf8(take_text(rest).ok_or_else(short)?).ok();
+        let tag = tag.and_then(Tag::stored).ok_or_else(|| not_ours("it names a tag that is none"))?;
         tags.push((tag, Generation::new(rest.try_get_u64().map_err(|_| short())?)));
     }
     Ok((schema, Stamp { fresh_until, load_millis, life_millis, namespace, tags }))
