@@ -1,0 +1,160 @@
+//! Single reads that come together are sent together.
+//!
+//! While few are on their way each goes out by itself. What piles up behind them is written as one batch, the next
+//! as soon as one has come back. Nothing ever waits for a timer, and no caller drives another's read: a task of its
+//! own owns each batch, so that a caller may be dropped at any time.
+
+mod batch;
+mod measure;
+mod values;
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::Cmd;
+use stanchion::key::Key;
+use stanchion::time::Monotonic;
+use stanchion::{Error, ErrorKind, Result};
+use tokio::sync::oneshot;
+
+use self::batch::Sender;
+use self::measure::Sizes;
+pub(super) use self::values::held;
+use super::Node;
+use crate::error::{self, Access};
+
+/// So many reads wait for one master; more are refused, as it is far behind.
+const WAITING: usize = 65_536;
+
+/// The reads of one master.
+#[derive(Default)]
+pub(super) struct Gatherer {
+    singles: AtomicUsize,
+    // As in the queue, to be looked at without its lock.
+    senders: AtomicUsize,
+    queue: Mutex<Queue>,
+    // Many keys of the last batch held nothing.
+    sparse: AtomicBool,
+    sizes: Sizes,
+    // The server, or its ACL, has refused `MGET`.
+    refused: AtomicBool,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<Waiting>,
+    senders: usize,
+}
+
+struct Waiting {
+    key: Key,
+    caller: Caller,
+}
+
+struct Caller {
+    since: Monotonic,
+    reply: oneshot::Sender<Result<Option<Bytes>>>,
+}
+
+impl Caller {
+    fn answer(self, answer: Result<Option<Bytes>>) {
+        // Nobody minds one who left.
+        let _ = self.reply.send(answer);
+    }
+}
+
+/// A read that goes out by itself, counted for as long as it is on its way.
+struct Single<'a>(&'a AtomicUsize);
+
+impl<'a> Single<'a> {
+    fn begin(count: &'a AtomicUsize, most: usize) -> Option<Self> {
+        let single = Self(count);
+        (count.fetch_add(1, Ordering::Relaxed) < most).then_some(single)
+    }
+}
+
+impl Drop for Single<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+pub(super) fn get(key: &str) -> Cmd {
+    let mut command = Cmd::with_capacity(2, key.len() + 3);
+    command.arg("GET").arg(key);
+    command
+}
+
+impl Gatherer {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads a key at this node.
+    ///
+    /// # Cancel safety
+    /// Dropping the future takes nothing from others.
+    pub(super) async fn get(node: &Arc<Node>, key: &Key, deadline: Duration) -> Result<Option<Bytes>> {
+        let gatherer = node.gatherer();
+        // While there are batches, whatever comes joins the next one.
+        if gatherer.senders.load(Ordering::Relaxed) == 0
+            && let Some(single) = Single::begin(&gatherer.singles, gatherer.sizes.measure().singles)
+        {
+            // The client's future is large: on the heap by itself, so that the many that are gathered are small.
+            return Box::pin(Self::get_alone(node, key, deadline, single)).await;
+        }
+        let (reply, answer) = oneshot::channel();
+        let caller = Caller { since: node.context().environment.clock.now(), reply };
+        let sender = gatherer.join(node, Waiting { key: key.clone(), caller })?;
+        if let Some(sender) = sender {
+            // If the backend is closing, dropping the sender answers everybody.
+            let _ = node.context().environment.tasks.spawn(sender.run(deadline));
+        }
+        answer.await.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Closed, "the backend was closed before the read was answered"))
+        })
+    }
+
+    async fn get_alone(
+        node: &Node,
+        key: &Key,
+        deadline: Duration,
+        _single: Single<'_>,
+    ) -> Result<Option<Bytes>> {
+        let command = get(&node.context().layout.key(key));
+        let asking = node.command(&command, Access::Read);
+        let Ok(answer) = tokio::time::timeout(deadline, asking).await else {
+            return Err(error::timed_out(deadline, Access::Read));
+        };
+        let answer = held(answer?)?;
+        if let Some(bytes) = &answer {
+            node.gatherer().sizes.seen(1, bytes.len());
+        }
+        Ok(answer)
+    }
+
+    /// Puts a read into the queue; answers a sender to run if there are not enough.
+    fn join(&self, node: &Arc<Node>, waiting: Waiting) -> Result<Option<Sender>> {
+        let mut queue = self.queue();
+        if queue.waiting.len() >= WAITING {
+            return Err(Error::new(
+                ErrorKind::Throttled,
+                format!("{WAITING} reads wait for this server already"),
+            )
+            .with_retry_after(Duration::from_millis(100)));
+        }
+        queue.waiting.push(waiting);
+        if queue.senders >= self.sizes.measure().senders {
+            return Ok(None);
+        }
+        self.count(&mut queue, 1);
+        Ok(Some(Sender::new(node)))
+    }
+
+    fn count(&self, queue: &mut Queue, change: isize) {
+        queue.senders = queue.senders.saturating_add_signed(change);
+        self.senders.store(queue.senders, Ordering::Relaxed);
+    }
+}
