@@ -16,7 +16,7 @@ use crate::{Failure, machine};
 
 const METHOD: &str = "10,000 values of 100 bytes under string keys, read in a scrambled order. Ours: `CacheStore::get` of the \
 memory backend through the trait object (boxed future, expiry checked by the clock). moka: `sync::Cache::get` \
-with a time to live set, of `Bytes` under the same `Key` type. Median of 8 paired rounds in changing order after one to \
+with a time to live set, of `Bytes` under the same `Key` type. Median of 8 paired rounds in balanced order after one to \
 warm up; rates in operations per second, of all threads together.";
 
 const KEYS: usize = 10_000;

@@ -19,12 +19,12 @@ const METHOD: &str = "Values of 100 bytes and of 10 KiB under 1,000 keys, read i
 server on the same machine. `get`: `CacheStore::get`, the same keys and bytes as the clients. `get_or_load`: one that \
 hits, without a near cache, against the clients with the same decoding of the same JSON string; ours reads its header of some \
 50 bytes as well, and checks it. The `redis` crate has one multiplexed connection, no-delay, no response timeout; fred and \
-rustis one, no-delay; the pools have 16, and do a quarter of the operations, being so slow. Median of 6 paired rounds in changing order after one to warm up; rates in \
+rustis one, no-delay; the pools have 16, and do a quarter of the operations, being so slow. Median of 12 paired rounds in balanced order after one to warm up; rates in \
 operations per second. Judged: at 16 tasks 0.95 of the bare client, at 256 at least as good as the best peer of each round. 1 and 64 \
 tasks, of 2 rounds, are shown, since their noise is about a quarter.";
 
 const KEYS: usize = 1_000;
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 12;
 /// The pools are so slow that they are given fewer operations.
 const FEWER: usize = 4;
 

@@ -14,7 +14,7 @@ use crate::{Failure, machine};
 const METHOD: &str = "A string of 100 bytes as JSON, 1,000 keys written in turn by that many tasks, client and \
 server on the same machine. Ours is a script, which voids the lease on the entry in the same step; the bare client's is \
 `PSETEX` on one multiplexed connection, no-delay, no response timeout. Both are one command, and encode the value. \
-Median of 8 paired rounds in changing order after one to warm up; rates in operations per second. 16 and 256 tasks are \
+Median of 8 paired rounds in balanced order after one to warm up; rates in operations per second. 16 and 256 tasks are \
 judged, by bounds chosen here for what the script costs the server; 1 and 64 are shown, since their noise is about a quarter.";
 
 const KEYS: usize = 1_000;

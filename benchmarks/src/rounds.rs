@@ -41,15 +41,17 @@ impl Rounds {
         Self { variants, measured: Vec::new() }
     }
 
-    /// The order of the variants in the round with this number: another one in each, the same in every run. Each
-    /// variant is first, last and in between in turn, and follows now the one and now the other.
+    /// The order of the variants in the round with this number, the same in every run: a design of Williams (1949), in
+    /// which each variant is in each place, and right behind each other one, equally often. It takes as many rounds as
+    /// there are variants, twice as many for an odd number.
     pub(crate) fn order(&self, round: usize) -> Vec<usize> {
-        // A stride that has no divisor in common with the number visits every variant.
-        let strides: Vec<_> =
-            (1..=self.variants).filter(|stride| divisor(*stride, self.variants) == 1).collect();
-        let stride = strides[round % strides.len()];
-        let first = [0, 2, 1, 4, 3, 6, 5, 8, 7][round % 9];
-        (0..self.variants).map(|place| (first + place * stride) % self.variants).collect()
+        let n = self.variants;
+        let zigzag = (0..n).map(|place| if place % 2 == 0 { place / 2 } else { n - 1 - place / 2 });
+        let mut order: Vec<_> = zigzag.map(|variant| (variant + round) % n).collect();
+        if n % 2 == 1 && (round / n) % 2 == 1 {
+            order.reverse();
+        }
+        order
     }
 
     /// Adds what a round measured, by variant.
@@ -69,10 +71,6 @@ impl Rounds {
     }
 }
 
-fn divisor(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { divisor(b, a % b) }
-}
-
 fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
@@ -88,16 +86,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_round_has_every_variant_once_in_changing_order() {
+    fn each_variant_is_in_each_place_and_behind_each_other_equally_often() {
         for variants in [2, 3, 6, 9, 12] {
             let rounds = Rounds::of(variants);
-            let orders: Vec<_> = (0..ROUNDS).map(|round| rounds.order(round)).collect();
-            for order in &orders {
-                let mut sorted = order.clone();
-                sorted.sort_unstable();
-                assert_eq!(sorted, (0..variants).collect::<Vec<_>>());
+            let enough = if variants % 2 == 0 { variants } else { 2 * variants };
+            let (mut places, mut pairs) = (vec![0; variants * variants], vec![0; variants * variants]);
+            for round in 0..enough {
+                let order = rounds.order(round);
+                for (place, variant) in order.iter().enumerate() {
+                    places[place * variants + variant] += 1;
+                }
+                for two in order.windows(2) {
+                    pairs[two[0] * variants + two[1]] += 1;
+                }
             }
-            assert!(orders.windows(2).any(|two| two[0] != two[1]), "{variants}");
+            let often = enough / variants;
+            assert!(places.iter().all(|times| *times == often), "{variants}: {places:?}");
+            for (pair, times) in pairs.into_iter().enumerate() {
+                assert_eq!(times, if pair % (variants + 1) == 0 { 0 } else { often }, "{variants}: {pair}");
+            }
         }
     }
 }

