@@ -1,4 +1,4 @@
-//! Paired rounds in shuffled order: each round measures every variant once, and a ratio is taken within the
+//! Paired rounds in balanced order: each round measures every variant once, and a ratio is taken within the
 //! round, so that a slow minute of the machine touches both sides.
 
 use std::ops::Range;

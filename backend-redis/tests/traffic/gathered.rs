@@ -229,6 +229,24 @@ pub(crate) async fn a_silent_server_is_a_timeout_for_all() {
     until("an answer", PATIENCE, || cache.get(&keys[0])).await.unwrap();
 }
 
+/// While a server hangs more come than are sent, and once it is back it has other things to do.
+pub(crate) async fn who_is_late_is_not_asked_for_any_more() {
+    let Setup { cache, keys, server, proxy, stores: _stores } = setup(Duration::from_millis(300)).await;
+    let _values = put_sizes(&*cache, &keys, &[10_000]).await;
+    assert!(cache.get(&keys[0]).await.unwrap().is_some());
+    server.pause().unwrap();
+    // A third of so many waits behind what is on its way.
+    let (many, last) = (10 * MANY, key(10 * MANY));
+    let reads = keys.iter().cycle().take(many).chain([&last]).map(|key| cache.get(key));
+    for answer in join_all(reads).await {
+        assert_eq!(answer.unwrap_err().kind(), ErrorKind::Timeout);
+    }
+    assert!(proxy.requests("MGET") > 0);
+    assert_eq!(proxy.requests(last.as_str()), 0, "its time was over before there was a way");
+    server.resume().unwrap();
+    until("an answer", PATIENCE, || cache.get(&keys[0])).await.unwrap();
+}
+
 pub(crate) async fn closing_leaves_nobody_waiting_in_a_batch() {
     // The deadline comes long after this case is over: what ends the reads is the close.
     let Setup { cache, keys, server, stores, proxy: _proxy } = setup(PATIENCE).await;

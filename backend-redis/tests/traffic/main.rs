@@ -40,6 +40,7 @@ fn main() -> ExitCode {
             few_reads_go_out_one_by_one
             large_values_are_gathered_later_and_in_small_batches
             values_of_all_sizes_keep_to_themselves
+            who_is_late_is_not_asked_for_any_more
             many_reads_share_a_write
             each_is_answered_for_itself
             without_the_right_to_gather_reads_go_on

@@ -6,12 +6,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use redis::{Cmd, Pipeline, Value};
 use stanchion::key::Key;
 use stanchion::{ErrorKind, Result};
 
+use super::queue::{Queue, Waiting};
 use super::values::{shared, size};
-use super::{Gatherer, Node, Waiting, get};
+use super::{Gatherer, Node, get};
 use crate::error::{self, Access};
 
 /// So many keys has one `MGET` of a batch, so that the server turns to others in between.
@@ -24,23 +26,42 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    /// One that has been counted already.
-    pub(super) fn new(node: &Arc<Node>) -> Self {
-        Self { node: Arc::clone(node), ended: false }
+    /// Starts one that has been counted already.
+    pub(super) fn start(node: &Arc<Node>, deadline: Duration) {
+        let sender = Self { node: Arc::clone(node), ended: false };
+        // One starts another, so that the future has to be of a type that does not contain itself.
+        let sending: BoxFuture<'static, ()> = Box::pin(sender.run(deadline));
+        // If the backend is closing, dropping the sender answers everybody.
+        let _ = node.context().environment.tasks.spawn(sending);
     }
 
-    pub(super) async fn run(mut self, deadline: Duration) {
+    async fn run(mut self, deadline: Duration) {
         loop {
             // Those that were just answered read on, and come into this batch. With nothing else to do it costs nothing.
             tokio::task::yield_now().await;
-            let Some(mut batch) = self.take() else { return };
-            batch.retain(|waiting| !waiting.caller.reply.is_closed());
-            self.send(batch, deadline).await;
+            let Some(taken) = self.node.gatherer().with_queue(Queue::take) else {
+                self.ended = true;
+                return;
+            };
+            if taken.another {
+                Self::start(&self.node, deadline);
+            }
+            self.send(self.wanted(taken.batch, deadline), deadline).await;
         }
     }
 
+    /// Those that still want an answer: who has left does not, and whose time is over is told so.
+    fn wanted(&self, mut batch: Vec<Waiting>, deadline: Duration) -> Vec<Waiting> {
+        batch.retain(|waiting| !waiting.caller.reply.is_closed());
+        let now = self.node.context().environment.clock.now();
+        for late in batch.extract_if(.., |waiting| waiting.caller.is_late(now, deadline)) {
+            late.caller.answer(Err(error::timed_out(deadline, Access::Read)));
+        }
+        batch
+    }
+
     /// Asks for a batch, until it is answered or its last caller has waited for the deadline. Each has all of that for
-    /// itself. Nobody in the queue waits longer either: who is there came after those of this batch.
+    /// itself. Who is in the queue meanwhile came after those of this batch, and so is not late before they are.
     async fn send(&self, batch: Vec<Waiting>, deadline: Duration) {
         let (keys, callers): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|waiting| (waiting.key, waiting.caller)).unzip();
@@ -60,26 +81,10 @@ impl Sender {
             }
             // The timer has the last word: the clock may be one that a test moves.
             let now = clock.now().max(due);
-            while let Some(late) = callers.next_if(|caller| caller.since.saturating_add(deadline) <= now) {
+            while let Some(late) = callers.next_if(|caller| caller.is_late(now, deadline)) {
                 late.answer(Err(error::timed_out(deadline, Access::Read)));
             }
         }
-    }
-
-    /// What has waited longest; or nothing, and this sender is counted no more.
-    fn take(&mut self) -> Option<Vec<Waiting>> {
-        let gatherer = self.node.gatherer();
-        let mut queue = gatherer.queue();
-        let waiting = queue.waiting.len();
-        if waiting == 0 {
-            gatherer.count(&mut queue, -1);
-            self.ended = true;
-            return None;
-        }
-        let most = gatherer.sizes.measure().batch.min(waiting);
-        let mut rest = Vec::with_capacity(waiting);
-        rest.extend(queue.waiting.drain(most..));
-        Some(std::mem::replace(&mut queue.waiting, rest))
     }
 
     /// One answer for each, in order.
@@ -114,6 +119,7 @@ impl Sender {
         }
         let replies = self.node.packed(&pipeline, chunks.len(), Access::Read).await;
         let mut answers = Vec::with_capacity(batch.len());
+        let mut refused = false;
         for (chunk, reply) in chunks.zip(replies) {
             match reply {
                 Ok(Value::Array(values)) if values.len() == chunk.len() => {
@@ -122,7 +128,7 @@ impl Sender {
                 Ok(_) => answers.extend(chunk.iter().map(|_| Err(error::unexpected_reply(Access::Read)))),
                 // The right to `GET` is enough for all of this; what is denied of that is told for each.
                 Err(error) if matches!(error.kind(), ErrorKind::Denied | ErrorKind::Unsupported) => {
-                    self.node.gatherer().refused.store(true, Ordering::Relaxed);
+                    refused = true;
                     answers.extend(chunk.iter().map(|_| Ok(Value::Nil)));
                 }
                 Err(error) => answers.extend(chunk.iter().map(|_| Err(error.clone()))),
@@ -132,6 +138,10 @@ impl Sender {
             (0..batch.len()).filter(|at| matches!(answers.get(*at), Some(Ok(Value::Nil)))).collect();
         if !missed.is_empty() {
             let second = self.ask_each(missed.iter().map(|at| &batch[*at])).await;
+            // It was the command that is denied, and not one of the keys.
+            if refused && second.iter().all(Result::is_ok) {
+                self.node.gatherer().refused.store(true, Ordering::Relaxed);
+            }
             for (at, answer) in missed.into_iter().zip(second) {
                 answers[at] = answer;
             }
@@ -155,11 +165,7 @@ impl Drop for Sender {
         if self.ended {
             return;
         }
-        let gatherer = self.node.gatherer();
-        let mut queue = gatherer.queue();
-        gatherer.count(&mut queue, -1);
-        let left = if queue.senders == 0 { std::mem::take(&mut queue.waiting) } else { Vec::new() };
-        drop(queue);
-        drop(left);
+        // Outside of the lock: who is dropped here wakes its caller.
+        drop(self.node.gatherer().with_queue(|queue, _| queue.cut_off()));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::WAITING;
+use super::queue::WAITING;
 
 /// How much is gathered.
 pub(super) struct Measure {
@@ -10,14 +10,14 @@ pub(super) struct Measure {
     pub(super) singles: usize,
     /// So many batches are on their way at once: while one is answered, the server has another to work at.
     pub(super) senders: usize,
-    /// So many keys has a batch at most.
+    /// So many keys has a batch at most, unless more wait than all senders would take then.
     pub(super) batch: usize,
 }
 
 /// For small values, where a request and a reply each cost more than what is in them.
-const LIGHT: Measure = Measure { singles: 4, senders: 2, batch: WAITING };
+pub(super) const LIGHT: Measure = Measure { singles: 4, senders: 2, batch: WAITING };
 /// For large ones, most of whose cost is the way of their bytes: smaller batches, more of them, keep it busy.
-const HEAVY: Measure = Measure { singles: 16, senders: 12, batch: 32 };
+pub(super) const HEAVY: Measure = Measure { singles: 16, senders: 12, batch: 32 };
 /// From so many bytes on, on average, values are large.
 const LARGE: usize = 2_048;
 

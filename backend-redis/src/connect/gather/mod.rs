@@ -6,27 +6,25 @@
 
 mod batch;
 mod measure;
+mod queue;
 mod values;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use redis::Cmd;
 use stanchion::key::Key;
-use stanchion::time::Monotonic;
 use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::oneshot;
 
 use self::batch::Sender;
-use self::measure::Sizes;
+use self::measure::{Measure, Sizes};
+use self::queue::{Caller, Queue, Waiting};
 pub(super) use self::values::held;
 use super::Node;
 use crate::error::{self, Access};
-
-/// So many reads wait for one master; more are refused, as it is far behind.
-const WAITING: usize = 65_536;
 
 /// The reads of one master.
 #[derive(Default)]
@@ -40,29 +38,6 @@ pub(super) struct Gatherer {
     sizes: Sizes,
     // The server, or its ACL, has refused `MGET`.
     refused: AtomicBool,
-}
-
-#[derive(Default)]
-struct Queue {
-    waiting: Vec<Waiting>,
-    senders: usize,
-}
-
-struct Waiting {
-    key: Key,
-    caller: Caller,
-}
-
-struct Caller {
-    since: Monotonic,
-    reply: oneshot::Sender<Result<Option<Bytes>>>,
-}
-
-impl Caller {
-    fn answer(self, answer: Result<Option<Bytes>>) {
-        // Nobody minds one who left.
-        let _ = self.reply.send(answer);
-    }
 }
 
 /// A read that goes out by itself, counted for as long as it is on its way.
@@ -88,8 +63,12 @@ pub(super) fn get(key: &str) -> Cmd {
 }
 
 impl Gatherer {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Does something with the queue, and keeps the count that is looked at without its lock.
+    fn with_queue<T>(&self, work: impl FnOnce(&mut Queue, &Measure) -> T) -> T {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = work(&mut queue, self.sizes.measure());
+        self.senders.store(queue.senders(), Ordering::Relaxed);
+        done
     }
 
     /// Reads a key at this node.
@@ -107,10 +86,9 @@ impl Gatherer {
         }
         let (reply, answer) = oneshot::channel();
         let caller = Caller { since: node.context().environment.clock.now(), reply };
-        let sender = gatherer.join(node, Waiting { key: key.clone(), caller })?;
-        if let Some(sender) = sender {
-            // If the backend is closing, dropping the sender answers everybody.
-            let _ = node.context().environment.tasks.spawn(sender.run(deadline));
+        let waiting = Waiting { key: key.clone(), caller };
+        if gatherer.with_queue(|queue, measure| queue.push(waiting, measure))? {
+            Sender::start(node, deadline);
         }
         answer.await.unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Closed, "the backend was closed before the read was answered"))
@@ -133,28 +111,5 @@ impl Gatherer {
             node.gatherer().sizes.seen(1, bytes.len());
         }
         Ok(answer)
-    }
-
-    /// Puts a read into the queue; answers a sender to run if there are not enough.
-    fn join(&self, node: &Arc<Node>, waiting: Waiting) -> Result<Option<Sender>> {
-        let mut queue = self.queue();
-        if queue.waiting.len() >= WAITING {
-            return Err(Error::new(
-                ErrorKind::Throttled,
-                format!("{WAITING} reads wait for this server already"),
-            )
-            .with_retry_after(Duration::from_millis(100)));
-        }
-        queue.waiting.push(waiting);
-        if queue.senders >= self.sizes.measure().senders {
-            return Ok(None);
-        }
-        self.count(&mut queue, 1);
-        Ok(Some(Sender::new(node)))
-    }
-
-    fn count(&self, queue: &mut Queue, change: isize) {
-        queue.senders = queue.senders.saturating_add_signed(change);
-        self.senders.store(queue.senders, Ordering::Relaxed);
     }
 }
