@@ -173,6 +173,22 @@ pub(crate) async fn without_the_right_to_gather_reads_go_on() {
     }
 }
 
+/// An ACL that denies a key, and not the command.
+pub(crate) async fn one_denied_key_does_not_end_gathering() {
+    let Setup { cache, proxy, server, keys, stores: _stores } = setup(PATIENCE).await;
+    server.command(&["ACL", "SETUSER", "default", "resetkeys", "~cache:user:*"]).await.unwrap();
+    let denied = Key::new("cache", "other", 1).unwrap();
+    let mut answers = join_all(keys.iter().chain([&denied]).map(|key| cache.get(key))).await;
+    assert!(proxy.requests("MGET") > 0);
+    assert_eq!(answers.pop().unwrap().unwrap_err().kind(), ErrorKind::Denied);
+    for (n, answer) in answers.into_iter().enumerate() {
+        assert_eq!(answer.unwrap(), Some(Bytes::from(n.to_string())));
+    }
+    proxy.forget_requests();
+    read_all(&*cache, &keys).await;
+    assert!(proxy.requests("MGET") > 0, "it is still tried");
+}
+
 pub(crate) async fn a_dropped_caller_takes_nothing_from_others() {
     let Setup { cache, keys, server: _server, proxy: _proxy, stores: _stores } = setup(PATIENCE).await;
     let (mut kept_reads, mut dropped_reads) = (0, 0);

@@ -44,6 +44,7 @@ fn main() -> ExitCode {
             many_reads_share_a_write
             each_is_answered_for_itself
             without_the_right_to_gather_reads_go_on
+            one_denied_key_does_not_end_gathering
             a_dropped_caller_takes_nothing_from_others
             a_lost_connection_is_everybodys_error
             a_silent_server_is_a_timeout_for_all

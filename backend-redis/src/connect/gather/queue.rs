@@ -81,7 +81,8 @@ impl Queue {
             self.gone();
             return None;
         }
-        // Many that wait are taken in one round of all senders, however far the server is.
+        // Of many that wait each sender takes its part of what the others have left: two thirds go in a round of all senders,
+        // so that a burst takes few rounds, however far the server is.
         let most = measure.batch.max(waiting.div_ceil(measure.senders));
         if most >= waiting {
             let room = VecDeque::with_capacity(waiting.min(ROOM));
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn large_values_are_taken_in_order_and_in_one_round_of_all_senders() {
+    fn large_values_are_taken_in_order_and_many_in_few_rounds() {
         for many in [1, 32, 33, 384, 385, 5_000] {
             let (mut queue, started) = filled(many, &HEAVY);
             assert_eq!(started, many.min(HEAVY.senders));
@@ -148,8 +149,10 @@ mod tests {
                     next += 1;
                 }
             }
-            // Each takes its part of what the others have left: a third of very many is taken in the next rounds.
-            assert!(next == many || next > many * 3 / 5, "{next} of {many}");
+            assert!(
+                next == many || (many > HEAVY.senders * HEAVY.batch && next > many * 3 / 5),
+                "{next} of {many}"
+            );
         }
     }
 
