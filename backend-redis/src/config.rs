@@ -24,7 +24,10 @@ pub struct RedisConfig {
     pub(crate) cache: CacheCapabilities,
     pub(crate) environment: Option<Environment>,
     #[cfg(feature = "tls")]
-    pub(crate) certificates: redis::TlsCertificates,
+    pub(crate) certificates: crate::tls::Certificates,
+    // Made of them.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: std::sync::Arc<rustls::ClientConfig>,
 }
 
 impl RedisConfig {
@@ -34,6 +37,8 @@ impl RedisConfig {
     /// [`Config`](ErrorKind::Config) for a URL that is none, for another database than 0: services are
     /// kept apart by key names, and a Cluster has only database 0; and for TLS without the feature.
     pub fn standalone(url: &str) -> Result<Self> {
+        #[cfg(feature = "tls")]
+        let certificates = crate::tls::Certificates::default();
         Ok(Self {
             addresses: vec![parse(url)?],
             cluster: false,
@@ -47,7 +52,9 @@ impl RedisConfig {
             cache: CacheCapabilities::new(),
             environment: None,
             #[cfg(feature = "tls")]
-            certificates: crate::tls::NO_CERTIFICATES,
+            tls: certificates.client_config()?,
+            #[cfg(feature = "tls")]
+            certificates,
         })
     }
 
@@ -186,20 +193,11 @@ fn parse(url: &str) -> Result<ConnectionInfo> {
     if matches!(info.addr(), ConnectionAddr::TcpTls { insecure: true, .. }) {
         return Err(wrong("`#insecure` is not supported: a server's certificate is always checked"));
     }
-    #[cfg(feature = "tls")]
-    if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
-        crate::tls::choose_cryptography();
-    }
     let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
     // With nothing sent behind `HELLO`, whatever the server answers is read: the client waits for all replies of the
     // handshake, and would miss the one of a server that says "too many clients" and hangs up.
     let settings = settings.set_skip_set_lib_name();
-    let tcp = redis::io::tcp::TcpSettings::default()
-        .set_nodelay(true)
-        .set_keepalive(redis::io::tcp::socket2::TcpKeepalive::new().with_time(Duration::from_secs(15)));
-    #[cfg(target_os = "linux")]
-    let tcp = tcp.set_user_timeout(Duration::from_secs(15));
-    Ok(info.set_redis_settings(settings).set_tcp_settings(tcp))
+    Ok(info.set_redis_settings(settings))
 }
 
 impl fmt::Debug for RedisConfig {

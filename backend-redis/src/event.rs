@@ -7,13 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use redis::aio::MultiplexedConnection;
 use redis::{PushInfo, PushKind, RedisResult, Value};
 use stanchion::event::{Envelope, EventBus, FeedSender, Received, SubscribeOptions, Subscription, feed};
 use stanchion::{Error, ErrorKind, Result};
 
 use crate::backend::Shared;
-use crate::connect::{Call, Context, Node, PushHandler, Target};
+use crate::connect::{Call, Connection, Context, Node, PushHandler, Target};
 use crate::error::{self, Access};
 
 const MAX_EVENT_BYTES: usize = 1024 * 1024;
@@ -235,11 +234,7 @@ impl PushHandler for WeakHandler {
         }
     }
 
-    fn connected(
-        &self,
-        connection: MultiplexedConnection,
-        generation: u64,
-    ) -> BoxFuture<'_, RedisResult<()>> {
+    fn connected(&self, connection: Connection, generation: u64) -> BoxFuture<'_, RedisResult<()>> {
         async move {
             match self.0.upgrade() {
                 Some(hub) => hub.connected(connection, generation).await,
@@ -270,7 +265,7 @@ impl PushHandler for Hub {
     }
 
     /// Subscribes the new connection to everything that is wanted.
-    fn connected(&self, mut connection: MultiplexedConnection, _: u64) -> BoxFuture<'_, RedisResult<()>> {
+    fn connected(&self, mut connection: Connection, _: u64) -> BoxFuture<'_, RedisResult<()>> {
         async move {
             let wanted: Vec<String> = {
                 let mut local = self.local();

@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::io;
 use std::sync::Arc;
 
-use redis::{Client, ClientTlsConfig, ConnectionAddr, RedisError, TlsCertificates};
+use redis::{ConnectionAddr, RedisError};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -14,8 +14,39 @@ use stanchion::{Error, ErrorKind, Result};
 use crate::config::RedisConfig;
 use crate::error::Access;
 
-/// None of one's own.
-pub(crate) const NO_CERTIFICATES: TlsCertificates = TlsCertificates { client_tls: None, root_cert: None };
+/// Whom connections trust, and who they say they are.
+#[derive(Clone, Default)]
+pub(crate) struct Certificates {
+    // Mozilla's unless set.
+    roots: Option<Arc<RootCertStore>>,
+    own: Option<Arc<Own>>,
+}
+
+struct Own {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Certificates {
+    /// What connections are made with; those to the same server take up each other's session.
+    pub(crate) fn client_config(&self) -> Result<Arc<ClientConfig>> {
+        let mozillas = || RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let roots = self.roots.clone().unwrap_or_else(|| Arc::new(mozillas()));
+        // The cryptography that the process has chosen, if it has.
+        let provider = CryptoProvider::get_default().cloned();
+        let config = ClientConfig::builder_with_provider(
+            provider.unwrap_or_else(|| Arc::new(ring::default_provider())),
+        )
+        .with_safe_default_protocol_versions()
+        .map(|config| config.with_root_certificates(roots));
+        let config = config.and_then(|config| match &self.own {
+            Some(own) => config.with_client_auth_cert(own.chain.clone(), own.key.clone_key()),
+            None => Ok(config.with_no_client_auth()),
+        });
+        let unusable = |why| wrong("the client's certificate and key can't be used").with_source(why);
+        Ok(Arc::new(config.map_err(unusable)?))
+    }
+}
 
 impl RedisConfig {
     /// Trusts servers whose certificate was issued by this one, in PEM, or by one of several. Unless set, those are trusted
@@ -27,12 +58,12 @@ impl RedisConfig {
     /// # Errors
     /// [`Config`](ErrorKind::Config) if it holds no certificate or one that can't be read, and if an address is without TLS.
     pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Result<Self> {
-        let pem = pem.into();
-        let roots = certificates(&pem, "the root certificate")?;
-        if RootCertStore::empty().add_parsable_certificates(roots).1 > 0 {
+        let mut roots = RootCertStore::empty();
+        let given = certificates(&pem.into(), "the root certificate")?;
+        if roots.add_parsable_certificates(given).1 > 0 {
             return Err(wrong("the root certificate can't be one"));
         }
-        self.certificates.root_cert = Some(pem);
+        self.certificates.roots = Some(Arc::new(roots));
         self.with_certificates()
     }
 
@@ -45,29 +76,19 @@ impl RedisConfig {
         certificate: impl Into<Vec<u8>>,
         key: impl Into<Vec<u8>>,
     ) -> Result<Self> {
-        let (client_cert, client_key) = (certificate.into(), key.into());
-        let chain = certificates(&client_cert, "the client's certificate")?;
+        let chain = certificates(&certificate.into(), "the client's certificate")?;
         // What is wrong with a key may quote it.
-        let key = PrivateKeyDer::from_pem_slice(&client_key)
+        let key = PrivateKeyDer::from_pem_slice(&key.into())
             .map_err(|_| wrong("the client's private key can't be read: it has to be PEM"))?;
-        let checked = ClientConfig::builder_with_provider(ring::default_provider().into())
-            .with_safe_default_protocol_versions()
-            .map(|config| config.with_root_certificates(RootCertStore::empty()))
-            .and_then(|config| config.with_client_auth_cert(chain, key));
-        checked.map_err(|why| wrong("the client's certificate and key can't be used").with_source(why))?;
-        self.certificates.client_tls = Some(ClientTlsConfig { client_cert, client_key });
+        self.certificates.own = Some(Arc::new(Own { chain, key }));
         self.with_certificates()
     }
 
     fn with_certificates(mut self) -> Result<Self> {
-        for info in &mut self.addresses {
-            if !matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
-                return Err(wrong("certificates are of use with TLS only: rediss://host:port"));
-            }
-            let client = Client::build_with_tls(info.clone(), self.certificates.clone())
-                .map_err(|_| wrong("the client refused the certificates"))?;
-            *info = client.get_connection_info().clone();
+        if !self.addresses.iter().all(|info| matches!(info.addr(), ConnectionAddr::TcpTls { .. })) {
+            return Err(wrong("certificates are of use with TLS only: rediss://host:port"));
         }
+        self.tls = self.certificates.client_config()?;
         Ok(self)
     }
 }
@@ -82,14 +103,6 @@ fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>> 
         .ok()
         .filter(|certificates| !certificates.is_empty())
         .ok_or_else(|| wrong(&format!("{what} can't be read: it has to be PEM")))
-}
-
-/// The client takes the cryptography that the process has chosen, and panics where nobody has.
-pub(crate) fn choose_cryptography() {
-    if CryptoProvider::get_default().is_none() {
-        // Somebody else may be quicker, with theirs.
-        let _ = ring::default_provider().install_default();
-    }
 }
 
 /// What is to be said of a handshake that can't succeed until somebody has set something else.
@@ -122,10 +135,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_asks_for_tls_has_cryptography() {
-        // Where more than one is built in, the client would not know which to take, and panic.
+    fn no_cryptography_is_chosen_for_the_process() {
         assert!(RedisConfig::standalone("rediss://localhost").is_ok());
-        assert!(CryptoProvider::get_default().is_some());
+        assert!(CryptoProvider::get_default().is_none());
     }
 
     #[test]

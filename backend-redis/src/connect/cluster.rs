@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{join_all, try_join_all};
-use redis::{Client, Cmd, ConnectionAddr, ConnectionInfo, Pipeline, Value};
+use redis::{Cmd, ConnectionAddr, ConnectionInfo, Pipeline, Value};
 use stanchion::key::Key;
 use stanchion::random::jittered;
 use stanchion::{Error, ErrorKind, Result};
@@ -155,7 +155,7 @@ impl Cluster {
                 infos.extend(known.iter().map(|(_, address)| cluster.info(address)));
             }
             infos.extend(seeds.iter().cloned());
-            Client::open(infos[attempt as usize % infos.len()].clone())
+            infos.swap_remove(attempt as usize % infos.len())
         })
     }
 
@@ -186,8 +186,8 @@ impl Cluster {
                 return node.command(&command, Access::Read).await;
             }
             // A node that is no master gets no lasting connection.
-            let target = Target::one(self.info(address))?;
-            target.ask_once(&command, self.context.deadline).await
+            let target = Target::one(self.info(address));
+            target.ask_once(&command, &self.context).await
         };
         let patience = 2 * self.context.deadline;
         let value = tokio::time::timeout(patience, asking)
@@ -206,7 +206,7 @@ impl Cluster {
             if let Some(node) = self.known(address) {
                 return Ok((address.clone(), node));
             }
-            let target = Target::one(self.info(address))?;
+            let target = Target::one(self.info(address));
             let node = Node::open_or_wait(target, None, &self.context).await?;
             Ok::<_, Error>((address.clone(), node))
         });
@@ -234,7 +234,7 @@ impl Cluster {
         if let Some(node) = self.known(address) {
             return Ok(node);
         }
-        let target = Target::one(self.info(address))?;
+        let target = Target::one(self.info(address));
         let node = Node::open(target, None, &self.context).await?;
         let mut map = self.write();
         let node = Arc::clone(map.nodes.entry(address.clone()).or_insert(node));

@@ -18,6 +18,8 @@ pub(crate) struct Context {
     pub(crate) time: ServerTime,
     pub(crate) layout: Layout,
     pub(crate) cluster: bool,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Arc<rustls::ClientConfig>,
 }
 
 impl Context {
@@ -32,6 +34,8 @@ impl Context {
             time,
             layout: Layout::new(config.prefix.as_ref(), config.buckets),
             cluster: config.cluster,
+            #[cfg(feature = "tls")]
+            tls: Arc::clone(&config.tls),
         })
     }
 }

@@ -2,6 +2,7 @@
 
 mod call;
 mod cluster;
+mod connection;
 mod context;
 mod gather;
 mod health;
@@ -23,6 +24,7 @@ use stanchion::{Error, ErrorKind, Result};
 
 pub(crate) use self::call::Call;
 use self::cluster::Cluster;
+pub(crate) use self::connection::Connection;
 pub(crate) use self::context::Context;
 use self::gather::Gatherer;
 pub(crate) use self::health::Board;
@@ -116,7 +118,7 @@ impl Link {
         let topology = if config.cluster {
             Topology::Cluster(Cluster::open(config, context, &observer).await?)
         } else {
-            let target = Target::one(config.addresses[0].clone())?;
+            let target = Target::one(config.addresses[0].clone());
             Topology::Standalone(Node::open(target, None, context).await?)
         };
         let closed = AtomicBool::new(false);

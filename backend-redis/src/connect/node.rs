@@ -9,7 +9,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, PushInfo, Value};
 use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
@@ -17,7 +16,7 @@ use tokio::sync::watch;
 use super::gather::Gatherer;
 use super::health::Carries;
 use super::supervisor::Supervisor;
-use super::{Context, Routed, Target, unwrap};
+use super::{Connection, Context, Routed, Target, unwrap};
 use crate::error::{self, Access};
 
 /// What is done with pushed messages, and with each new connection.
@@ -28,11 +27,7 @@ pub(crate) trait PushHandler: Send + Sync + 'static {
     fn pushed(&self, info: PushInfo);
 
     /// The connection is there, for the first time or again; it is used by nobody until this is done.
-    fn connected(
-        &self,
-        connection: MultiplexedConnection,
-        generation: u64,
-    ) -> BoxFuture<'_, redis::RedisResult<()>>;
+    fn connected(&self, connection: Connection, generation: u64) -> BoxFuture<'_, redis::RedisResult<()>>;
 
     /// All of that is done, and the connection is in use. Told in order with [`lost`](Self::lost); neither may
     /// wait, or call the node.
@@ -60,7 +55,7 @@ enum State {
 }
 
 struct Live {
-    connection: MultiplexedConnection,
+    connection: Connection,
     generation: u64,
 }
 
@@ -141,7 +136,7 @@ impl Node {
     }
 
     /// The connection, if there is one, and which one it is.
-    pub(crate) fn connection(&self) -> Result<(MultiplexedConnection, u64)> {
+    pub(crate) fn connection(&self) -> Result<(Connection, u64)> {
         let state = self.live.read().unwrap_or_else(PoisonError::into_inner);
         let why = match &*state {
             State::Live(live) => return Ok((live.connection.clone(), live.generation)),
@@ -238,12 +233,7 @@ impl Node {
     }
 
     /// Puts a new connection to use, unless it broke in the meantime; answers whether it did not.
-    pub(super) fn go_live(
-        &self,
-        connection: MultiplexedConnection,
-        generation: u64,
-        broken: &AtomicBool,
-    ) -> bool {
+    pub(super) fn go_live(&self, connection: Connection, generation: u64, broken: &AtomicBool) -> bool {
         let mut state = self.live.write().unwrap_or_else(PoisonError::into_inner);
         // Set before the lock is asked for to give the connection up.
         if broken.load(Ordering::Acquire) {
@@ -268,7 +258,7 @@ impl Node {
     }
 
     /// A handle for commands that this module knows nothing of, such as subscribing.
-    pub(crate) fn raw(&self) -> Result<MultiplexedConnection> {
+    pub(crate) fn raw(&self) -> Result<Connection> {
         self.connection().map(|(connection, _)| connection)
     }
 }

@@ -9,7 +9,7 @@ use stanchion::random::jittered;
 use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
-use super::{Context, Node};
+use super::{Connection, Context, Node};
 use crate::error::{self, Access};
 
 /// The first attempt to reconnect is jittered too: all clients of a server lose it at the same moment.
@@ -34,25 +34,21 @@ impl Supervisor {
         let deadline = self.context.deadline;
         let broken = Arc::new(AtomicBool::new(false));
         let (weak, pushes, breaks) = (Arc::downgrade(node), node.pushes().cloned(), Arc::clone(&broken));
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(deadline))
-            // The deadline is ours, around the whole operation.
-            .set_response_timeout(None)
-            .set_push_sender(move |info: PushInfo| {
-                if info.kind == PushKind::Disconnection {
-                    // It may be that nobody has seen the connection yet.
-                    breaks.store(true, Ordering::Release);
-                    if let Some(node) = weak.upgrade() {
-                        node.give_up(generation);
-                    }
-                } else if let Some(pushes) = &pushes {
-                    pushes.pushed(info);
+        let config = AsyncConnectionConfig::new().set_push_sender(move |info: PushInfo| {
+            if info.kind == PushKind::Disconnection {
+                // It may be that nobody has seen the connection yet.
+                breaks.store(true, Ordering::Release);
+                if let Some(node) = weak.upgrade() {
+                    node.give_up(generation);
                 }
-                Ok::<(), redis::aio::SendError>(())
-            });
+            } else if let Some(pushes) = &pushes {
+                pushes.pushed(info);
+            }
+            Ok::<(), redis::aio::SendError>(())
+        });
         let connecting = async {
-            let client = node.target().client(attempt)?;
-            let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+            let info = node.target().address(attempt);
+            let connection = Connection::open(&info, config, &self.context).await?;
             if let Some(pushes) = node.pushes() {
                 pushes.connected(connection.clone(), generation).await?;
             }

@@ -4,12 +4,11 @@ use std::sync::Weak;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use redis::aio::MultiplexedConnection;
 use redis::{PushInfo, PushKind, RedisResult, Value};
 
 use super::Feed;
 use super::state::Seat;
-use crate::connect::PushHandler;
+use crate::connect::{Connection, PushHandler};
 
 /// The connection's handler. It must not keep the feed alive, which keeps the connection.
 pub(super) struct Listener {
@@ -48,11 +47,7 @@ impl PushHandler for Listener {
         }
     }
 
-    fn connected(
-        &self,
-        connection: MultiplexedConnection,
-        generation: u64,
-    ) -> BoxFuture<'_, RedisResult<()>> {
+    fn connected(&self, connection: Connection, generation: u64) -> BoxFuture<'_, RedisResult<()>> {
         async move {
             let Some(feed) = self.feed.upgrade() else { return Ok(()) };
             let wanted = feed.state().wanted();

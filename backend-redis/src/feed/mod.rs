@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use redis::RedisResult;
-use redis::aio::MultiplexedConnection;
 use stanchion::cache::{Watch, Watcher};
 use stanchion::key::Namespace;
 use stanchion::random::jittered;
@@ -23,7 +22,7 @@ use stanchion::{Error, ErrorKind, Result};
 use self::listener::Listener;
 use self::state::{Seat, State};
 use crate::config::Invalidation;
-use crate::connect::{Context, Masters, Node, Target};
+use crate::connect::{Connection, Context, Masters, Node, Target};
 use crate::error::{self, Access};
 use crate::keys::namespace_of;
 
@@ -121,11 +120,7 @@ impl Feed {
     }
 
     /// Asks a connection for namespaces that it was not asked for before; answers whether the server agreed.
-    async fn ask(
-        &self,
-        mut connection: MultiplexedConnection,
-        namespaces: &HashSet<String>,
-    ) -> RedisResult<bool> {
+    async fn ask(&self, mut connection: Connection, namespaces: &HashSet<String>) -> RedisResult<bool> {
         if namespaces.is_empty() {
             // Tracking without a prefix would be of everything.
             return Ok(true);
@@ -137,7 +132,7 @@ impl Feed {
                 for namespace in namespaces {
                     command.arg("PREFIX").arg(self.context.layout.begins(namespace));
                 }
-                command.exec_async(&mut connection).await
+                command.exec_async(&mut *connection).await
             }
             Invalidation::Bus => {
                 let channels: Vec<_> =

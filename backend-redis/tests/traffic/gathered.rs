@@ -18,8 +18,8 @@ use crate::{PATIENCE, key, ttl};
 
 const MANY: usize = 300;
 /// So many small values are read by themselves at most, and so many large ones.
-const ALONE: usize = 4;
-const LARGE_ALONE: usize = 16;
+const ALONE: usize = 40;
+const LARGE_ALONE: usize = 64;
 /// No batch of large values has more keys.
 const LARGE_BATCH: usize = 32;
 /// Long before [`PATIENCE`] is over.

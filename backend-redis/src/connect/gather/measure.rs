@@ -15,9 +15,9 @@ pub(super) struct Measure {
 }
 
 /// For small values, where a request and a reply each cost more than what is in them.
-pub(super) const LIGHT: Measure = Measure { singles: 4, senders: 2, batch: WAITING };
+pub(super) const LIGHT: Measure = Measure { singles: 40, senders: 2, batch: WAITING };
 /// For large ones, most of whose cost is the way of their bytes: smaller batches, more of them, keep it busy.
-pub(super) const HEAVY: Measure = Measure { singles: 16, senders: 12, batch: 32 };
+pub(super) const HEAVY: Measure = Measure { singles: 64, senders: 12, batch: 32 };
 /// From so many bytes on, on average, values are large.
 const LARGE: usize = 2_048;
 

@@ -1,5 +1,6 @@
 //! What watchers are told.
 
+use redis::IntoConnectionInfo;
 use std::sync::Mutex;
 
 use super::*;
@@ -28,7 +29,7 @@ impl Watcher for Log {
 }
 
 fn target(label: &str) -> Target {
-    Target::any(label, |_| redis::Client::open("redis://localhost"))
+    Target::any(label, |_| "redis://localhost".into_connection_info().unwrap())
 }
 
 fn set(names: &[&str]) -> HashSet<String> {

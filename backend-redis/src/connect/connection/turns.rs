@@ -1,0 +1,161 @@
+//! Replies in small shares, so that the requests that follow them are written together.
+//!
+//! The client's task reads whatever replies are there, and with them wakes all their callers. With their next requests
+//! either each wakes that task at once, and most requests cost a system call of their own; or all of them are written
+//! together, and client and server work, and sleep, in turn. Between the two is this: of many replies the task hands out a
+//! few, and goes behind those whom it has woken. When it is its turn again it writes what they have asked in one piece, and
+//! hands out the next few, while the server has something to do. Nothing waits for anything but its turn: no timer, and no
+//! minimum.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+use super::replies::Replies;
+
+/// So many bytes are read at once.
+const ROOM: usize = 8 * 1_024;
+/// A turn has so many replies,
+const SHARE: usize = 2;
+/// or of many that have come this part of their bytes: the more callers there are, the more write together.
+const PART: usize = 8;
+
+/// A stream that ends the turn of the task that reads it.
+pub(super) struct Turns<S> {
+    stream: S,
+    // Read, and not handed out.
+    came: BytesMut,
+    replies: Replies,
+    // What the turn has handed out; a turn that was not ended goes on.
+    whole: usize,
+    bytes: usize,
+    turn: Arc<Turn>,
+}
+
+/// Whether it is the turn of the task that reads and writes.
+#[derive(Debug, Default)]
+pub(super) struct Turn(AtomicU8);
+
+/// There is no such task yet: everything is handed out.
+const NOBODYS: u8 = 0;
+const ITS: u8 = 1;
+const OVER: u8 = 2;
+
+impl Turn {
+    // In one task at a time, so that no order has to be kept with anything else.
+    fn is(&self, state: u8) -> bool {
+        self.0.load(Ordering::Relaxed) == state
+    }
+
+    fn set(&self, state: u8) {
+        self.0.store(state, Ordering::Relaxed);
+    }
+
+    /// Runs what reads and writes, and lets others run when its turn is over.
+    pub(super) async fn taken_by(self: Arc<Self>, driver: impl Future<Output = ()>) {
+        let mut driver = pin!(driver);
+        std::future::poll_fn(|cx| {
+            self.set(ITS);
+            let polled = driver.as_mut().poll(cx);
+            if polled.is_pending() && self.is(OVER) {
+                // Tokio puts a task that wakes itself behind those that are ready to run.
+                cx.waker().wake_by_ref();
+            }
+            polled
+        })
+        .await;
+    }
+}
+
+impl<S> Turns<S> {
+    pub(super) fn of(stream: S) -> (Self, Arc<Turn>) {
+        let turn = Arc::new(Turn::default());
+        let came = BytesMut::with_capacity(ROOM);
+        let replies = Replies::default();
+        let turns = Self { stream, came, replies, whole: 0, bytes: 0, turn: Arc::clone(&turn) };
+        (turns, turn)
+    }
+
+    /// Hands out what is due of what has come.
+    fn hand_out(&mut self, buf: &mut ReadBuf<'_>) {
+        let room = self.came.len().min(buf.remaining());
+        let due = if self.turn.is(NOBODYS) {
+            self.replies.pass(&self.came[..room]);
+            room
+        } else {
+            self.due(room)
+        };
+        buf.put_slice(&self.came[..due]);
+        self.came.advance(due);
+    }
+
+    /// How much of so many bytes is due. Ends the turn if that is not all.
+    fn due(&mut self, room: usize) -> usize {
+        let part = self.came.len() / PART;
+        let mut due = 0;
+        while due < room {
+            if self.whole >= SHARE && self.bytes >= part {
+                (self.whole, self.bytes) = (0, 0);
+                self.turn.set(OVER);
+                break;
+            }
+            let end = self.replies.end(&self.came[due..room]);
+            self.whole += usize::from(end.is_some());
+            let length = end.unwrap_or(room - due);
+            self.bytes += length;
+            due += length;
+        }
+        due
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Turns<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.turn.is(OVER) {
+            return Poll::Pending;
+        }
+        if this.came.is_empty() {
+            let to_come = this.replies.to_come();
+            if to_come > ROOM as u64 {
+                // The rest of a large string goes where it belongs, without a detour.
+                let before = buf.filled().len();
+                ready!(Pin::new(&mut (&mut this.stream).take(to_come)).poll_read(cx, buf))?;
+                this.replies.pass(&buf.filled()[before..]);
+                return Poll::Ready(Ok(()));
+            }
+            this.came.reserve(ROOM);
+            let read = tokio_util::io::poll_read_buf(Pin::new(&mut this.stream), cx, &mut this.came);
+            if ready!(read)? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let before = buf.filled().len();
+        this.hand_out(buf);
+        // Nothing at all would be the end of the stream.
+        if this.turn.is(OVER) && buf.filled().len() == before { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Turns<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
