@@ -18,13 +18,12 @@
 //! jittered back-off. While a connection is away, calls fail at once with [`Unavailable`](stanchion::ErrorKind::Unavailable). Nothing is ever sent twice, unless the server said
 //! that it did nothing (`MOVED`, `ASK`, `TRYAGAIN`, `NOSCRIPT`).
 //!
-//! Single reads of cached values that come together are sent together: under load one write, and one command, carries
-//! many of them.
+//! Requests of all kinds that come together share writes; single reads of cached values share commands as well, under load.
 //!
 //! # TLS
 //! With the feature `tls`, for URLs that begin with `rediss://` or `rediss+cluster://`: rustls, which trusts whom web browsers
 //! trust, or who is named by `RedisConfig::root_certificate`. It takes the cryptography that the process has chosen
-//! (`rustls::crypto::CryptoProvider`), and where none was chosen makes *ring* its choice.
+//! (`rustls::crypto::CryptoProvider`), or *ring* where none was chosen.
 //!
 //! # Servers
 //! Meant for Redis from 6.2 and for Valkey from 7.2, in RESP3. The conformance suite has passed on Redis 6.2 and 7.0; it has

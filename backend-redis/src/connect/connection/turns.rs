@@ -159,3 +159,161 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Turns<S> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use futures_util::future::join_all;
+    use proptest::prelude::*;
+    use redis::aio::MultiplexedConnection;
+    use redis::{AsyncConnectionConfig, Value};
+    use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+    use tokio::runtime::{Builder, Runtime};
+
+    use super::*;
+
+    const CALLERS: usize = 16;
+    const REPLY: &[u8] = b"$5\r\nvalue\r\n";
+
+    fn one_thread() -> Runtime {
+        Builder::new_current_thread().enable_all().build().unwrap()
+    }
+
+    /// Remembers how many requests were in each write.
+    struct Counted(DuplexStream, Arc<Mutex<Vec<usize>>>);
+
+    fn requests(bytes: &[u8]) -> usize {
+        bytes.windows(3).filter(|window| window == b"GET").count()
+    }
+
+    impl AsyncRead for Counted {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(cx, buf)
+        }
+    }
+
+    impl AsyncWrite for Counted {
+        fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            self.1.lock().unwrap().push(requests(buf));
+            Pin::new(&mut self.0).poll_write(cx, buf)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_flush(cx)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_shutdown(cx)
+        }
+    }
+
+    /// Answers a round of requests, one by each caller, all at once.
+    async fn serve(mut stream: DuplexStream, rounds: usize) {
+        let mut asked = Vec::new();
+        for round in 1..=rounds {
+            while requests(&asked) < round * CALLERS {
+                assert!(stream.read_buf(&mut asked).await.unwrap() > 0);
+            }
+            stream.write_all(&REPLY.repeat(CALLERS)).await.unwrap();
+        }
+    }
+
+    #[test]
+    fn what_follows_a_share_is_written_together_and_before_the_next_share() {
+        const ROUNDS: usize = 4;
+        let writes = one_thread().block_on(async {
+            let (ours, its) = duplex(64 * 1_024);
+            let writes = Arc::new(Mutex::new(Vec::new()));
+            let (stream, turn) = Turns::of(Counted(ours, Arc::clone(&writes)));
+            let info = redis::RedisConnectionInfo::default().set_skip_set_lib_name();
+            let config = AsyncConnectionConfig::new().set_response_timeout(None);
+            let connecting = MultiplexedConnection::new_with_config(&info, stream, config);
+            let (client, driver) = connecting.await.unwrap();
+            let server = tokio::spawn(serve(its, ROUNDS));
+            let driver = tokio::spawn(turn.taken_by(driver));
+            let asking = (0..CALLERS).map(|_| {
+                let mut client = client.clone();
+                tokio::spawn(async move {
+                    for _ in 0..ROUNDS {
+                        let answer = client.send_packed_command(redis::cmd("GET").arg("key")).await;
+                        assert_eq!(answer.unwrap(), Value::BulkString(b"value".to_vec()));
+                    }
+                })
+            });
+            for asked in join_all(asking).await {
+                asked.unwrap();
+            }
+            server.await.unwrap();
+            driver.abort();
+            let written = writes.lock().unwrap();
+            written.clone()
+        });
+        let (first, later) = writes.split_first().unwrap();
+        assert_eq!(*first, CALLERS, "nothing was handed out before it");
+        assert_eq!(later, vec![SHARE; (ROUNDS - 1) * CALLERS / SHARE]);
+    }
+
+    /// Strings of these sizes, as a server sends them.
+    fn replies_of(sizes: &[usize]) -> Vec<u8> {
+        sizes
+            .iter()
+            .flat_map(|size| {
+                [format!("${size}\r\n"), "x".repeat(*size), "\r\n".to_owned()].concat().into_bytes()
+            })
+            .collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+        #[test]
+        fn all_comes_through_and_then_the_end_in_whatever_pieces_it_comes(
+            sizes in prop::collection::vec(prop_oneof![4 => 0..200_usize, 1 => 8_000..40_000_usize], 1..40),
+            pieces in prop::collection::vec(1..20_000_usize, 1..10),
+            before in 0..100_usize,
+            room in 1..20_000_usize,
+        ) {
+            let text = replies_of(&sizes);
+            let came = one_thread().block_on(async {
+                let (ours, mut its) = duplex(30_000);
+                let (mut stream, turn) = Turns::of(ours);
+                let sent = text.clone();
+                let server = tokio::spawn(async move {
+                    let mut left = &sent[..];
+                    for length in pieces.iter().cycle() {
+                        let (piece, rest) = left.split_at((*length).min(left.len()));
+                        its.write_all(piece).await.unwrap();
+                        left = rest;
+                        if left.is_empty() {
+                            break;
+                        }
+                    }
+                });
+                // As a handshake is read, before there is a driver.
+                let mut came = vec![0; before.min(text.len())];
+                let _ = stream.read_exact(&mut came).await.unwrap();
+                let read = Arc::new(Mutex::new(came));
+                let reading = Arc::clone(&read);
+                turn.taken_by(async move {
+                    let mut piece = vec![0; room];
+                    loop {
+                        let length = stream.read(&mut piece).await.unwrap();
+                        if length == 0 {
+                            break;
+                        }
+                        reading.lock().unwrap().extend_from_slice(&piece[..length]);
+                    }
+                })
+                .await;
+                server.await.unwrap();
+                let read = read.lock().unwrap();
+                read.clone()
+            });
+            prop_assert!(came == text, "{} of {} bytes", came.len(), text.len());
+        }
+    }
+}
