@@ -25,9 +25,6 @@ pub struct RedisConfig {
     pub(crate) environment: Option<Environment>,
     #[cfg(feature = "tls")]
     pub(crate) certificates: crate::tls::Certificates,
-    // Made of them.
-    #[cfg(feature = "tls")]
-    pub(crate) tls: std::sync::Arc<rustls::ClientConfig>,
 }
 
 impl RedisConfig {
@@ -37,8 +34,6 @@ impl RedisConfig {
     /// [`Config`](ErrorKind::Config) for a URL that is none, for another database than 0: services are
     /// kept apart by key names, and a Cluster has only database 0; and for TLS without the feature.
     pub fn standalone(url: &str) -> Result<Self> {
-        #[cfg(feature = "tls")]
-        let certificates = crate::tls::Certificates::default();
         Ok(Self {
             addresses: vec![parse(url)?],
             cluster: false,
@@ -52,9 +47,7 @@ impl RedisConfig {
             cache: CacheCapabilities::new(),
             environment: None,
             #[cfg(feature = "tls")]
-            tls: certificates.client_config()?,
-            #[cfg(feature = "tls")]
-            certificates,
+            certificates: crate::tls::Certificates::default(),
         })
     }
 

@@ -1,8 +1,8 @@
 //! TLS: whom a connection trusts, who it says it is, and why a handshake failed.
 
 use std::error::Error as _;
-use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::{fmt, io};
 
 use redis::{ConnectionAddr, RedisError};
 use rustls::crypto::{CryptoProvider, ring};
@@ -28,8 +28,7 @@ struct Own {
 }
 
 impl Certificates {
-    /// What connections are made with; those to the same server take up each other's session.
-    pub(crate) fn client_config(&self) -> Result<Arc<ClientConfig>> {
+    fn client_config(&self) -> Result<Arc<ClientConfig>> {
         let mozillas = || RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         let roots = self.roots.clone().unwrap_or_else(|| Arc::new(mozillas()));
         // The cryptography that the process has chosen, if it has.
@@ -45,6 +44,33 @@ impl Certificates {
         });
         let unusable = |why| wrong("the client's certificate and key can't be used").with_source(why);
         Ok(Arc::new(config.map_err(unusable)?))
+    }
+}
+
+/// What all connections of a backend are made with, so that they take up each other's TLS sessions. Settled at the first of
+/// them: by then the process has chosen its cryptography, if it does.
+pub(crate) struct Settled {
+    certificates: Certificates,
+    config: OnceLock<Arc<ClientConfig>>,
+}
+
+impl Settled {
+    pub(crate) fn new(certificates: Certificates) -> Self {
+        Self { certificates, config: OnceLock::new() }
+    }
+
+    pub(crate) fn client_config(&self) -> Result<Arc<ClientConfig>> {
+        if let Some(config) = self.config.get() {
+            return Ok(Arc::clone(config));
+        }
+        let made = self.certificates.client_config()?;
+        Ok(Arc::clone(self.config.get_or_init(|| made)))
+    }
+}
+
+impl fmt::Debug for Settled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Settled")
     }
 }
 
@@ -84,12 +110,11 @@ impl RedisConfig {
         self.with_certificates()
     }
 
-    fn with_certificates(mut self) -> Result<Self> {
+    fn with_certificates(self) -> Result<Self> {
         if !self.addresses.iter().all(|info| matches!(info.addr(), ConnectionAddr::TcpTls { .. })) {
             return Err(wrong("certificates are of use with TLS only: rediss://host:port"));
         }
-        self.tls = self.certificates.client_config()?;
-        Ok(self)
+        self.certificates.client_config().map(|_| self)
     }
 }
 

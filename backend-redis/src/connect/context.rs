@@ -19,7 +19,7 @@ pub(crate) struct Context {
     pub(crate) layout: Layout,
     pub(crate) cluster: bool,
     #[cfg(feature = "tls")]
-    pub(super) tls: Arc<rustls::ClientConfig>,
+    pub(super) tls: crate::tls::Settled,
 }
 
 impl Context {
@@ -35,7 +35,7 @@ impl Context {
             layout: Layout::new(config.prefix.as_ref(), config.buckets),
             cluster: config.cluster,
             #[cfg(feature = "tls")]
-            tls: Arc::clone(&config.tls),
+            tls: crate::tls::Settled::new(config.certificates.clone()),
         })
     }
 }

@@ -114,9 +114,12 @@ impl Node {
         (node, supervisor)
     }
 
+    pub(super) fn carries(&self) -> Carries {
+        if self.pushes.is_some() { Carries::Subscriptions } else { Carries::Commands }
+    }
+
     pub(super) fn report(&self, up: Option<bool>) {
-        let carries = if self.pushes.is_some() { Carries::Subscriptions } else { Carries::Commands };
-        self.context.board.report(self.number, carries, up);
+        self.context.board.report(self.number, self.carries(), up);
     }
 
     pub(crate) fn target(&self) -> &Target {

@@ -48,7 +48,7 @@ impl Supervisor {
         });
         let connecting = async {
             let info = node.target().address(attempt);
-            let connection = Connection::open(&info, config, &self.context).await?;
+            let connection = Connection::open(&info, config, node.carries(), &self.context).await?;
             if let Some(pushes) = node.pushes() {
                 pushes.connected(connection.clone(), generation).await?;
             }

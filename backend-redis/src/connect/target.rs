@@ -6,6 +6,7 @@ use std::sync::Arc;
 use redis::{AsyncConnectionConfig, Cmd, ConnectionInfo, Value};
 use stanchion::Result;
 
+use super::health::Carries;
 use super::{Connection, Context};
 use crate::error::{self, Access};
 
@@ -45,7 +46,8 @@ impl Target {
     pub(super) async fn ask_once(&self, command: &Cmd, context: &Context) -> Result<Value> {
         let asking = async {
             let config = AsyncConnectionConfig::new();
-            let mut connection = Connection::open(&self.address(0), config, context).await?;
+            let mut connection =
+                Connection::open(&self.address(0), config, Carries::Commands, context).await?;
             connection.send_packed_command(command).await
         };
         let answer = asking.await.map_err(|failure| error::from_client(&failure, Access::Read))?;

@@ -72,13 +72,32 @@ pub fn agree(
     });
     match (outcome, shortest.take()) {
         (Ok(()), _) => Ok(()),
-        (Err(_), Some(found)) => Err(found),
+        (Err(_), Some(found)) => Err(without_needless(found, difference)),
         // Nothing is ever filtered out, so the runner has no other reason to give up than a panic.
         (Err(_), None) => Err(Box::new(Difference {
             steps: Vec::new(),
             expected: Answer::Done,
             observed: Answer::Failed(ErrorKind::Internal, Effect::NotApplied),
         })),
+    }
+}
+
+/// Leaves out steps until none can be. The runner tries each of them once, before it makes the others simpler; with those a
+/// step may be needless that was not.
+fn without_needless(
+    mut found: Box<Difference>,
+    difference: impl Fn(&[Step]) -> Option<Box<Difference>>,
+) -> Box<Difference> {
+    loop {
+        let shorter = (0..found.steps.len()).find_map(|left_out| {
+            let mut steps = found.steps.clone();
+            steps.remove(left_out);
+            difference(&steps)
+        });
+        match shorter {
+            Some(shorter) => found = shorter,
+            None => return found,
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::turns::Turns;
 use super::Context;
+use super::health::Carries;
 
 /// A connection. Clones share it, and it ends with the last of them.
 #[derive(Clone)]
@@ -27,6 +28,7 @@ impl Connection {
     pub(super) async fn open(
         info: &ConnectionInfo,
         config: AsyncConnectionConfig,
+        carries: Carries,
         context: &Context,
     ) -> RedisResult<Self> {
         let opening = async {
@@ -35,8 +37,12 @@ impl Connection {
             let config = config.set_response_timeout(None);
             let (client, driver) =
                 MultiplexedConnection::new_with_config(info.redis_settings(), stream, config).await?;
-            let driver = AbortOnDropHandle::new(tokio::spawn(turn.taken_by(driver)));
-            Ok(Self { client, _driver: Arc::new(driver) })
+            let driver = match carries {
+                Carries::Commands => tokio::spawn(turn.taken_by(driver, context.environment.clock.clone())),
+                // No request follows what is pushed.
+                Carries::Subscriptions => tokio::spawn(driver),
+            };
+            Ok(Self { client, _driver: Arc::new(AbortOnDropHandle::new(driver)) })
         };
         let opened = tokio::time::timeout(context.deadline, opening).await;
         opened.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))

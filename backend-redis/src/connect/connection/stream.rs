@@ -1,8 +1,7 @@
 //! The bytes to and from a server: by TCP, with TLS or without, or by a Unix socket.
 
 use std::io;
-#[cfg(feature = "tls")]
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::future::select_ok;
@@ -23,13 +22,18 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "it holds what TLS needs"))]
 pub(super) async fn open(address: &ConnectionAddr, context: &Context) -> io::Result<Box<dyn Stream>> {
     match address {
-        ConnectionAddr::Tcp(host, port) => Ok(Box::new(tcp(host, *port).await?)),
+        ConnectionAddr::Tcp(host, port) => Ok(Box::new(first(host, *port, tcp).await?)),
         #[cfg(feature = "tls")]
         ConnectionAddr::TcpTls { host, port, .. } => {
             let name = rustls::pki_types::ServerName::try_from(host.clone())
                 .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
-            let connector = tokio_rustls::TlsConnector::from(Arc::clone(&context.tls));
-            Ok(Box::new(connector.connect(name, tcp(host, *port).await?).await?))
+            let connector =
+                tokio_rustls::TlsConnector::from(context.tls.client_config().map_err(io::Error::other)?);
+            let tls = |address| {
+                let (connector, name) = (connector.clone(), name.clone());
+                async move { connector.connect(name, tcp(address).await?).await }
+            };
+            Ok(Box::new(first(host, *port, tls).await?))
         }
         #[cfg(unix)]
         ConnectionAddr::Unix(path) => Ok(Box::new(tokio::net::UnixStream::connect(path).await?)),
@@ -37,14 +41,21 @@ pub(super) async fn open(address: &ConnectionAddr, context: &Context) -> io::Res
     }
 }
 
-/// To that of its addresses which answers first.
-async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+/// To that of a host's addresses which is ready first.
+async fn first<S, F>(host: &str, port: u16, connect: impl Fn(SocketAddr) -> F) -> io::Result<S>
+where
+    F: Future<Output = io::Result<S>>,
+{
     let addresses = tokio::net::lookup_host((host, port)).await?;
-    let connecting: Vec<_> = addresses.map(|address| Box::pin(TcpStream::connect(address))).collect();
+    let connecting: Vec<_> = addresses.map(|address| Box::pin(connect(address))).collect();
     if connecting.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address")));
+        return Err(io::Error::other(format!("{host} has no address")));
     }
-    let (stream, _others) = select_ok(connecting).await?;
+    Ok(select_ok(connecting).await?.0)
+}
+
+async fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let socket = SockRef::from(&stream);
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(SILENCE))?;

@@ -5,15 +5,17 @@
 //! together, and client and server work, and sleep, in turn. Between the two is this: of many replies the task hands out a
 //! few, and goes behind those whom it has woken. When it is its turn again it writes what they have asked in one piece, and
 //! hands out the next few, while the server has something to do. Nothing waits for anything but its turn: no timer, and no
-//! minimum.
+//! minimum. Where turns come late, because the runtime has much else to do, the next one has everything.
 
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use stanchion::clock::Clock;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::replies::Replies;
@@ -24,6 +26,8 @@ const ROOM: usize = 8 * 1_024;
 const SHARE: usize = 2;
 /// or of many that have come this part of their bytes: the more callers there are, the more write together.
 const PART: usize = 8;
+/// Others that are ready have taken so long since the last turn that more is lost by waiting for them than is gained.
+const LATE: Duration = Duration::from_micros(50);
 
 /// A stream that ends the turn of the task that reads it.
 pub(super) struct Turns<S> {
@@ -34,6 +38,8 @@ pub(super) struct Turns<S> {
     // What the turn has handed out; a turn that was not ended goes on.
     whole: usize,
     bytes: usize,
+    // Writing has failed, which is told when all that has come is handed out.
+    failed: Option<io::Error>,
     turn: Arc<Turn>,
 }
 
@@ -41,8 +47,8 @@ pub(super) struct Turns<S> {
 #[derive(Debug, Default)]
 pub(super) struct Turn(AtomicU8);
 
-/// There is no such task yet: everything is handed out.
-const NOBODYS: u8 = 0;
+/// Everything is handed out: there is no such task yet, or its turn has come late.
+const FREE: u8 = 0;
 const ITS: u8 = 1;
 const OVER: u8 = 2;
 
@@ -57,12 +63,15 @@ impl Turn {
     }
 
     /// Runs what reads and writes, and lets others run when its turn is over.
-    pub(super) async fn taken_by(self: Arc<Self>, driver: impl Future<Output = ()>) {
+    pub(super) async fn taken_by(self: Arc<Self>, driver: impl Future<Output = ()>, clock: Arc<dyn Clock>) {
         let mut driver = pin!(driver);
+        let mut ended = None;
         std::future::poll_fn(|cx| {
-            self.set(ITS);
+            let late = ended.take().is_some_and(|ended| clock.now().saturating_since(ended) > LATE);
+            self.set(if late { FREE } else { ITS });
             let polled = driver.as_mut().poll(cx);
             if polled.is_pending() && self.is(OVER) {
+                ended = Some(clock.now());
                 // Tokio puts a task that wakes itself behind those that are ready to run.
                 cx.waker().wake_by_ref();
             }
@@ -77,14 +86,15 @@ impl<S> Turns<S> {
         let turn = Arc::new(Turn::default());
         let came = BytesMut::with_capacity(ROOM);
         let replies = Replies::default();
-        let turns = Self { stream, came, replies, whole: 0, bytes: 0, turn: Arc::clone(&turn) };
+        let (whole, bytes, failed) = (0, 0, None);
+        let turns = Self { stream, came, replies, whole, bytes, failed, turn: Arc::clone(&turn) };
         (turns, turn)
     }
 
     /// Hands out what is due of what has come.
     fn hand_out(&mut self, buf: &mut ReadBuf<'_>) {
         let room = self.came.len().min(buf.remaining());
-        let due = if self.turn.is(NOBODYS) {
+        let due = if self.turn.is(FREE) || self.failed.is_some() {
             self.replies.pass(&self.came[..room]);
             room
         } else {
@@ -114,6 +124,23 @@ impl<S> Turns<S> {
     }
 }
 
+impl<S: AsyncWrite + Unpin> Turns<S> {
+    /// Writes or flushes. What the server had answered before it went is handed out first, as without turns.
+    fn write<T>(&mut self, write: impl FnOnce(Pin<&mut S>) -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if self.failed.is_none() {
+            match write(Pin::new(&mut self.stream)) {
+                Poll::Ready(Err(failed)) => self.failed = Some(failed),
+                done => return done,
+            }
+        }
+        match self.failed.take_if(|_| !self.turn.is(OVER)) {
+            Some(failed) => Poll::Ready(Err(failed)),
+            // There is another turn.
+            None => Poll::Pending,
+        }
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Turns<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -135,6 +162,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Turns<S> {
             }
             this.came.reserve(ROOM);
             let read = tokio_util::io::poll_read_buf(Pin::new(&mut this.stream), cx, &mut this.came);
+            if read.is_pending() {
+                // Everybody has been answered: the next one waits for nobody.
+                (this.whole, this.bytes) = (0, 0);
+            }
             if ready!(read)? == 0 {
                 return Poll::Ready(Ok(()));
             }
@@ -148,11 +179,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Turns<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Turns<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        self.write(|stream| stream.poll_write(cx, buf))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.write(|stream| stream.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -163,11 +194,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Turns<S> {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::sync::atomic::AtomicUsize;
 
     use futures_util::future::join_all;
     use proptest::prelude::*;
     use redis::aio::MultiplexedConnection;
     use redis::{AsyncConnectionConfig, Value};
+    use stanchion::clock::ManualClock;
     use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
     use tokio::runtime::{Builder, Runtime};
 
@@ -180,8 +213,10 @@ mod tests {
         Builder::new_current_thread().enable_all().build().unwrap()
     }
 
-    /// Remembers how many requests were in each write.
-    struct Counted(DuplexStream, Arc<Mutex<Vec<usize>>>);
+    /// How many requests were in each write.
+    type Writes = Arc<Mutex<Vec<usize>>>;
+
+    struct Counted(DuplexStream, Writes);
 
     fn requests(bytes: &[u8]) -> usize {
         bytes.windows(3).filter(|window| window == b"GET").count()
@@ -212,50 +247,122 @@ mod tests {
         }
     }
 
-    /// Answers a round of requests, one by each caller, all at once.
-    async fn serve(mut stream: DuplexStream, rounds: usize) {
-        let mut asked = Vec::new();
-        for round in 1..=rounds {
-            while requests(&asked) < round * CALLERS {
+    /// Answers so many rounds of so many requests, each round at once, and goes.
+    async fn serve_times(mut stream: DuplexStream, rounds: usize, times: usize) {
+        for _ in 0..rounds {
+            let mut asked = Vec::new();
+            while requests(&asked) < times {
                 assert!(stream.read_buf(&mut asked).await.unwrap() > 0);
             }
-            stream.write_all(&REPLY.repeat(CALLERS)).await.unwrap();
+            stream.write_all(&REPLY.repeat(times)).await.unwrap();
         }
+    }
+
+    /// Rounds of one request by each caller.
+    async fn serve(stream: DuplexStream, rounds: usize) {
+        serve_times(stream, rounds, CALLERS).await;
+    }
+
+    /// A client on such a stream, and what was written on it.
+    async fn connect(stream: DuplexStream, clock: Arc<dyn Clock>) -> (MultiplexedConnection, Writes) {
+        let writes = Writes::default();
+        let (stream, turn) = Turns::of(Counted(stream, Arc::clone(&writes)));
+        let info = redis::RedisConnectionInfo::default().set_skip_set_lib_name();
+        let config = AsyncConnectionConfig::new().set_response_timeout(None);
+        let connecting = MultiplexedConnection::new_with_config(&info, stream, config);
+        let (client, driver) = connecting.await.unwrap();
+        drop(tokio::spawn(turn.taken_by(driver, clock)));
+        (client, writes)
+    }
+
+    /// Each caller asks so often, one after the other; how often it was answered.
+    async fn ask_all(client: &MultiplexedConnection, rounds: usize) -> Vec<usize> {
+        let asking = (0..CALLERS).map(|_| {
+            let mut client = client.clone();
+            tokio::spawn(async move {
+                for round in 0..rounds {
+                    match client.send_packed_command(redis::cmd("GET").arg("key")).await {
+                        Ok(answer) => assert_eq!(answer, Value::BulkString(b"value".to_vec())),
+                        Err(_) => return round,
+                    }
+                }
+                rounds
+            })
+        });
+        join_all(asking).await.into_iter().map(Result::unwrap).collect()
     }
 
     #[test]
     fn what_follows_a_share_is_written_together_and_before_the_next_share() {
         const ROUNDS: usize = 4;
-        let writes = one_thread().block_on(async {
+        one_thread().block_on(async {
             let (ours, its) = duplex(64 * 1_024);
-            let writes = Arc::new(Mutex::new(Vec::new()));
-            let (stream, turn) = Turns::of(Counted(ours, Arc::clone(&writes)));
-            let info = redis::RedisConnectionInfo::default().set_skip_set_lib_name();
-            let config = AsyncConnectionConfig::new().set_response_timeout(None);
-            let connecting = MultiplexedConnection::new_with_config(&info, stream, config);
-            let (client, driver) = connecting.await.unwrap();
+            let (client, writes) = connect(ours, Arc::new(ManualClock::new())).await;
             let server = tokio::spawn(serve(its, ROUNDS));
-            let driver = tokio::spawn(turn.taken_by(driver));
-            let asking = (0..CALLERS).map(|_| {
-                let mut client = client.clone();
-                tokio::spawn(async move {
-                    for _ in 0..ROUNDS {
-                        let answer = client.send_packed_command(redis::cmd("GET").arg("key")).await;
-                        assert_eq!(answer.unwrap(), Value::BulkString(b"value".to_vec()));
-                    }
-                })
-            });
-            for asked in join_all(asking).await {
-                asked.unwrap();
-            }
+            assert_eq!(ask_all(&client, ROUNDS).await, [ROUNDS; CALLERS]);
             server.await.unwrap();
-            driver.abort();
-            let written = writes.lock().unwrap();
-            written.clone()
+            let writes = writes.lock().unwrap();
+            let (first, later) = writes.split_first().unwrap();
+            assert_eq!(*first, CALLERS, "nothing was handed out before it");
+            assert_eq!(later, vec![SHARE; (ROUNDS - 1) * CALLERS / SHARE]);
         });
-        let (first, later) = writes.split_first().unwrap();
-        assert_eq!(*first, CALLERS, "nothing was handed out before it");
-        assert_eq!(later, vec![SHARE; (ROUNDS - 1) * CALLERS / SHARE]);
+    }
+
+    #[test]
+    fn what_was_answered_is_told_although_the_server_has_gone_and_the_next_write_fails() {
+        one_thread().block_on(async {
+            let (ours, its) = duplex(64 * 1_024);
+            let (client, _writes) = connect(ours, Arc::new(ManualClock::new())).await;
+            let server = tokio::spawn(serve(its, 1));
+            assert_eq!(ask_all(&client, 2).await, [1; CALLERS]);
+            server.await.unwrap();
+        });
+    }
+
+    #[test]
+    fn lone_replies_wait_for_nobody() {
+        one_thread().block_on(async {
+            let (ours, mut its) = duplex(64 * 1_024);
+            let (mut stream, turn) = Turns::of(ours);
+            turn.set(ITS);
+            for _ in 0..3 * SHARE {
+                its.write_all(REPLY).await.unwrap();
+                let mut reply = vec![0; REPLY.len()];
+                assert!(futures_util::poll!(pin!(stream.read_exact(&mut reply))).is_ready());
+                // As the client does until nothing is there.
+                assert!(futures_util::poll!(pin!(stream.read_u8())).is_pending());
+                assert!(turn.is(ITS));
+            }
+        });
+    }
+
+    #[test]
+    fn where_turns_come_late_all_is_handed_out() {
+        /// A task that is always ready, and takes its time; counts how often it was run.
+        async fn busy(clock: Arc<ManualClock>, runs: Arc<AtomicUsize>) {
+            std::future::poll_fn::<(), _>(|cx| {
+                clock.advance(2 * LATE);
+                let _ = runs.fetch_add(1, Ordering::Relaxed);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            })
+            .await;
+        }
+        one_thread().block_on(async {
+            const MANY: usize = 10_000;
+            let (ours, its) = duplex(MANY * REPLY.len());
+            let (clock, runs) = (Arc::new(ManualClock::new()), Arc::new(AtomicUsize::new(0)));
+            let (mut client, _writes) = connect(ours, Arc::clone(&clock) as Arc<dyn Clock>).await;
+            drop(tokio::spawn(serve_times(its, 1, MANY)));
+            drop(tokio::spawn(busy(clock, Arc::clone(&runs))));
+            let mut pipeline = redis::Pipeline::new();
+            for _ in 0..MANY {
+                let _ = pipeline.cmd("GET").arg("key");
+            }
+            assert_eq!(client.send_packed_commands(&pipeline, 0, MANY).await.unwrap().len(), MANY);
+            let runs = runs.load(Ordering::Relaxed);
+            assert!(runs < 100, "others were run {runs} times");
+        });
     }
 
     /// Strings of these sizes, as a server sends them.
@@ -307,7 +414,7 @@ mod tests {
                         }
                         reading.lock().unwrap().extend_from_slice(&piece[..length]);
                     }
-                })
+                }, Arc::new(ManualClock::new()))
                 .await;
                 server.await.unwrap();
                 let read = read.lock().unwrap();
