@@ -161,7 +161,8 @@ mod tests {
 
     #[test]
     fn no_cryptography_is_chosen_for_the_process() {
-        assert!(RedisConfig::standalone("rediss://localhost").is_ok());
+        let config = RedisConfig::standalone("rediss://localhost").unwrap();
+        assert!(Settled::new(config.certificates).client_config().is_ok());
         assert!(CryptoProvider::get_default().is_none());
     }
 

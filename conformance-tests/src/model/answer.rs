@@ -21,22 +21,33 @@ pub enum Answer {
     Count(u64),
     Sum(i64),
     Life(Option<Rounded>),
-    Created { session: Session, evicted: Vec<Option<Name>> },
+    Created {
+        session: Session,
+        evicted: Vec<Option<Name>>,
+    },
     LimitReached,
     IdTaken,
     Sessions(Vec<Session>),
-    Version { saved: bool, version: u64 },
+    Version {
+        saved: bool,
+        version: u64,
+    },
     Gone,
     Ended(Vec<Option<Name>>),
     Ranks(Vec<Rank>),
     Verdict(String),
-    Decision { allowed: bool, waits: Option<(usize, Rounded)>, tiers: Vec<(u32, Rounded, Rounded)> },
+    Decision {
+        allowed: bool,
+        waits: Option<(usize, Rounded)>,
+        tiers: Vec<(u32, Rounded, Rounded)>,
+    },
     CostExceedsCapacity(usize),
     Acquired(Rank),
     Busy(Rounded),
     Held(Vec<bool>),
     Holder(Option<(Rank, Rounded)>),
-    Events(BTreeMap<String, Vec<u64>>),
+    /// Of each domain, by each handle that published.
+    Events(BTreeMap<(String, String), Vec<u64>>),
 }
 
 impl From<Error> for Answer {

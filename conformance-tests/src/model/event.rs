@@ -60,7 +60,12 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> + Clone {
     ]
 }
 
-pub(super) async fn run(operation: &Operation, stores: &Stores, memory: &mut Memory) -> Result<Answer> {
+pub(super) async fn run(
+    operation: &Operation,
+    handle: usize,
+    stores: &Stores,
+    memory: &mut Memory,
+) -> Result<Answer> {
     let bus = stores.event_bus()?;
     match operation {
         Operation::Subscribe { number, both } => {
@@ -80,7 +85,8 @@ pub(super) async fn run(operation: &Operation, stores: &Stores, memory: &mut Mem
             let event_type = EventType::new(&format!("{domain}.happened"))?;
             memory.published += 1;
             let number = memory.published.into();
-            bus.publish(&Envelope::new(id, "model", event_type, environment.clock.wall(), number)).await?;
+            let source = handle.to_string();
+            bus.publish(&Envelope::new(id, &source, event_type, environment.clock.wall(), number)).await?;
             for subscribed in
                 memory.subscriptions.values_mut().filter(|one| one.both || *domain == DOMAINS[0])
             {
@@ -91,7 +97,7 @@ pub(super) async fn run(operation: &Operation, stores: &Stores, memory: &mut Mem
             let Some(subscribed) = memory.subscriptions.get_mut(number) else {
                 return Ok(Answer::Gone);
             };
-            let mut events: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+            let mut events: BTreeMap<(String, String), Vec<u64>> = BTreeMap::new();
             while subscribed.outstanding > 0 {
                 let next = tokio::time::timeout(PATIENCE, subscribed.subscription.next()).await;
                 let event = match next {
@@ -107,8 +113,9 @@ pub(super) async fn run(operation: &Operation, stores: &Stores, memory: &mut Mem
                 // One from just before the subscription may still have been on its way to it.
                 if number > subscribed.since {
                     subscribed.outstanding -= 1;
-                    // There is one order for each domain, and none between them.
-                    events.entry(event.event_type.domain().to_string()).or_default().push(number);
+                    // There is one order of what a handle published in a domain, and none between those.
+                    let domain = event.event_type.domain().to_string();
+                    events.entry((domain, event.source)).or_default().push(number);
                 }
             }
             return Ok(Answer::Events(events));

@@ -58,7 +58,7 @@ pub async fn run(steps: &[Step], world: &World) -> Vec<Answer> {
     let mut answers = Vec::with_capacity(steps.len());
     for step in steps {
         let answer = match world.handles.get(step.handle % world.handles.len().max(1)) {
-            Some(stores) => one(&step.operation, stores, &mut memory).await.unwrap_or_else(Answer::from),
+            Some(stores) => one(step, stores, &mut memory).await.unwrap_or_else(Answer::from),
             None => Answer::Failed(ErrorKind::Config, Effect::NotApplied),
         };
         answers.push(answer);
@@ -67,8 +67,8 @@ pub async fn run(steps: &[Step], world: &World) -> Vec<Answer> {
     answers
 }
 
-async fn one(operation: &Operation, stores: &Stores, memory: &mut Memory) -> Result<Answer> {
-    match operation {
+async fn one(step: &Step, stores: &Stores, memory: &mut Memory) -> Result<Answer> {
+    match &step.operation {
         Operation::Cache(operation) => cache::run(operation, &*stores.cache_store()?).await,
         Operation::Session(operation) => session::run(operation, &*stores.session_store()?).await,
         Operation::Token(operation) => {
@@ -76,6 +76,6 @@ async fn one(operation: &Operation, stores: &Stores, memory: &mut Memory) -> Res
         }
         Operation::Limit(operation) => limit::run(operation, &*stores.rate_limiter()?).await,
         Operation::Lock(operation) => lock::run(operation, &*stores.locker()?, &mut memory.locks).await,
-        Operation::Event(operation) => event::run(operation, stores, &mut memory.events).await,
+        Operation::Event(operation) => event::run(operation, step.handle, stores, &mut memory.events).await,
     }
 }
