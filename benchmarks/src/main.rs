@@ -12,7 +12,6 @@ mod memory_hit;
 mod near_hit;
 mod outage;
 mod peers;
-mod placement;
 mod redis_get;
 mod redis_set;
 mod report;

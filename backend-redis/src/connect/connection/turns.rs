@@ -5,7 +5,7 @@
 //! together, and client and server work, and sleep, in turn. Between the two is this: of many replies the task hands out a
 //! few, and goes behind those whom it has woken. When it is its turn again it writes what they have asked in one piece, and
 //! hands out the next few, while the server has something to do. Nothing waits for anything but its turn: no timer, and no
-//! minimum. Where turns come late, because the runtime has much else to do, the next one has everything.
+//! minimum. Where turns come late, because the runtime has much else to do, the next ones have everything.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -21,13 +21,15 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use super::replies::Replies;
 
 /// So many bytes are read at once.
-const ROOM: usize = 8 * 1_024;
+const ROOM: usize = 32 * 1_024;
 /// A turn has so many replies,
 const SHARE: usize = 2;
 /// or of many that have come this part of their bytes: the more callers there are, the more write together.
 const PART: usize = 8;
 /// Others that are ready have taken so long since the last turn that more is lost by waiting for them than is gained.
 const LATE: Duration = Duration::from_micros(50);
+/// After a late turn so many have everything, until it is tried again.
+const FREE_TURNS: u32 = 32;
 
 /// A stream that ends the turn of the task that reads it.
 pub(super) struct Turns<S> {
@@ -47,7 +49,7 @@ pub(super) struct Turns<S> {
 #[derive(Debug, Default)]
 pub(super) struct Turn(AtomicU8);
 
-/// Everything is handed out: there is no such task yet, or its turn has come late.
+/// Everything is handed out: there is no such task yet, or its turns come late.
 const FREE: u8 = 0;
 const ITS: u8 = 1;
 const OVER: u8 = 2;
@@ -65,15 +67,17 @@ impl Turn {
     /// Runs what reads and writes, and lets others run when its turn is over.
     pub(super) async fn taken_by(self: Arc<Self>, driver: impl Future<Output = ()>, clock: Arc<dyn Clock>) {
         let mut driver = pin!(driver);
-        let mut ended = None;
+        let (mut ended, mut free) = (None, 0_u32);
         std::future::poll_fn(|cx| {
             let late = ended.take().is_some_and(|ended| clock.now().saturating_since(ended) > LATE);
-            self.set(if late { FREE } else { ITS });
+            free = if late { FREE_TURNS } else { free.saturating_sub(1) };
+            self.set(if free > 0 { FREE } else { ITS });
             let polled = driver.as_mut().poll(cx);
             if polled.is_pending() && self.is(OVER) {
                 ended = Some(clock.now());
-                // Tokio puts a task that wakes itself behind those that are ready to run.
-                cx.waker().wake_by_ref();
+                // Tokio wakes who yields when those that are ready have run, and wakes no other thread for it, as it would
+                // for a task that wakes itself.
+                let _pending = pin!(tokio::task::yield_now()).poll(cx);
             }
             polled
         })

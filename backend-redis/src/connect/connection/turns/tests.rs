@@ -155,7 +155,8 @@ fn where_turns_come_late_all_is_handed_out() {
     }
     one_thread().block_on(async {
         const MANY: usize = 10_000;
-        let (ours, its) = duplex(MANY * REPLY.len());
+        // So that they come in many pieces.
+        let (ours, its) = duplex(4 * 1_024);
         let (clock, runs) = (Arc::new(ManualClock::new()), Arc::new(AtomicUsize::new(0)));
         let (mut client, _writes) = connect(ours, Arc::clone(&clock) as Arc<dyn Clock>).await;
         drop(tokio::spawn(serve_times(its, 1, MANY)));
@@ -166,7 +167,7 @@ fn where_turns_come_late_all_is_handed_out() {
         }
         assert_eq!(client.send_packed_commands(&pipeline, 0, MANY).await.unwrap().len(), MANY);
         let runs = runs.load(Ordering::Relaxed);
-        assert!(runs < 100, "others were run {runs} times");
+        assert!(runs < 400, "others were run {runs} times");
     });
 }
 
@@ -182,7 +183,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
     #[test]
     fn all_comes_through_and_then_the_end_in_whatever_pieces_it_comes(
-        sizes in prop::collection::vec(prop_oneof![4 => 0..200_usize, 1 => 8_000..40_000_usize], 1..40),
+        sizes in prop::collection::vec(prop_oneof![4 => 0..200_usize, 1 => 8_000..150_000_usize], 1..40),
         pieces in prop::collection::vec(1..20_000_usize, 1..10),
         before in 0..100_usize,
         room in 1..20_000_usize,
