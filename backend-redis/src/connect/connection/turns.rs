@@ -24,11 +24,11 @@ use super::replies::Replies;
 const ROOM: usize = 32 * 1_024;
 /// A turn has so many replies,
 const SHARE: usize = 2;
-/// or of many that have come this part of their bytes: the more callers there are, the more write together.
+/// or of many that have come this part of what is left of them: the more callers there are, the more write together.
 const PART: usize = 8;
 /// Others that are ready have taken so long since the last turn that more is lost by waiting for them than is gained.
 const LATE: Duration = Duration::from_micros(50);
-/// After a late turn so many have everything, until it is tried again.
+/// From a late turn on so many have everything.
 const FREE_TURNS: u32 = 32;
 
 /// A stream that ends the turn of the task that reads it.
@@ -75,9 +75,9 @@ impl Turn {
             let polled = driver.as_mut().poll(cx);
             if polled.is_pending() && self.is(OVER) {
                 ended = Some(clock.now());
-                // Tokio wakes who yields when those that are ready have run, and wakes no other thread for it, as it would
-                // for a task that wakes itself.
-                let _pending = pin!(tokio::task::yield_now()).poll(cx);
+                // Tokio puts a task that wakes itself behind those that are ready to run, where any of its threads can take
+                // it. One that yields stays with its thread, for as long as a caller that it has woken computes there.
+                cx.waker().wake_by_ref();
             }
             polled
         })

@@ -1,5 +1,5 @@
-use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Mutex, mpsc};
 
 use futures_util::future::join_all;
 use proptest::prelude::*;
@@ -12,6 +12,8 @@ use tokio::runtime::{Builder, Runtime};
 use super::*;
 
 const CALLERS: usize = 16;
+/// For what comes at once unless something is wrong.
+const PATIENCE: Duration = Duration::from_secs(10);
 const REPLY: &[u8] = b"$5\r\nvalue\r\n";
 
 fn one_thread() -> Runtime {
@@ -98,7 +100,7 @@ async fn ask_all(client: &MultiplexedConnection, rounds: usize) -> Vec<usize> {
 }
 
 #[test]
-fn what_follows_a_share_is_written_together_and_before_the_next_share() {
+fn what_follows_a_share_is_written_together() {
     const ROUNDS: usize = 4;
     one_thread().block_on(async {
         let (ours, its) = duplex(64 * 1_024);
@@ -125,6 +127,33 @@ fn what_was_answered_is_told_although_the_server_has_gone_and_the_next_write_fai
 }
 
 #[test]
+fn a_caller_that_does_not_let_go_of_its_thread_holds_up_nobody_else() {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let (ours, its) = duplex(64 * 1_024);
+    let (client, _writes) = runtime.block_on(connect(ours, Arc::new(ManualClock::new())));
+    drop(runtime.spawn(serve(its, 1)));
+    let (told, others) = mpsc::channel();
+    let first = Arc::new(Mutex::new(Some(others)));
+    let (done, all) = mpsc::channel();
+    for _ in 0..CALLERS {
+        let (mut client, told, done, first) =
+            (client.clone(), told.clone(), done.clone(), Arc::clone(&first));
+        drop(runtime.spawn(async move {
+            let answer = client.send_packed_command(redis::cmd("GET").arg("key")).await;
+            let others = first.lock().unwrap().take();
+            let held_up = match others {
+                None => told.send(()).is_err(),
+                // One of its two threads is taken until all others are answered.
+                Some(others) => (1..CALLERS).any(|_| others.recv_timeout(PATIENCE).is_err()),
+            };
+            done.send(answer.is_ok() && !held_up).unwrap();
+        }));
+    }
+    assert!((0..CALLERS).all(|_| all.recv_timeout(2 * PATIENCE).unwrap()));
+    runtime.shutdown_background();
+}
+
+#[test]
 fn lone_replies_wait_for_nobody() {
     one_thread().block_on(async {
         let (ours, mut its) = duplex(64 * 1_024);
@@ -141,18 +170,19 @@ fn lone_replies_wait_for_nobody() {
     });
 }
 
+/// A task that is always ready, and takes its time; counts how often it was run.
+async fn busy(clock: Arc<ManualClock>, runs: Arc<AtomicUsize>) {
+    std::future::poll_fn::<(), _>(|cx| {
+        clock.advance(2 * LATE);
+        let _ = runs.fetch_add(1, Ordering::Relaxed);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 #[test]
 fn where_turns_come_late_all_is_handed_out() {
-    /// A task that is always ready, and takes its time; counts how often it was run.
-    async fn busy(clock: Arc<ManualClock>, runs: Arc<AtomicUsize>) {
-        std::future::poll_fn::<(), _>(|cx| {
-            clock.advance(2 * LATE);
-            let _ = runs.fetch_add(1, Ordering::Relaxed);
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        })
-        .await;
-    }
     one_thread().block_on(async {
         const MANY: usize = 10_000;
         // So that they come in many pieces.
@@ -168,6 +198,21 @@ fn where_turns_come_late_all_is_handed_out() {
         assert_eq!(client.send_packed_commands(&pipeline, 0, MANY).await.unwrap().len(), MANY);
         let runs = runs.load(Ordering::Relaxed);
         assert!(runs < 400, "others were run {runs} times");
+    });
+}
+
+#[test]
+fn while_turns_come_late_there_are_none() {
+    const ROUNDS: usize = 16;
+    one_thread().block_on(async {
+        let (ours, its) = duplex(64 * 1_024);
+        let clock = Arc::new(ManualClock::new());
+        let (client, writes) = connect(ours, Arc::clone(&clock) as Arc<dyn Clock>).await;
+        drop(tokio::spawn(serve(its, ROUNDS)));
+        drop(tokio::spawn(busy(clock, Arc::default())));
+        assert_eq!(ask_all(&client, ROUNDS).await, [ROUNDS; CALLERS]);
+        let writes = writes.lock().unwrap();
+        assert_eq!(writes.iter().filter(|requests| **requests == SHARE).count(), 1, "{writes:?}");
     });
 }
 
