@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -38,7 +39,7 @@ impl Sender {
     async fn run(mut self, deadline: Duration) {
         loop {
             // Those that were just answered read on, and come into this batch. With nothing else to do it costs nothing.
-            tokio::task::yield_now().await;
+            behind_those_that_are_ready().await;
             let Some(taken) = self.node.gatherer().with_queue(Queue::take) else {
                 self.ended = true;
                 return;
@@ -159,6 +160,19 @@ impl Sender {
     }
 }
 
+/// Lets others run. Tokio's `yield_now` would keep the task with its thread for as long as one of them computes there.
+async fn behind_those_that_are_ready() {
+    let mut woken = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut woken, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 impl Drop for Sender {
     /// Cut off, or never run: nobody may wait for it.
     fn drop(&mut self) {
@@ -167,5 +181,28 @@ impl Drop for Sender {
         }
         // Outside of the lock: who is dropped here wakes its caller.
         drop(self.node.gatherer().with_queue(|queue, _| queue.cut_off()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    #[test]
+    fn what_computes_on_the_thread_of_a_sender_does_not_hold_it_up() {
+        let runtime = Builder::new_multi_thread().worker_threads(2).build().unwrap();
+        let sender = runtime.spawn(async {
+            let (goes_on, went_on) = mpsc::channel();
+            // Woken last, it is run next by this thread, and by no other.
+            let computes = tokio::spawn(async move { went_on.recv_timeout(Duration::from_secs(10)).is_ok() });
+            behind_those_that_are_ready().await;
+            let _ = goes_on.send(());
+            computes.await.unwrap()
+        });
+        assert!(runtime.block_on(sender).unwrap(), "the sender went on only after it");
     }
 }
