@@ -3,9 +3,9 @@
 //! The client's task reads whatever replies are there, and with them wakes all their callers. With their next requests
 //! either each wakes that task at once, and most requests cost a system call of their own; or all of them are written
 //! together, and client and server work, and sleep, in turn. Between the two is this: of many replies the task hands out a
-//! few, and goes behind those whom it has woken. When it is its turn again it writes what they have asked in one piece, and
-//! hands out the next few, while the server has something to do. Nothing waits for anything but its turn: no timer, and no
-//! minimum. Where turns come late, because the runtime has much else to do, the next ones have everything.
+//! few, and goes behind those whom it has woken. When it is its turn again it hands out the next few, and writes in one piece
+//! what has been asked, so that the server has something to do meanwhile. Nothing waits for anything but its turn: no timer,
+//! and no minimum. Where turns come late, because the runtime has much else to do, the next ones have everything.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -28,7 +28,7 @@ const SHARE: usize = 2;
 const PART: usize = 8;
 /// Others that are ready have taken so long since the last turn that more is lost by waiting for them than is gained.
 const LATE: Duration = Duration::from_micros(50);
-/// From a late turn on so many have everything.
+/// From a late turn on everything is handed out, for so many polls of the task.
 const FREE_TURNS: u32 = 32;
 
 /// A stream that ends the turn of the task that reads it.
