@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 use stanchion::cache::CacheCapabilities;
 use stanchion::key::Name;
 use stanchion::stores::Environment;
@@ -186,11 +186,7 @@ fn parse(url: &str) -> Result<ConnectionInfo> {
     if matches!(info.addr(), ConnectionAddr::TcpTls { insecure: true, .. }) {
         return Err(wrong("`#insecure` is not supported: a server's certificate is always checked"));
     }
-    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-    // With nothing sent behind `HELLO`, whatever the server answers is read: the client waits for all replies of the
-    // handshake, and would miss the one of a server that says "too many clients" and hangs up.
-    let settings = settings.set_skip_set_lib_name();
-    Ok(info.set_redis_settings(settings))
+    Ok(info)
 }
 
 impl fmt::Debug for RedisConfig {

@@ -165,21 +165,13 @@ fn denied_inside(access: Access) -> Error {
     Error::new(ErrorKind::Denied, what).with_effect(access.unanswered())
 }
 
-/// An error of the client or of the connection.
+/// The connection failed, or what came by it can't be read.
 pub(crate) fn from_client(error: &RedisError, access: Access) -> Error {
-    if let redis::ErrorKind::Server(_) | redis::ErrorKind::Extension = error.kind() {
-        return from_code(error.code().unwrap_or("ERR"), error.detail().unwrap_or_default(), access);
-    }
     #[cfg(feature = "tls")]
     if let Some(refused) = crate::tls::refused(error, access) {
         return refused;
     }
     match error.kind() {
-        redis::ErrorKind::AuthenticationFailed => from_code("WRONGPASS", "", access),
-        redis::ErrorKind::RESP3NotSupported => from_code("NOPROTO", "", access),
-        redis::ErrorKind::InvalidClientConfig => {
-            Error::new(ErrorKind::Config, "the client refused its settings")
-        }
         _ if error.is_connection_refusal() => {
             Error::new(ErrorKind::Unavailable, "the connection was refused").with_retry_after(SOON)
         }
@@ -187,9 +179,17 @@ pub(crate) fn from_client(error: &RedisError, access: Access) -> Error {
         redis::ErrorKind::Io => Error::new(ErrorKind::Unavailable, format!("the connection failed: {error}"))
             .with_effect(access.unanswered())
             .with_source(error.clone()),
-        _ => Error::new(ErrorKind::Internal, format!("the client failed: {}", error.category()))
-            .with_effect(access.unanswered()),
+        _ => Error::new(
+            ErrorKind::Internal,
+            format!("what the server answers can't be read: {}", error.category()),
+        )
+        .with_effect(access.unanswered()),
     }
+}
+
+/// The server does not know `HELLO`.
+pub(crate) fn no_resp3() -> Error {
+    from_code("NOPROTO", "", Access::Read)
 }
 
 /// The deadline has passed after the command was sent.

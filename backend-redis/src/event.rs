@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use redis::{PushInfo, PushKind, RedisResult, Value};
+use redis::{PushInfo, PushKind, Value};
 use stanchion::event::{Envelope, EventBus, FeedSender, Received, SubscribeOptions, Subscription, feed};
 use stanchion::{Error, ErrorKind, Result};
 
@@ -108,7 +108,7 @@ impl Hub {
         }
         let node = self.connected(&mut server).await?;
         // Also where nothing is to be sent: what was confirmed on a lost connection is not live.
-        let mut connection = node.raw()?;
+        let connection = node.raw()?;
         let missing: Vec<_> = {
             let local = self.local();
             channels.iter().filter(|channel| !local.confirmed.contains(*channel)).cloned().collect()
@@ -117,7 +117,7 @@ impl Hub {
             let subscribing = tokio::time::timeout(self.context.deadline, connection.subscribe(&missing));
             match subscribing.await {
                 Ok(Ok(())) => {}
-                Ok(Err(failure)) => return Err(error::from_client(&failure, Access::Read)),
+                Ok(Err(error)) => return Err(error),
                 Err(_) => {
                     node.suspect();
                     return Err(error::timed_out(self.context.deadline, Access::Read));
@@ -182,7 +182,7 @@ impl Hub {
         };
         // A lost connection has no subscriptions, and the next one subscribes to what is wanted then.
         if !unwanted.is_empty()
-            && let Some(mut connection) = server.as_ref().and_then(|node| node.raw().ok())
+            && let Some(connection) = server.as_ref().and_then(|node| node.raw().ok())
         {
             let unsubscribing =
                 tokio::time::timeout(self.context.deadline, connection.unsubscribe(&unwanted));
@@ -234,7 +234,7 @@ impl PushHandler for WeakHandler {
         }
     }
 
-    fn connected(&self, connection: Connection, generation: u64) -> BoxFuture<'_, RedisResult<()>> {
+    fn connected(&self, connection: Connection, generation: u64) -> BoxFuture<'_, Result<()>> {
         async move {
             match self.0.upgrade() {
                 Some(hub) => hub.connected(connection, generation).await,
@@ -265,7 +265,7 @@ impl PushHandler for Hub {
     }
 
     /// Subscribes the new connection to everything that is wanted.
-    fn connected(&self, mut connection: Connection, _: u64) -> BoxFuture<'_, RedisResult<()>> {
+    fn connected(&self, connection: Connection, _: u64) -> BoxFuture<'_, Result<()>> {
         async move {
             let wanted: Vec<String> = {
                 let mut local = self.local();

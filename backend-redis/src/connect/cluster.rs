@@ -18,8 +18,7 @@ use stanchion::random::jittered;
 use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
-use super::gather::{self, Gatherer};
-use super::{Context, Node, Observer, Route, Routed, Target, observer, slot};
+use super::{Context, Node, Observer, Route, Routed, Target, get, held, observer, slot};
 use crate::config::RedisConfig;
 use crate::error::{self, Access, Repeat};
 use crate::reply::{self, SlotRange};
@@ -279,17 +278,17 @@ impl Cluster {
         let (started, stored) = (clock.now(), self.context.layout.key(key));
         let slot = Some(slot(stored.as_bytes()));
         let node = self.owner(slot)?;
-        let error = match Gatherer::get(&node, key, deadline).await {
+        let error = match node.get(key, deadline).await {
             Ok(held) => return Ok(held),
             Err(error) => error,
         };
         // What has moved is followed singly.
-        let command = gather::get(&stored);
+        let command = get(&stored);
         let route = Route { slot, patient: true };
         let following = Box::pin(self.follow(Err(error), route, &command, Access::Read, node));
         let left = deadline.saturating_sub(clock.now().saturating_since(started));
         match tokio::time::timeout(left, following).await {
-            Ok(answer) => gather::held(answer?),
+            Ok(answer) => held(answer?),
             Err(_) => Err(error::timed_out(deadline, Access::Read)),
         }
     }
@@ -319,7 +318,7 @@ impl Cluster {
                     pipeline.add_command(redis::cmd("ASKING"));
                     pipeline.add_command(command.clone());
                     node = self.redirected(address, &node).await?;
-                    let replies = node.packed(&pipeline, 2, access).await;
+                    let replies = node.packed(&pipeline, access).await;
                     replies.into_iter().nth(1).unwrap_or_else(|| Err(error::unexpected_reply(access)))
                 }
                 Some(Repeat::Later) if route.patient => {
@@ -367,7 +366,7 @@ impl Cluster {
             }
         }
         let written = groups.iter().map(|group| async move {
-            let answers = group.node.packed(&group.pipeline, group.members.len(), access).await;
+            let answers = group.node.packed(&group.pipeline, access).await;
             let mut replies = Vec::with_capacity(answers.len());
             let sent = group.members.iter().zip(group.pipeline.cmd_iter());
             for ((&(index, route), command), answer) in sent.zip(answers) {

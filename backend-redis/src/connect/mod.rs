@@ -4,7 +4,6 @@ mod call;
 mod cluster;
 mod connection;
 mod context;
-mod gather;
 mod health;
 mod node;
 mod slots;
@@ -26,7 +25,6 @@ pub(crate) use self::call::Call;
 use self::cluster::Cluster;
 pub(crate) use self::connection::Connection;
 pub(crate) use self::context::Context;
-use self::gather::Gatherer;
 pub(crate) use self::health::Board;
 pub(crate) use self::node::{Node, PushHandler};
 pub(crate) use self::slots::slot;
@@ -34,6 +32,7 @@ pub(crate) use self::target::Target;
 pub(crate) use self::time::{ServerTime, of_parts};
 use crate::config::RedisConfig;
 use crate::error::{self, Access, Repeat};
+use crate::reply;
 use crate::scripts::{Form, Script};
 
 /// A command and the slot it belongs to; without a slot any node will do.
@@ -68,7 +67,7 @@ impl Routed {
 
     /// `GET`, and not `MGET`, where a list at the key must be an error.
     pub(crate) fn get(key: &str) -> Self {
-        Self::new(key, gather::get(key))
+        Self::new(key, get(key))
     }
 }
 
@@ -201,7 +200,7 @@ impl Link {
         self.check_open(call)?;
         let deadline = call.deadline.unwrap_or(self.0.deadline);
         let answer = match &self.0.topology {
-            Topology::Standalone(node) => Gatherer::get(node, key, deadline).await,
+            Topology::Standalone(node) => node.get(key, deadline).await,
             Topology::Cluster(cluster) => cluster.get(key, deadline).await,
         };
         answer.map_err(|error| {
@@ -391,6 +390,17 @@ fn is_apart(error: &Error) -> bool {
 
 fn is_unknown_script(error: &Error) -> bool {
     matches!(Repeat::of(error), Some(Repeat::WithSource))
+}
+
+fn get(key: &str) -> Cmd {
+    let mut command = Cmd::with_capacity(2, key.len() + 3);
+    command.arg("GET").arg(key);
+    command
+}
+
+/// What a reply says that a key holds.
+fn held(reply: Value) -> Result<Option<Bytes>> {
+    reply::maybe_bytes(reply).ok_or_else(|| error::unexpected_reply(Access::Read))
 }
 
 /// An error that came as a value.

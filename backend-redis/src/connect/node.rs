@@ -8,16 +8,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use redis::{Cmd, Pipeline, PushInfo, Value};
+use stanchion::key::Key;
 use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
-use super::gather::Gatherer;
 use super::health::Carries;
 use super::supervisor::Supervisor;
 use super::{Connection, Context, Routed, Target, unwrap};
-use crate::error::{self, Access};
+use crate::error::Access;
 
 /// What is done with pushed messages, and with each new connection.
 ///
@@ -27,7 +28,7 @@ pub(crate) trait PushHandler: Send + Sync + 'static {
     fn pushed(&self, info: PushInfo);
 
     /// The connection is there, for the first time or again; it is used by nobody until this is done.
-    fn connected(&self, connection: Connection, generation: u64) -> BoxFuture<'_, redis::RedisResult<()>>;
+    fn connected(&self, connection: Connection, generation: u64) -> BoxFuture<'_, Result<()>>;
 
     /// All of that is done, and the connection is in use. Told in order with [`lost`](Self::lost); neither may
     /// wait, or call the node.
@@ -45,7 +46,6 @@ pub(crate) struct Node {
     number: u64,
     pushes: Option<Arc<dyn PushHandler>>,
     context: Arc<Context>,
-    gatherer: Gatherer,
 }
 
 enum State {
@@ -109,7 +109,6 @@ impl Node {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             pushes,
             context: Arc::clone(context),
-            gatherer: Gatherer::default(),
         });
         (node, supervisor)
     }
@@ -124,14 +123,6 @@ impl Node {
 
     pub(crate) fn target(&self) -> &Target {
         &self.target
-    }
-
-    pub(super) fn context(&self) -> &Context {
-        &self.context
-    }
-
-    pub(super) fn gatherer(&self) -> &Gatherer {
-        &self.gatherer
     }
 
     pub(super) fn pushes(&self) -> Option<&Arc<dyn PushHandler>> {
@@ -162,51 +153,34 @@ impl Node {
 
     /// One command. An error that the server answered is an `Err` as well.
     pub(crate) async fn command(&self, command: &Cmd, access: Access) -> Result<Value> {
-        let (mut connection, generation) = self.connection()?;
-        let answer = connection.send_packed_command(command).await;
-        self.answered(generation, answer, access).and_then(|value| unwrap(value, access))
+        let (connection, _) = self.connection()?;
+        connection.command(command, access).await
+    }
+
+    /// Reads a key, together with others that are read at the same time.
+    pub(super) async fn get(&self, key: &Key, deadline: Duration) -> Result<Option<Bytes>> {
+        let (connection, _) = self.connection()?;
+        connection.get(key, deadline).await
     }
 
     /// Several commands in one write.
     pub(crate) async fn pipeline(&self, commands: Vec<Routed>, access: Access) -> Vec<Result<Value>> {
-        let count = commands.len();
-        let mut pipeline = Pipeline::with_capacity(count);
+        let mut pipeline = Pipeline::with_capacity(commands.len());
         for routed in commands {
             pipeline.add_command(routed.command);
         }
-        self.packed(&pipeline, count, access).await
+        self.packed(&pipeline, access).await
     }
 
-    /// A pipeline of `count` commands, all of whose replies are wanted.
-    pub(super) async fn packed(
-        &self,
-        pipeline: &Pipeline,
-        count: usize,
-        access: Access,
-    ) -> Vec<Result<Value>> {
-        let (mut connection, generation) = match self.connection() {
-            Ok(live) => live,
-            Err(error) => return vec![Err(error); count],
+    /// A pipeline, all of whose replies are wanted.
+    pub(super) async fn packed(&self, pipeline: &Pipeline, access: Access) -> Vec<Result<Value>> {
+        let asking = async {
+            let (connection, _) = self.connection()?;
+            connection.pipeline(pipeline, access).await
         };
-        let answer = connection.send_packed_commands(pipeline, 0, count).await;
-        match self.answered(generation, answer, access) {
-            Ok(values) if values.len() == count => {
-                values.into_iter().map(|value| unwrap(value, access)).collect()
-            }
-            Ok(_) => vec![Err(error::unexpected_reply(access)); count],
-            Err(error) => vec![Err(error); count],
-        }
-    }
-
-    fn answered<T>(&self, generation: u64, answer: redis::RedisResult<T>, access: Access) -> Result<T> {
-        match answer {
-            Ok(answer) => Ok(answer),
-            Err(error) => {
-                if error.is_unrecoverable_error() || error.is_connection_dropped() {
-                    self.give_up(generation);
-                }
-                Err(error::from_client(&error, access))
-            }
+        match asking.await {
+            Ok(values) => values.into_iter().map(|value| unwrap(value, access)).collect(),
+            Err(error) => vec![Err(error); pipeline.len()],
         }
     }
 
@@ -257,6 +231,9 @@ impl Node {
 
     /// Ends the connection for good.
     pub(crate) fn close(&self) {
+        if let Ok((connection, _)) = self.connection() {
+            connection.close();
+        }
         self.forget(&mut self.live.write().unwrap_or_else(PoisonError::into_inner), None);
     }
 

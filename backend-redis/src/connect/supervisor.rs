@@ -4,12 +4,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use redis::{AsyncConnectionConfig, PushInfo, PushKind};
+use redis::PushInfo;
 use stanchion::random::jittered;
 use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
-use super::{Connection, Context, Node};
+use super::connection::Events;
+use super::{Connection, Context, Node, PushHandler};
 use crate::error::{self, Access};
 
 /// The first attempt to reconnect is jittered too: all clients of a server lose it at the same moment.
@@ -32,34 +33,25 @@ impl Supervisor {
         static GENERATIONS: AtomicU64 = AtomicU64::new(1);
         let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
         let deadline = self.context.deadline;
-        let broken = Arc::new(AtomicBool::new(false));
-        let (weak, pushes, breaks) = (Arc::downgrade(node), node.pushes().cloned(), Arc::clone(&broken));
-        let config = AsyncConnectionConfig::new().set_push_sender(move |info: PushInfo| {
-            if info.kind == PushKind::Disconnection {
-                // It may be that nobody has seen the connection yet.
-                breaks.store(true, Ordering::Release);
-                if let Some(node) = weak.upgrade() {
-                    node.give_up(generation);
-                }
-            } else if let Some(pushes) = &pushes {
-                pushes.pushed(info);
-            }
-            Ok::<(), redis::aio::SendError>(())
+        let told = Arc::new(Told {
+            node: Arc::downgrade(node),
+            generation,
+            pushes: node.pushes().cloned(),
+            broken: AtomicBool::new(false),
         });
         let connecting = async {
             let info = node.target().address(attempt);
-            let connection = Connection::open(&info, config, node.carries(), &self.context).await?;
+            let events = Some(Arc::clone(&told) as Arc<dyn Events>);
+            let connection = Connection::open(&info, events, &self.context).await?;
             if let Some(pushes) = node.pushes() {
                 pushes.connected(connection.clone(), generation).await?;
             }
             Ok(connection)
         };
-        let connected = match tokio::time::timeout(2 * deadline, connecting).await {
-            Ok(connected) => connected.map_err(|error| error::from_client(&error, Access::Read)),
-            Err(_) => Err(error::timed_out(2 * deadline, Access::Read)),
-        };
+        let connected = tokio::time::timeout(2 * deadline, connecting).await;
+        let connected = connected.unwrap_or_else(|_| Err(error::timed_out(2 * deadline, Access::Read)));
         let connection = connected.inspect_err(|why| node.stay_away(why))?;
-        if node.go_live(connection, generation, &broken) {
+        if node.go_live(connection, generation, &told.broken) {
             return Ok(());
         }
         node.report(Some(false));
@@ -101,12 +93,13 @@ impl Supervisor {
 
     /// `TIME` is as good a ping as any, and says something. A refusal is an answer too.
     async fn ping(&self, node: &Arc<Node>) {
-        let Ok((mut connection, generation)) = node.connection() else {
+        let Ok((connection, generation)) = node.connection() else {
             return;
         };
         let started = self.context.time.started();
         let ping = redis::cmd("TIME");
-        let answer = tokio::time::timeout(self.context.deadline, connection.send_packed_command(&ping)).await;
+        let asking = connection.answer(&ping, Access::Read);
+        let answer = tokio::time::timeout(self.context.deadline, asking).await;
         match answer {
             Ok(Ok(time)) => self.context.time.learn(started, time),
             _ => node.give_up(generation),
@@ -135,6 +128,30 @@ impl Supervisor {
                 }
             }
             attempt = attempt.saturating_add(1);
+        }
+    }
+}
+
+/// What a connection tells of itself.
+struct Told {
+    node: Weak<Node>,
+    generation: u64,
+    pushes: Option<Arc<dyn PushHandler>>,
+    broken: AtomicBool,
+}
+
+impl Events for Told {
+    fn pushed(&self, info: PushInfo) {
+        if let Some(pushes) = &self.pushes {
+            pushes.pushed(info);
+        }
+    }
+
+    fn broken(&self) {
+        // It may be that nobody has seen the connection yet.
+        self.broken.store(true, Ordering::Release);
+        if let Some(node) = self.node.upgrade() {
+            node.give_up(self.generation);
         }
     }
 }

@@ -3,12 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use redis::{AsyncConnectionConfig, Cmd, ConnectionInfo, Value};
+use redis::{Cmd, ConnectionInfo, Value};
 use stanchion::Result;
 
-use super::health::Carries;
 use super::{Connection, Context};
-use crate::error::{self, Access};
+use crate::error::Access;
 
 /// Where to connect: the addresses are asked anew for each attempt.
 #[derive(Clone)]
@@ -43,15 +42,9 @@ impl Target {
     }
 
     /// Asks something on a connection that is used for nothing else.
-    pub(super) async fn ask_once(&self, command: &Cmd, context: &Context) -> Result<Value> {
-        let asking = async {
-            let config = AsyncConnectionConfig::new();
-            let mut connection =
-                Connection::open(&self.address(0), config, Carries::Commands, context).await?;
-            connection.send_packed_command(command).await
-        };
-        let answer = asking.await.map_err(|failure| error::from_client(&failure, Access::Read))?;
-        super::unwrap(answer, Access::Read)
+    pub(super) async fn ask_once(&self, command: &Cmd, context: &Arc<Context>) -> Result<Value> {
+        let connection = Connection::open(&self.address(0), None, context).await?;
+        connection.command(command, Access::Read).await
     }
 }
 

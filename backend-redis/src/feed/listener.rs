@@ -4,7 +4,8 @@ use std::sync::Weak;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use redis::{PushInfo, PushKind, RedisResult, Value};
+use redis::{PushInfo, PushKind, Value};
+use stanchion::Result;
 
 use super::Feed;
 use super::state::Seat;
@@ -47,7 +48,7 @@ impl PushHandler for Listener {
         }
     }
 
-    fn connected(&self, connection: Connection, generation: u64) -> BoxFuture<'_, RedisResult<()>> {
+    fn connected(&self, connection: Connection, generation: u64) -> BoxFuture<'_, Result<()>> {
         async move {
             let Some(feed) = self.feed.upgrade() else { return Ok(()) };
             let wanted = feed.state().wanted();

@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use redis::RedisResult;
 use stanchion::cache::{Watch, Watcher};
 use stanchion::key::Namespace;
 use stanchion::random::jittered;
@@ -23,7 +22,7 @@ use self::listener::Listener;
 use self::state::{Seat, State};
 use crate::config::Invalidation;
 use crate::connect::{Connection, Context, Masters, Node, Target};
-use crate::error::{self, Access};
+use crate::error::Access;
 use crate::keys::namespace_of;
 
 /// After a refusal the server is asked again: an operator may have given the right meanwhile.
@@ -120,7 +119,7 @@ impl Feed {
     }
 
     /// Asks a connection for namespaces that it was not asked for before; answers whether the server agreed.
-    async fn ask(&self, mut connection: Connection, namespaces: &HashSet<String>) -> RedisResult<bool> {
+    async fn ask(&self, connection: Connection, namespaces: &HashSet<String>) -> Result<bool> {
         if namespaces.is_empty() {
             // Tracking without a prefix would be of everything.
             return Ok(true);
@@ -132,7 +131,7 @@ impl Feed {
                 for namespace in namespaces {
                     command.arg("PREFIX").arg(self.context.layout.begins(namespace));
                 }
-                command.exec_async(&mut *connection).await
+                connection.command(&command, Access::Read).await.map(drop)
             }
             Invalidation::Bus => {
                 let channels: Vec<_> =
@@ -140,10 +139,9 @@ impl Feed {
                 connection.subscribe(&channels).await
             }
         };
-        let Err(failure) = asked else { return Ok(true) };
-        let error = error::from_client(&failure, Access::Read);
+        let Err(error) = asked else { return Ok(true) };
         if error.kind().is_transient() {
-            return Err(failure);
+            return Err(error);
         }
         self.refused(&error);
         Ok(false)

@@ -38,7 +38,6 @@ fn main() -> ExitCode {
             generations_take_one_trip;
         gathered:
             few_reads_go_out_one_by_one
-            large_values_are_gathered_later_and_in_small_batches
             values_of_all_sizes_keep_to_themselves
             who_is_late_is_not_asked_for_any_more
             many_reads_share_a_write
@@ -48,7 +47,7 @@ fn main() -> ExitCode {
             a_dropped_caller_takes_nothing_from_others
             a_lost_connection_is_everybodys_error
             a_silent_server_is_a_timeout_for_all
-            closing_leaves_nobody_waiting_in_a_batch
+            closing_leaves_nobody_waiting
             on_a_cluster_each_master_gathers_its_own
             what_has_moved_is_followed;
         late:
