@@ -28,7 +28,7 @@ use crate::error::{self, Access};
 /// With so many reads on their way the others wait: enough for a server that is far, and where one hangs the others are not
 /// asked for once their time is over.
 const ON_THEIR_WAY: usize = 4_096;
-/// So many reads wait; more are refused, as the server is far behind.
+/// So many reads wait, and so many commands; more are refused, as the server is far behind.
 const WAITING: usize = 65_536;
 /// While the server leaves so many bytes to be written, no commands are added to them.
 const UNWRITTEN: usize = 1_024 * 1_024;
@@ -195,13 +195,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             let mut closes = false;
             for request in self.came.drain(..) {
                 match request {
-                    Request::Commands(commands) => self.commands.push_back(commands),
+                    Request::Commands(commands) if self.commands.len() < WAITING => {
+                        self.commands.push_back(commands);
+                    }
                     Request::Read(read) if self.reads.len() < WAITING => {
                         self.deadlines.note(read.due);
                         self.reads.push_back(Some(read));
                     }
-                    Request::Read(read) => read.answer(Err(too_many())),
                     Request::Close => closes = true,
+                    one_too_many => one_too_many.refuse(too_many()),
                 }
             }
             if closes {
@@ -366,7 +368,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 }
 
 fn too_many() -> Error {
-    Error::new(ErrorKind::Throttled, format!("{WAITING} reads wait for this server already"))
+    Error::new(ErrorKind::Throttled, format!("{WAITING} requests wait for this server already"))
         .with_retry_after(Duration::from_millis(100))
 }
 

@@ -3,7 +3,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc as threads};
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use proptest::prelude::*;
 use stanchion::clock::{ManualClock, SystemClock};
 use stanchion::key::Key;
@@ -395,6 +397,30 @@ fn more_than_may_be_on_their_way_are_all_answered() {
         let answers = join_all(keys.iter().map(|key| connection.get(key, PATIENCE))).await;
         assert!(answers.into_iter().all(|answer| answer.unwrap().unwrap() == "a"));
         drop(server.await.unwrap());
+    });
+}
+
+#[test]
+fn too_many_are_refused_and_nothing_of_them_is_sent() {
+    const MANY_MORE: usize = WAITING + ON_THEIR_WAY + 1;
+    one_thread().block_on(async {
+        // Nobody reads at the other end.
+        let (ours, _its) = duplex(64);
+        let (connection, _writes) = connect(ours);
+        let key = key(0);
+        let mut reads: FuturesUnordered<_> = (0..MANY_MORE).map(|_| connection.get(&key, PATIENCE)).collect();
+        let refused = reads.next().await.unwrap().unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Throttled);
+
+        let mut large = redis::cmd("SET");
+        large.arg("key").arg(vec![b'x'; UNWRITTEN]);
+        let small = redis::cmd("TIME");
+        let commands = std::iter::once(&large).chain(std::iter::repeat_n(&small, MANY_MORE));
+        let mut written: FuturesUnordered<_> =
+            commands.map(|command| connection.command(command, Access::Write)).collect();
+        let refused = written.next().await.unwrap().unwrap_err();
+        assert_eq!((refused.kind(), refused.effect()), (ErrorKind::Throttled, stanchion::Effect::NotApplied));
+        drop(reads);
     });
 }
 
