@@ -401,6 +401,33 @@ fn more_than_may_be_on_their_way_are_all_answered() {
 }
 
 #[test]
+fn what_comes_behind_a_close_was_never_sent() {
+    one_thread().block_on(async {
+        let (ours, _its) = duplex(64);
+        let (connection, _writes) = connect(ours);
+        connection.close();
+        // Both are there before the task is run.
+        let error = connection.command(&redis::cmd("TIME"), Access::Write).await.unwrap_err();
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::Closed, stanchion::Effect::NotApplied));
+    });
+}
+
+#[test]
+fn reads_do_not_wait_for_commands() {
+    one_thread().block_on(async {
+        let (ours, mut its) = duplex(64 * 1_024);
+        let (connection, _writes) = connect(ours);
+        let (time, key) = (redis::cmd("TIME"), key(0));
+        let commands = (0..=ON_THEIR_WAY).map(|_| connection.command(&time, Access::Write));
+        tokio::select! {
+            _ = join_all(commands) => panic!("nobody answers them"),
+            answer = connection.get(&key, PATIENCE) => panic!("{answer:?}"),
+            () = read_until_asked(&mut its, 1) => {}
+        }
+    });
+}
+
+#[test]
 fn too_many_are_refused_and_nothing_of_them_is_sent() {
     const MANY_MORE: usize = WAITING + ON_THEIR_WAY + 1;
     one_thread().block_on(async {
