@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use stanchion::Result;
 use stanchion::clock::ManualClock;
-use stanchion::stores::{Environment, Stores};
+use stanchion::environment::Environment;
+use stanchion::stores::Stores;
 use stanchion_conformance::{Harness, Offers, Place, Time, Unavailable};
 use stanchion_memory::{MemoryBackend, MemoryConfig};
 

@@ -12,7 +12,7 @@
 //! // let stores = stanchion_redis::RedisBackend::connect("redis://localhost").await?.stores();
 //! let users = stores.cache::<String>("user").ttl(minutes(10)).build()?;
 //! let user = users.get_or_load("u123", || async { Ok::<_, std::io::Error>("Ada".to_owned()) }).await?;
-//! let _once = stores.locks().acquire("nightly-report").await?;
+//! let _once = stores.locks()?.acquire("nightly-report").await?;
 //! assert_eq!(*user, "Ada");
 //! # Ok(()) }
 //! ```
@@ -32,6 +32,8 @@
 pub mod cache;
 pub mod clock;
 pub mod codec;
+pub mod contract;
+pub mod environment;
 pub mod error;
 pub mod event;
 pub mod key;

@@ -16,7 +16,8 @@ use super::judge::Found;
 use super::lease_guard::LeaseGuard;
 use super::write::OwnWrite;
 use super::{
-    Cache, Freshness, Generation, LeaseToken, LoadError, Loaded, Served, SetEntry, SetOutcome, Tag, When, Why,
+    Cache, Freshness, Generation, LeaseToken, LoadError, Loaded, Served, SetEntry, SetOutcome, StaleReason,
+    Tag, When,
 };
 use crate::codec::Codec;
 use crate::error::{Error, Result};
@@ -182,8 +183,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
             };
             if let Some((value, age)) = &stale {
                 let why = match () {
-                    () if inner.throttled.is(key, inner.now()) => Some(Why::LoaderFailed),
-                    () if inner.policy.fail_closed && !store => Some(Why::StoreFailed),
+                    () if inner.throttled.is(key, inner.now()) => Some(StaleReason::LoaderFailed),
+                    () if inner.policy.fail_closed && !store => Some(StaleReason::StoreFailed),
                     () => None,
                 };
                 if let Some(why) = why {
@@ -205,7 +206,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         if inner.policy.fail_closed
             && let Some(error) = leased.refused.take()
         {
-            let served = inner.stale_many(missing, &mut filled, Why::StoreFailed);
+            let served = inner.stale_many(missing, &mut filled, StaleReason::StoreFailed);
             return if served { Ok(filled) } else { Err(error.into()) };
         }
         inner.counts.loads.one();
@@ -222,7 +223,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
             Ok(loaded) => loaded,
             Err(error) => {
                 inner.counts.load_failures.one();
-                let served = inner.stale_many(missing, &mut filled, Why::LoaderFailed);
+                let served = inner.stale_many(missing, &mut filled, StaleReason::LoaderFailed);
                 return if served { Ok(filled) } else { Err(LoadError::Loader(error)) };
             }
         };
@@ -321,19 +322,19 @@ impl Generations {
 }
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T, C> {
-    fn stale_one(&self, value: Option<Arc<T>>, age: Duration, why: Why) -> Option<Served<T>> {
+    fn stale_one(&self, value: Option<Arc<T>>, age: Duration, why: StaleReason) -> Option<Served<T>> {
         self.counts.stale_served.one();
         value.map(|value| Served { value, freshness: Freshness::Stale { age, why } })
     }
 
     /// In place of a load: serves stale values if there is one for each. A loader that failed is left alone then.
-    fn stale_many<I>(&self, missing: Vec<Missing<I, T>>, filled: &mut Filled<T>, why: Why) -> bool {
+    fn stale_many<I>(&self, missing: Vec<Missing<I, T>>, filled: &mut Filled<T>, why: StaleReason) -> bool {
         if missing.iter().any(|missing| missing.stale.is_none()) {
             return false;
         }
         for Missing { key, stale, at, .. } in missing {
             let now = self.now();
-            if why == Why::LoaderFailed {
+            if why == StaleReason::LoaderFailed {
                 self.throttled.until(&key, now.saturating_add(self.policy.throttle), now);
             }
             let Some((value, age)) = stale else { continue };

@@ -18,11 +18,10 @@ use super::told::{NamespaceTold, Told};
 use super::wire::Wire;
 use super::{Cache, CacheStore, NearEngine, Tag, Watcher};
 use crate::codec::{Codec, Json};
+use crate::environment::Environment;
 use crate::error::{Error, Result};
-use crate::event::Topic;
-use crate::event::standard::{CacheInvalidated, CacheWarmed};
+use crate::event::{EventBus, Topic};
 use crate::key::Namespace;
-use crate::stores::{Environment, Stores};
 
 /// Builds a [`Cache`]: what its keys are called, how its values are written, how long they count.
 #[must_use = "call build()"]
@@ -36,7 +35,8 @@ pub struct CacheBuilder<T, C = Json> {
     near: Option<Arc<dyn NearEngine>>,
     wire: Wire<C>,
     tags_of: Option<TagsOf>,
-    topics: (Topic<CacheInvalidated>, Topic<CacheWarmed>),
+    events: Result<Arc<dyn EventBus>>,
+    source: String,
     publish: bool,
     value: std::marker::PhantomData<fn() -> T>,
 }
@@ -54,22 +54,15 @@ impl<T, C> fmt::Debug for CacheBuilder<T, C> {
 impl<T> CacheBuilder<T> {
     /// Values of one kind in any cache store, without a bundle. It has no event bus, so it publishes nothing.
     pub fn new(store: Arc<dyn CacheStore>, environment: Environment, kind: &str) -> Self {
-        let topics = (Topic::none(environment.clone()), Topic::none(environment.clone()));
-        Self::on(Ok(store), None, environment, kind, topics)
+        Self::on(Ok(store), None, Err(Error::unsupported("there are no events")), environment, kind)
     }
 
-    pub(crate) fn from_stores(stores: &Stores, kind: &str) -> Self {
-        let store = stores.cache_store();
-        let mirror = store.is_ok().then(|| stores.mirror());
-        Self::on(store, mirror, stores.environment().clone(), kind, (stores.topic(), stores.topic()))
-    }
-
-    fn on(
+    pub(crate) fn on(
         store: Result<Arc<dyn CacheStore>>,
         mirror: Option<Result<Arc<Mirror>>>,
+        events: Result<Arc<dyn EventBus>>,
         environment: Environment,
         kind: &str,
-        topics: (Topic<CacheInvalidated>, Topic<CacheWarmed>),
     ) -> Self {
         Self {
             store,
@@ -81,7 +74,8 @@ impl<T> CacheBuilder<T> {
             near: None,
             wire: Wire::new(Json),
             tags_of: None,
-            topics,
+            events,
+            source: "cache".into(),
             publish: false,
             value: std::marker::PhantomData,
         }
@@ -119,6 +113,18 @@ impl<T, C> CacheBuilder<T, C> {
     /// own name.
     pub fn service(mut self, service: &str) -> Self {
         service.clone_into(&mut self.service);
+        self
+    }
+
+    /// The service that published events name as their source; the bundle's service unless set.
+    pub fn source(mut self, service: &str) -> Self {
+        service.clone_into(&mut self.source);
+        self
+    }
+
+    /// Where events are published; the bundle's unless set.
+    pub fn event_bus(mut self, events: Arc<dyn EventBus>) -> Self {
+        self.events = Ok(events);
         self
     }
 
@@ -266,7 +272,8 @@ impl<T, C> CacheBuilder<T, C> {
             near: self.near,
             wire: self.wire.with_codec(D::default()),
             tags_of: self.tags_of,
-            topics: self.topics,
+            events: self.events,
+            source: self.source,
             publish: self.publish,
             value: std::marker::PhantomData,
         }
@@ -278,8 +285,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> CacheBui
     ///
     /// # Errors
     /// `InvalidInput` for a bad name, a life of zero or another setting out of its bounds; `Unsupported` if the stores
-    /// have no cache, for tags, compression, encryption or another codec than JSON of plain values, and for a near cache on
-    /// a store that tells no changes.
+    /// have no cache, or not what was asked for: tags or a near cache on a store without that [part](CacheStore), events to
+    /// be published; and for tags, compression, encryption or another codec than JSON of plain values.
     pub fn build(self) -> Result<Cache<T, C>> {
         let store = self.store?;
         let namespace = Namespace::new(&self.service, &self.kind)?;
@@ -293,10 +300,26 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> CacheBui
         if self.wire.plain && C::ID != Json::ID {
             return Err(Error::unsupported("plain values are JSON"));
         }
-        if self.near.is_some() && !store.capabilities().watch {
-            return Err(Error::unsupported("this store tells no changes, so there is no near cache on it"));
+        let feed = match (&self.near, store.feed()) {
+            (None, _) => None,
+            (Some(_), Some(feed)) => Some(feed),
+            (Some(_), None) => {
+                return Err(Error::unsupported(
+                    "this store has no feed of invalidations, so there is no near cache on it",
+                ));
+            }
+        };
+        if self.tags_of.is_some() && store.tags().is_none() {
+            return Err(Error::unsupported("this store has no tags"));
         }
-        let mirror = match (self.wire.plain, self.mirror) {
+        let topics = if self.publish {
+            let (events, environment) = (self.events?, self.environment.clone());
+            let invalidated = Topic::new(Arc::clone(&events), environment.clone(), self.source.as_str())?;
+            Some((invalidated, Topic::new(events, environment, self.source.as_str())?))
+        } else {
+            None
+        };
+        let mirror = match (self.wire.plain || store.tags().is_none(), self.mirror) {
             (true, _) => None,
             (false, Some(mirror)) => Some(mirror?),
             (false, None) => Some(Mirror::of(Arc::clone(&store))?),
@@ -314,15 +337,15 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> CacheBui
         });
         let namespace_tag = Tag::of_namespace(&namespace)?;
         let mut watches = Vec::new();
-        if told.near.is_some() {
-            watches.push(store.watch(&namespace, Arc::clone(&told) as Arc<dyn Watcher>)?);
+        if let Some(feed) = feed {
+            watches.push(feed.watch(&namespace, Arc::clone(&told) as Arc<dyn Watcher>)?);
             let generation = Arc::new(NamespaceTold {
                 told: Arc::clone(&told),
                 tag: namespace_tag.clone(),
                 mirrored: mirror.as_ref().map(|mirror| mirror.mirrored()),
             });
             let [_, generations] = Tag::namespaces()?;
-            watches.push(store.watch(&generations, generation)?);
+            watches.push(feed.watch(&generations, generation)?);
         }
         Ok(Cache(Arc::new(Inner {
             flights: Arc::clone(&told.flights),
@@ -341,7 +364,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> CacheBui
             throttled: Throttled::default(),
             breaker: Breaker::default(),
             counts,
-            topics: self.publish.then_some(self.topics),
+            topics,
             ended: CancellationToken::new().drop_guard(),
         })))
     }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::CacheStore;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{Identifier, Namespace};
-use crate::stores::Stores;
 use crate::time::{Ttl, days};
 
 /// Builds [`Counters`].
@@ -19,8 +18,13 @@ pub struct CountersBuilder {
 }
 
 impl CountersBuilder {
-    pub(crate) fn from_stores(stores: &Stores, kind: &str) -> Self {
-        Self { store: stores.cache_store(), kind: kind.into(), ttl: days(1) }
+    /// Counters of one kind in any cache store, without a bundle.
+    pub fn new(store: Arc<dyn CacheStore>, kind: &str) -> Self {
+        Self::on(Ok(store), kind)
+    }
+
+    pub(crate) fn on(store: Result<Arc<dyn CacheStore>>, kind: &str) -> Self {
+        Self { store, kind: kind.into(), ttl: days(1) }
     }
 
     /// How long a counter lives from its first addition; 1 day unless set.
@@ -32,14 +36,19 @@ impl CountersBuilder {
     /// The counters.
     ///
     /// # Errors
-    /// `InvalidInput` for a bad name or a TTL of zero, `Unsupported` if the stores have no cache.
+    /// `InvalidInput` for a bad name or a TTL of zero, `Unsupported` if the stores have no cache, or its store no
+    /// [counters](CacheStore::counters).
     pub fn build(self) -> Result<Counters> {
-        Ok(Counters {
-            store: self.store?,
-            namespace: Namespace::new("counter", &self.kind)?,
-            ttl: Ttl::new(self.ttl)?,
-        })
+        let store = self.store?;
+        if store.counters().is_none() {
+            return Err(no_counters());
+        }
+        Ok(Counters { store, namespace: Namespace::new("counter", &self.kind)?, ttl: Ttl::new(self.ttl)? })
     }
+}
+
+fn no_counters() -> Error {
+    Error::unsupported("this cache store has no counters")
 }
 
 /// Counters of one kind, under `counter:{kind}:{id}`. A counter lives for one window from its first addition,
@@ -61,7 +70,8 @@ impl Counters {
     /// # Cancel safety
     /// Dropping the future leaves the addition either done or not.
     pub async fn add(&self, id: impl Identifier, delta: i64) -> Result<i64> {
-        self.store.add(&self.namespace.key(id)?, delta, self.ttl).await
+        let counters = self.store.counters().ok_or_else(no_counters)?;
+        counters.add(&self.namespace.key(id)?, delta, self.ttl).await
     }
 
     /// The value, zero if there is no counter.

@@ -350,7 +350,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// Dropping the future leaves the values either dropped or not.
     pub async fn invalidate_tag(&self, tag: &Tag) -> Result<()> {
         let Some(mirror) = &self.0.mirror else {
-            return Err(Error::unsupported("plain values carry no tags"));
+            return Err(self.0.no_tags());
         };
         let bumped = mirror.bump(std::slice::from_ref(tag)).await;
         // Also after an error: it may have happened. Which loads under way will carry the tag, nobody knows yet.

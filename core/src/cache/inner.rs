@@ -19,11 +19,11 @@ use super::told::Told;
 use super::wire::Wire;
 use super::{CacheStore, Freshness, Generation, Tag, Watch, Watcher};
 use crate::codec::Codec;
+use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Topic;
 use crate::event::standard::{CacheInvalidated, CacheWarmed};
 use crate::key::{Key, Namespace};
-use crate::stores::Environment;
 use crate::time::{Monotonic, Timestamp, Ttl};
 
 /// The tags that follow from an escaped identifier.
@@ -93,6 +93,15 @@ impl<T, C> Inner<T, C> {
         self.environment.clock.now()
     }
 
+    /// Why there are no tags here.
+    pub(super) fn no_tags(&self) -> Error {
+        Error::unsupported(if self.wire.plain {
+            "plain values carry no tags"
+        } else {
+            "this store has no tags"
+        })
+    }
+
     pub(super) fn store_failed(&self, error: &Error) {
         self.counts.store_failures.one();
         tracing::debug!(namespace = %self.namespace, %error, "the cache store failed; the loader serves");
@@ -137,10 +146,13 @@ impl<T, C> Inner<T, C> {
     where
         T: Send + Sync + 'static,
     {
-        if self.watches.is_empty() && self.store.capabilities().watch {
-            // Without, they look again after a while.
+        if !self.watches.is_empty() {
+            return;
+        }
+        // Without, they look again after a while.
+        if let Some(feed) = self.store.feed() {
             let watcher = Arc::clone(&self.told) as Arc<dyn Watcher>;
-            self.late_watch.get_or_init(|| self.store.watch(&self.namespace, watcher).ok());
+            self.late_watch.get_or_init(|| feed.watch(&self.namespace, watcher).ok());
         }
     }
 

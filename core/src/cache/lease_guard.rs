@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{CacheStore, LeaseRequest, LeaseToken};
+use crate::environment::Tasks;
 use crate::error::{Effect, Error, ErrorKind};
 use crate::key::Key;
-use crate::stores::Tasks;
 
 /// Gives its leases back when it is dropped, unless they are [settled](Self::settle) before.
 pub(super) struct LeaseGuard {
@@ -48,7 +48,12 @@ impl LeaseGuard {
         let store = Arc::clone(&self.store);
         let leases: Vec<_> = self.leases.drain().map(|(token, key)| (key, token)).collect();
         // Where it can't be given back, it runs out.
-        let _ = self.tasks.spawn_last(async move { store.abandon(&leases).await });
+        let _ = self.tasks.spawn_last(async move {
+            match store.leases() {
+                Some(held) => held.release(&leases).await,
+                None => Ok(()),
+            }
+        });
     }
 }
 

@@ -17,7 +17,7 @@ use self::lease::{Leased, Taken};
 use super::flight::{Pilot, Progress, Seat};
 use super::inner::{Inner, Value};
 use super::judge::Found;
-use super::{Freshness, LoadError, Loaded, Why};
+use super::{Freshness, LoadError, Loaded, StaleReason};
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Key;
@@ -121,11 +121,11 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             }
             Found::Stale { value, age } if absence || value.is_some() => {
                 if self.throttled.is(&key, self.now()) {
-                    return Ok(self.stale((value, age), Why::LoaderFailed));
+                    return Ok(self.stale((value, age), StaleReason::LoaderFailed));
                 }
                 if age <= self.policy.stale {
                     self.reload_later(key, Prior { present: true, whom: Whom::Later, ..prior }, load);
-                    return Ok(self.stale((value, age), Why::Revalidating));
+                    return Ok(self.stale((value, age), StaleReason::Revalidating));
                 }
                 prior.stale = Some((value, age));
                 prior.present = true;
@@ -138,11 +138,11 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
                 let known = self.last_resort(self.identifier(&key));
                 prior.stale = known.filter(|(value, _)| absence || value.is_some());
                 if let (Some(stale), true) = (&prior.stale, self.throttled.is(&key, self.now())) {
-                    return Ok(self.stale(stale.clone(), Why::LoaderFailed));
+                    return Ok(self.stale(stale.clone(), StaleReason::LoaderFailed));
                 }
                 if self.policy.fail_closed {
                     return match prior.stale {
-                        Some(stale) => Ok(self.stale(stale, Why::StoreFailed)),
+                        Some(stale) => Ok(self.stale(stale, StaleReason::StoreFailed)),
                         None => Err(error.into()),
                     };
                 }
@@ -153,7 +153,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         Box::pin(self.shared(key, prior, load)).await
     }
 
-    fn stale(&self, (value, age): (Option<Arc<T>>, Duration), why: Why) -> Value<T> {
+    fn stale(&self, (value, age): (Option<Arc<T>>, Duration), why: StaleReason) -> Value<T> {
         self.counts.stale_served.one();
         (value, Freshness::Stale { age, why })
     }
@@ -201,7 +201,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
                     arrival = seat.arrival() => arrival,
                     stale = impatient_for(&mut impatient, || aged(&prior)) => {
                         seat.leave_running();
-                        return Ok(self.stale(stale, Why::LoaderSlow));
+                        return Ok(self.stale(stale, StaleReason::LoaderSlow));
                     }
                 };
                 match arrival {
@@ -211,7 +211,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
                     None if self.environment.tasks.is_closing() => return Err(closed().into()),
                     None => {
                         if let Some(stale) = aged(&prior).filter(|_| self.throttled.is(&key, self.now())) {
-                            return Ok(self.stale(stale, Why::LoaderFailed));
+                            return Ok(self.stale(stale, StaleReason::LoaderFailed));
                         }
                     }
                 }
@@ -225,13 +225,15 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
                 outcome = own => outcome,
                 stale = impatient_for(&mut impatient, || aged(&prior)) => {
                     seat.leave_running();
-                    return Ok(self.stale(stale, Why::LoaderSlow));
+                    return Ok(self.stale(stale, StaleReason::LoaderSlow));
                 }
             };
             return match (outcome, aged(&prior)) {
                 (Ok(Ok(value)), _) => Ok((value, Freshness::Fresh)),
-                (Ok(Err(LoadError::Store(_))), Some(stale)) => Ok(self.stale(stale, Why::StoreFailed)),
-                (Ok(Err(_)), Some(stale)) => Ok(self.stale(stale, Why::LoaderFailed)),
+                (Ok(Err(LoadError::Store(_))), Some(stale)) => {
+                    Ok(self.stale(stale, StaleReason::StoreFailed))
+                }
+                (Ok(Err(_)), Some(stale)) => Ok(self.stale(stale, StaleReason::LoaderFailed)),
                 (Ok(Err(error)), None) => Err(error),
                 // The task was cut off: the stores were closed under it.
                 (Err(_), _) => Err(closed().into()),

@@ -82,14 +82,14 @@ pub enum Freshness {
         /// How long its life has been over, as far as this process can tell.
         age: Duration,
         /// Why it was served.
-        why: Why,
+        why: StaleReason,
     },
 }
 
 /// Why a stale value was served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Why {
+pub enum StaleReason {
     /// It is being loaded anew, within the time that the policy allows for that.
     Revalidating,
     /// The loader takes longer than its soft timeout.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::near::Fence;
-use super::{CacheStore, Generation, Tag, Watch, Watcher};
+use super::{CacheStore, CacheTags, Generation, Tag, Watch, Watcher};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How many generations are mirrored; beyond that the mirror begins anew.
@@ -97,12 +97,16 @@ impl Mirror {
     pub(crate) fn of(store: Arc<dyn CacheStore>) -> Result<Arc<Self>> {
         let state = Arc::new(Mirrored::default());
         let mut watches = Vec::new();
-        if store.capabilities().watch {
+        if let Some(source) = store.feed() {
             for (feed, namespace) in Tag::namespaces()?.into_iter().enumerate() {
-                watches.push(store.watch(&namespace, Arc::new(Told { state: Arc::clone(&state), feed }))?);
+                watches.push(source.watch(&namespace, Arc::new(Told { state: Arc::clone(&state), feed }))?);
             }
         }
         Ok(Arc::new(Self { store, state, _watches: watches }))
+    }
+
+    fn tags(&self) -> Result<&dyn CacheTags> {
+        self.store.tags().ok_or_else(|| Error::unsupported("this store has no tags"))
     }
 
     /// How often anything was told of any tag: what was compared under the same number need not be compared again.
@@ -147,7 +151,7 @@ impl Mirror {
     pub(super) async fn ask(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>> {
         let mut answers = Vec::with_capacity(tags.len());
         for batch in tags.chunks(self.store.capabilities().max_batch.max(1)) {
-            answers.extend(self.store.generations(batch).await?);
+            answers.extend(self.tags()?.generations(batch).await?);
         }
         Ok(answers)
     }
@@ -166,7 +170,7 @@ impl Mirror {
 
     /// Drops everything under the tags.
     pub(super) async fn bump(&self, tags: &[Tag]) -> Result<()> {
-        let bumped = self.store.bump(tags).await;
+        let bumped = self.tags()?.bump(tags).await;
         // Also after an error: it may have happened.
         for tag in tags {
             self.state.changed(tag.key().as_str());

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::inner::Inner;
 use super::{Cache, Tag};
 use crate::codec::Codec;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::{Delivery, Event, Events, Topic};
 use crate::key::{Identifier, Key};
 use crate::random::jittered;
@@ -62,7 +62,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         tag: impl Fn(&E) -> Option<Tag> + Send + Sync + 'static,
     ) -> Result<()> {
         if self.0.mirror.is_none() {
-            return Err(Error::unsupported("plain values carry no tags"));
+            return Err(self.0.no_tags());
         }
         self.follow(topic, move |event| Ok(tag(event).map(Dropped::Tag))).await
     }

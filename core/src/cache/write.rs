@@ -73,7 +73,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
                 mirror.generations(&all).await?
             }
             None if all.is_empty() => Vec::new(),
-            None => return Err(Error::unsupported("plain values carry no tags")),
+            None => return Err(self.no_tags()),
         };
         self.prepare(key, value, ttl, all.into_iter().zip(generations).collect(), when)
     }

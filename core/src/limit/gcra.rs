@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Decision, Standing, Tier};
+use super::{Decision, Tier, TierStatus};
 use crate::time::Timestamp;
 
 /// The state of one tier: the theoretical arrival time (TAT) of the next permit, as whole microseconds and a
@@ -32,14 +32,14 @@ impl Gcra {
         Self { micros: now.as_micros() + used / denominator, rest: used % denominator }
     }
 
-    /// Where a subject in this state stands with the tier.
-    pub fn standing(self, tier: &Tier, now: Timestamp) -> Standing {
+    /// What is left to a subject in this state.
+    pub fn status(self, tier: &Tier, now: Timestamp) -> TierStatus {
         let (numerator, denominator) = tier.emission();
         let used = self.used(tier, now);
         let capacity = numerator * u64::from(tier.burst());
         let remaining = capacity.saturating_sub(used) / numerator;
         let for_one_more = used.saturating_sub(capacity.saturating_sub((remaining + 1) * numerator));
-        Standing::new(
+        TierStatus::new(
             u32::try_from(remaining).unwrap_or(u32::MAX),
             if remaining == u64::from(tier.burst()) {
                 Duration::ZERO
@@ -85,7 +85,7 @@ impl Gcra {
                 *state = Self::after(tier, now, state.used(tier, now) + numerator * u64::from(cost));
             }
         }
-        let tiers = states.iter().zip(tiers).map(|(state, tier)| state.standing(tier, now)).collect();
+        let tiers = states.iter().zip(tiers).map(|(state, tier)| state.status(tier, now)).collect();
         match wait {
             None => Decision::Allowed { tiers },
             Some((retry_after, tier)) => Decision::Denied { retry_after, tier, tiers },
@@ -157,7 +157,7 @@ mod tests {
             let (mut state, mut now, mut taken) = ([Gcra::default()], 0_u64, 0_u64);
             for (wait, cost) in steps {
                 now += wait;
-                let before = state[0].standing(&tier, at(now));
+                let before = state[0].status(&tier, at(now));
                 let decision = Gcra::check(&mut state, &[tier], cost, at(now));
                 prop_assert_eq!(decision.is_allowed(), cost <= before.remaining, "remaining tells the truth");
                 if decision.is_allowed() { taken += u64::from(cost); }

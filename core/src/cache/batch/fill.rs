@@ -37,10 +37,11 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             late: Generations::default(),
             refused: None,
         };
-        if requests.is_empty() {
+        if requests.is_empty() || self.store.leases().is_none() {
+            leased.guard.give_back();
             return Ok(leased);
         }
-        let answers = match self.ask(self.store.fetch(&requests)).await {
+        let answers = match self.ask(self.leases()?.fetch(&requests)).await {
             Ok(answers) => answers,
             Err(error) => {
                 leased.guard.refused(&error);
@@ -137,7 +138,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         }
         let keys: Vec<Key> = fills.iter().map(|fill| fill.key.clone()).collect();
         let _own = OwnWrite::of(&self.told, &keys);
-        let outcomes = match self.ask(self.store.fill(&fills)).await {
+        let Some(leases) = self.store.leases() else { return 0 };
+        let outcomes = match self.ask(leases.fill(&fills)).await {
             Ok(outcomes) => outcomes,
             Err(error) => {
                 self.store_failed(&error);

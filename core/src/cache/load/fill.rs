@@ -10,7 +10,7 @@ use crate::cache::inner::Inner;
 use crate::cache::write::OwnWrite;
 use crate::cache::{Fill, FillOutcome, Generation, Loaded, Tag};
 use crate::codec::Codec;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::key::Key;
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T, C> {
@@ -41,7 +41,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         let fill = Fill::new(key.clone(), leased.token, bytes, self.policy.kept(life));
         let outcome = {
             let _own = OwnWrite::of(&self.told, std::slice::from_ref(key));
-            self.ask(self.store.fill(&[fill])).await?.pop()
+            self.ask(self.leases()?.fill(&[fill])).await?.pop()
         };
         leased.guard.settle(leased.token);
         let filled = outcome == Some(FillOutcome::Filled);
@@ -74,7 +74,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         took: Duration,
     ) -> Result<Vec<Option<(Tag, Generation)>>> {
         let Some(mirror) = &self.mirror else {
-            return Err(Error::unsupported("plain values carry no tags"));
+            return Err(self.no_tags());
         };
         let asked_at = self.now();
         let generations = self.ask(mirror.ask(tags)).await?;

@@ -13,7 +13,7 @@ use crate::cache::flight::Pilot;
 use crate::cache::inner::{Before, Inner, is_callers};
 use crate::cache::judge::Found;
 use crate::cache::lease_guard::LeaseGuard;
-use crate::cache::{Fetched, Generation, LeaseRequest, LeaseToken, Tag, Want};
+use crate::cache::{CacheLeases, Fetched, Generation, LeaseRequest, LeaseToken, Tag, Want};
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Key;
@@ -83,6 +83,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         prior: &Prior<T>,
         pilot: &mut Pilot<T>,
     ) -> Result<Taken<T>> {
+        if self.store.leases().is_none() {
+            return Ok(Taken::None(None));
+        }
         const FIRST_PAUSE: Duration = Duration::from_millis(20);
         const LONGEST_PAUSE: Duration = Duration::from_millis(250);
         let identifier = self.identifier(key);
@@ -100,7 +103,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
             let requests = [request];
             let mut guard = LeaseGuard::of(&self.store, &self.environment.tasks, &requests);
             pilot.begin();
-            let answer = match self.ask(self.store.fetch(&requests)).await {
+            let answer = match self.ask(self.leases()?.fetch(&requests)).await {
                 Ok(mut answers) => answers.pop(),
                 Err(error) => {
                     guard.refused(&error);
@@ -193,6 +196,10 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         }
     }
 
+    pub(in crate::cache) fn leases(&self) -> Result<&dyn CacheLeases> {
+        self.store.leases().ok_or_else(|| Error::unsupported("this store has no leases"))
+    }
+
     /// The store did not grant a lease, since it is away.
     fn without_lease(&self, error: Error) -> Result<Taken<T>> {
         self.store_failed(&error);
@@ -207,7 +214,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
         let mut requests: Vec<_> = guard.held().map(request).collect();
         while !requests.is_empty() {
             self.environment.sleep(self.policy.lease.as_duration() / 3).await;
-            if let Ok(answers) = self.ask(self.store.fetch(&requests)).await {
+            let Ok(leases) = self.leases() else { break };
+            if let Ok(answers) = self.ask(leases.fetch(&requests)).await {
                 // A lease that a write has voided is gone; what is loaded is served and not stored.
                 let mut kept = answers.into_iter().map(|answer| matches!(answer, Fetched::Leased { .. }));
                 requests.retain(|_| kept.next().unwrap_or(false));

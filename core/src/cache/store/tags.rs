@@ -1,11 +1,31 @@
 //! Tags, and the generations that make dropping everything under one a single step.
 
 use std::fmt;
+use std::time::Duration;
 
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::key::{Identifier, Key, Namespace};
+
+/// The optional part of a [`CacheStore`](super::CacheStore) that keeps the generations of tags.
+///
+/// # Contract
+/// A generation is never answered twice with another one in between, and every `bump` makes it greater.
+///
+/// # Cancel safety
+/// Dropping a future of any method leaves the operation either not done or wholly done.
+#[async_trait]
+pub trait CacheTags: Send + Sync {
+    /// The generations of the tags, in their order, each with its age: how long ago it was made, by the one clock
+    /// that made it. One that is not stored is made now, greater than any before.
+    async fn generations(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>>;
+
+    /// Makes the generations of the tags greater, which invalidates every value that carries the old ones;
+    /// answers the new ones in their order. One step for each tag, however many values carry it.
+    async fn bump(&self, tags: &[Tag]) -> Result<Vec<Generation>>;
+}
 
 /// A name that any number of cached values carry, so that all of them can be dropped at once. A tag belongs to
 /// the deployment, not to one cache: dropping `user:u1` drops the profile and every list that shows it.
@@ -40,7 +60,7 @@ impl Tag {
     }
 
     /// The tag whose generation is stored under the key of this text, as a value on the wire names it.
-    pub(super) fn stored(key: &str) -> Option<Self> {
+    pub(in crate::cache) fn stored(key: &str) -> Option<Self> {
         let mut segments = key.splitn(3, ':');
         let known = segments.next() == Some(Self::SERVICE)
             && matches!(segments.next(), Some("tag" | "namespace"))

@@ -14,7 +14,7 @@ pub struct Tasks {
     handle: Option<Handle>,
     tracker: TaskTracker,
     closing: CancellationToken,
-    cut_off: CancellationToken,
+    abort: CancellationToken,
 }
 
 impl Tasks {
@@ -25,11 +25,11 @@ impl Tasks {
             handle: Handle::try_current().ok(),
             tracker: TaskTracker::new(),
             closing: CancellationToken::new(),
-            cut_off: CancellationToken::new(),
+            abort: CancellationToken::new(),
         }
     }
 
-    /// Runs a task to its end, or until the deadline of [`Stores::close`](super::Stores::close).
+    /// Runs a task to its end, or until the deadline of [`Stores::close`](crate::stores::Stores::close).
     ///
     /// # Errors
     /// [`Config`](ErrorKind::Config) if there is no tokio runtime, [`Closed`](ErrorKind::Closed) after close.
@@ -44,7 +44,7 @@ impl Tasks {
         self.spawn_last(task)
     }
 
-    /// As [`spawn`](Self::spawn), also while the stores are closing: for what gives back what others wait for.
+    /// As [`spawn`](Self::spawn), also while the stores are closing: for releasing what others wait for.
     pub(crate) fn spawn_last<F>(&self, task: F) -> Result<JoinHandle<Option<F::Output>>>
     where
         F: Future + Send + 'static,
@@ -56,8 +56,8 @@ impl Tasks {
                 "there is no tokio runtime: build the backend inside one",
             ));
         };
-        let cut_off = self.cut_off.clone();
-        Ok(self.tracker.spawn_on(async move { cut_off.run_until_cancelled(task).await }, &handle))
+        let abort = self.abort.clone();
+        Ok(self.tracker.spawn_on(async move { abort.run_until_cancelled(task).await }, &handle))
     }
 
     /// Resolves once the stores are closing: long-lived tasks finish up then.
@@ -70,7 +70,7 @@ impl Tasks {
         self.closing.is_cancelled()
     }
 
-    /// Tells all tasks to finish, waits until they have or until `timer` is over, then cuts off the rest.
+    /// Asks all tasks to finish, waits until they have or until `timer` is over, then aborts the rest.
     /// Answers whether all had finished.
     pub(super) async fn drain(&self, timer: impl Future<Output = ()>) -> bool {
         self.closing.cancel();
@@ -80,7 +80,7 @@ impl Tasks {
             () = self.tracker.wait() => true,
             () = timer => false,
         };
-        self.cut_off.cancel();
+        self.abort.cancel();
         drained
     }
 }
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn drain_waits_for_tasks_that_finish_and_cuts_off_those_that_do_not() {
+    async fn drain_waits_for_tasks_that_finish_and_aborts_those_that_do_not() {
         let tasks = Tasks::capture();
         let closing = tasks.closing();
         let polite = tasks.spawn(closing).unwrap();

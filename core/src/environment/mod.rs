@@ -1,12 +1,19 @@
 //! What is injected: time, randomness, the hashing key, and where tasks run.
+//!
+//! Every façade is built from a store and an [`Environment`]. Nothing here knows a store or a façade.
+
+mod hashing;
+mod health;
+mod tasks;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Tasks;
+pub use self::hashing::HashingKey;
+pub use self::health::{Health, HealthWatch};
+pub use self::tasks::Tasks;
 use crate::clock::{Clock, SystemClock};
 use crate::random::{Random, SystemRandom};
-use crate::session::HashingKey;
 
 /// Time, randomness, the hashing key and the tasks of one bundle of stores.
 #[derive(Debug, Clone)]
@@ -70,7 +77,7 @@ impl Environment {
         self.clock.sleep_until(self.clock.now().saturating_add(duration)).await;
     }
 
-    pub(super) async fn drain(&self, deadline: Duration) -> bool {
+    pub(crate) async fn drain(&self, deadline: Duration) -> bool {
         self.tasks.drain(self.sleep(deadline)).await
     }
 }

@@ -7,10 +7,39 @@
 use std::fmt;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::error::Result;
 use crate::key::Key;
 use crate::time::Ttl;
+
+/// The optional part of a [`CacheStore`](super::CacheStore) that grants leases on filling entries.
+///
+/// # Contract
+/// - At any time at most one lease on a key is live. Every write of a key by `set`, `set_many`, `remove_many` and an
+///   addition, also one that finds nothing to remove, voids its lease in the same step; a set that is not stored
+///   voids none. A lease never shows as an entry.
+/// - [`Want::Keep`] of a lease that is not held, whether it was voided, has run out, is another's or never was, takes
+///   none: the answer is `Busy`, with what is left of the live lease, or zero if there is none.
+///
+/// # Cancel safety
+/// Dropping a future of any method leaves the operation either not done or wholly done.
+#[async_trait]
+pub trait CacheLeases: Send + Sync {
+    /// Reads each value, or takes the lease on filling it; in the order of the requests. Asking again with the
+    /// token that holds the lease answers `Leased`, and the full lease from now; a load that is under way asks with
+    /// [`Want::Keep`], which takes no lease anew.
+    async fn fetch(&self, requests: &[LeaseRequest]) -> Result<Vec<Fetched>>;
+
+    /// Stores each value whose lease is still live, and releases the lease; the outcomes in their order. A
+    /// value over the cap is refused with `InvalidInput` before any is stored.
+    async fn fill(&self, fills: &[Fill]) -> Result<Vec<FillOutcome>>;
+
+    /// Releases leases that will not be filled, so that nobody waits for them. One that is no longer live is
+    /// skipped.
+    async fn release(&self, leases: &[(Key, LeaseToken)]) -> Result<()>;
+}
 
 /// What proves a lease: 128 random bits, new for each load.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,7 +102,7 @@ impl LeaseRequest {
 pub enum Fetched {
     /// The value is there; no lease was taken.
     Hit(Bytes),
-    /// The lease is the caller's: load, and [`fill`](super::CacheStore::fill).
+    /// The lease is the caller's: load, and [`fill`](CacheLeases::fill).
     Leased {
         /// The value that is there all the same ([`Want::Anyway`]).
         current: Option<Bytes>,
@@ -112,7 +141,7 @@ impl Fill {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "a fenced value was not stored"]
 pub enum FillOutcome {
-    /// The value is stored, and the lease given back.
+    /// The value is stored, and the lease released.
     Filled,
     /// The lease was voided by a write, ran out, or was never this one; nothing was changed.
     Fenced,
