@@ -1,29 +1,29 @@
-//! The generations of tags, mirrored in this process: while the feed is up a tag check costs no trip.
+//! The generations of tags, cached in this process: while the feed is up a tag check costs no trip.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use super::near::Fence;
-use super::{CacheStore, CacheTags, Generation, Tag, Watch, Watcher};
+use super::Fence;
+use crate::cache::store::{CacheStore, CacheTags, Generation, Tag, Watch, Watcher};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How many generations are mirrored; beyond that the mirror begins anew.
-const MIRRORED: usize = 100_000;
+/// How many generations are cached; beyond that the cache is emptied.
+const MOST: usize = 100_000;
 
 /// One for each store, shared by all its caches.
 #[derive(Debug)]
-pub(crate) struct Mirror {
+pub(crate) struct GenerationCache {
     store: Arc<dyn CacheStore>,
-    state: Arc<Mirrored>,
-    // Dropped with the mirror.
+    state: Arc<KnownGenerations>,
+    // They end with it.
     _watches: Vec<Watch>,
 }
 
-/// What is mirrored, without the watches: who holds it holds no feed.
+/// The known generations, without the watches: who holds them holds no feed.
 #[derive(Debug, Default)]
-pub(super) struct Mirrored {
+pub(in crate::cache) struct KnownGenerations {
     fence: Fence,
     known: RwLock<HashMap<Tag, Known>>,
     changes: AtomicU64,
@@ -31,14 +31,14 @@ pub(super) struct Mirrored {
     up: Mutex<[bool; 2]>,
 }
 
-/// One of the two feeds of a mirror.
+/// The listener of one of the two feeds.
 #[derive(Debug)]
-struct Told {
-    state: Arc<Mirrored>,
+struct FeedListener {
+    state: Arc<KnownGenerations>,
     feed: usize,
 }
 
-impl Watcher for Told {
+impl Watcher for FeedListener {
     fn changed(&self, key: &str) {
         self.state.changed(key);
     }
@@ -63,7 +63,7 @@ struct Known {
     epoch: u64,
 }
 
-impl Mirrored {
+impl KnownGenerations {
     fn up(&self) -> MutexGuard<'_, [bool; 2]> {
         self.up.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -92,14 +92,16 @@ impl Mirrored {
     }
 }
 
-impl Mirror {
-    /// A mirror that watches the store if it can be watched, and else asks each time.
+impl GenerationCache {
+    /// One that watches the store where it has a feed, and else asks each time.
     pub(crate) fn of(store: Arc<dyn CacheStore>) -> Result<Arc<Self>> {
-        let state = Arc::new(Mirrored::default());
+        let state = Arc::new(KnownGenerations::default());
         let mut watches = Vec::new();
         if let Some(source) = store.feed() {
             for (feed, namespace) in Tag::namespaces()?.into_iter().enumerate() {
-                watches.push(source.watch(&namespace, Arc::new(Told { state: Arc::clone(&state), feed }))?);
+                watches.push(
+                    source.watch(&namespace, Arc::new(FeedListener { state: Arc::clone(&state), feed }))?,
+                );
             }
         }
         Ok(Arc::new(Self { store, state, _watches: watches }))
@@ -109,20 +111,20 @@ impl Mirror {
         self.store.tags().ok_or_else(|| Error::unsupported("this store has no tags"))
     }
 
-    /// How often anything was told of any tag: what was compared under the same number need not be compared again.
-    pub(super) fn changes(&self) -> u64 {
+    /// How often a change of any tag was received: what was compared under the same number need not be compared again.
+    pub(in crate::cache) fn changes(&self) -> u64 {
         self.state.changes.load(Ordering::Acquire)
     }
 
-    /// The generation of a tag, if it is mirrored.
-    pub(super) fn peek(&self, tag: &Tag) -> Option<Generation> {
+    /// The generation of a tag, if it is known.
+    pub(in crate::cache) fn peek(&self, tag: &Tag) -> Option<Generation> {
         let epoch = self.state.fence.epoch()?;
         let known = self.state.known.read().unwrap_or_else(PoisonError::into_inner);
         known.get(tag).filter(|known| known.epoch == epoch).map(|known| known.generation)
     }
 
-    /// The generations of tags, in their order; those that are not mirrored are asked for in one trip.
-    pub(super) async fn generations(&self, tags: &[Tag]) -> Result<Vec<Generation>> {
+    /// The generations of tags, in their order; those that are not known are asked for in one trip.
+    pub(in crate::cache) async fn generations(&self, tags: &[Tag]) -> Result<Vec<Generation>> {
         let mut generations: Vec<_> = tags.iter().map(|tag| self.peek(tag)).collect();
         let missing: Vec<Tag> = tags
             .iter()
@@ -148,7 +150,7 @@ impl Mirror {
 
     /// The generations of tags, in their order, and their ages, as the store has them: in one trip, unless they are more
     /// than a batch may have.
-    pub(super) async fn ask(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>> {
+    pub(in crate::cache) async fn ask(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>> {
         let mut answers = Vec::with_capacity(tags.len());
         for batch in tags.chunks(self.store.capabilities().max_batch.max(1)) {
             answers.extend(self.tags()?.generations(batch).await?);
@@ -158,18 +160,18 @@ impl Mirror {
 
     fn keep(&self, tag: Tag, known: Known) {
         let mut map = self.state.known.write().unwrap_or_else(PoisonError::into_inner);
-        if map.len() >= MIRRORED {
+        if map.len() >= MOST {
             map.clear();
         }
         map.insert(tag, known);
     }
 
-    pub(super) fn mirrored(&self) -> Arc<Mirrored> {
+    pub(in crate::cache) fn known(&self) -> Arc<KnownGenerations> {
         Arc::clone(&self.state)
     }
 
-    /// Drops everything under the tags.
-    pub(super) async fn bump(&self, tags: &[Tag]) -> Result<()> {
+    /// Invalidates everything under the tags.
+    pub(in crate::cache) async fn bump(&self, tags: &[Tag]) -> Result<()> {
         let bumped = self.tags()?.bump(tags).await;
         // Also after an error: it may have happened.
         for tag in tags {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::inner::Inner;
-use super::{Cache, Tag};
+use super::Cache;
+use super::cache::Inner;
+use crate::cache::store::Tag;
 use crate::codec::Codec;
 use crate::error::Result;
 use crate::event::{Delivery, Event, Events, Topic};
@@ -42,7 +43,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         E: Event,
         I: Identifier,
     {
-        let namespace = self.0.namespace.clone();
+        let namespace = self.0.reader.keys.namespace().clone();
         self.follow(topic, move |event| {
             key(event).map(|id| namespace.key(id).map(Dropped::Entry)).transpose()
         })
@@ -61,8 +62,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         topic: &Topic<E>,
         tag: impl Fn(&E) -> Option<Tag> + Send + Sync + 'static,
     ) -> Result<()> {
-        if self.0.mirror.is_none() {
-            return Err(self.0.no_tags());
+        if self.0.reader.generations.is_none() {
+            return Err(self.0.reader.no_tags());
         }
         self.follow(topic, move |event| Ok(tag(event).map(Dropped::Tag))).await
     }
@@ -73,7 +74,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         dropped: impl Fn(&E) -> Result<Option<Dropped>> + Send + Sync + 'static,
     ) -> Result<()> {
         let events = topic.subscribe().await?;
-        let environment = self.0.environment.clone();
+        let environment = self.0.reader.environment.clone();
         let ended = self.0.ended.token().clone();
         let following = follow(Arc::downgrade(&self.0), events, dropped);
         let task = async move {
@@ -84,7 +85,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
                 () = following => {}
             }
         };
-        self.0.environment.tasks.spawn(task).map(drop)
+        self.0.reader.environment.tasks.spawn(task).map(drop)
     }
 }
 
@@ -107,7 +108,7 @@ async fn follow<T, C, E>(
                 Ok(Some(what)) => Some(what),
                 Ok(None) => continue,
                 Err(error) => {
-                    tracing::warn!(namespace = %cache.0.namespace, %error, "an event names no value of this cache");
+                    tracing::warn!(namespace = %cache.0.reader.keys.namespace(), %error, "an event names no value of this cache");
                     continue;
                 }
             },
@@ -129,21 +130,21 @@ where
     let mut pause = FIRST_PAUSE;
     loop {
         let done = match &what {
-            Some(Dropped::Entry(key)) => cache.0.remove(std::slice::from_ref(key)).await.map(drop),
+            Some(Dropped::Entry(key)) => cache.0.writer.remove(std::slice::from_ref(key)).await.map(drop),
             Some(Dropped::Tag(tag)) => cache.invalidate_tag(tag).await,
             None => cache.clear().await,
         };
         match done {
             Ok(()) => return,
             Err(error) if error.is_retryable(true) => {
-                tracing::debug!(namespace = %cache.0.namespace, %error, "a value could not be dropped yet");
+                tracing::debug!(namespace = %cache.0.reader.keys.namespace(), %error, "a value could not be dropped yet");
             }
             Err(error) => {
-                tracing::error!(namespace = %cache.0.namespace, %error, "a value could not be dropped");
+                tracing::error!(namespace = %cache.0.reader.keys.namespace(), %error, "a value could not be dropped");
                 return;
             }
         }
-        cache.0.environment.sleep(jittered(&*cache.0.environment.random, pause)).await;
+        cache.0.reader.environment.sleep(jittered(&*cache.0.reader.environment.random, pause)).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::CacheStore;
+use crate::cache::store::CacheStore;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{Identifier, Namespace};
 use crate::time::{Ttl, days};

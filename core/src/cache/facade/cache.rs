@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio_util::sync::DropGuard;
 
-use super::inner::{Inner, NearHit};
-use super::judge::Found;
-use super::load::{Prior, Store, Unless, Whom};
-use super::told::OwnClear;
-use super::{CacheStats, Freshness, LoadError, Loaded, Served, SetOutcome, Tag, When};
+use super::writer::Writer;
+use crate::cache::load::{Freshness, LoadError, LoadPlan, Loaded, Loader, Served};
+use crate::cache::read::{Lookup, NearHit, Reader};
+use crate::cache::stats::CacheStats;
+use crate::cache::store::{SetOutcome, Tag, Watch, When};
 use crate::codec::{Codec, Json};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{Identifier, Key, is_plain};
@@ -23,9 +24,9 @@ use crate::key::{Identifier, Key, is_plain};
 /// # Errors
 /// Every method that is `async` answers `InvalidInput` for an identifier that is empty or longer than 512 bytes after
 /// escaping, and `Closed` once the stores are. Where the store does not answer, loads serve by their loader, unless the
-/// cache is [`fail_closed`](super::CacheBuilder::fail_closed); everything else answers the store's error (`Unavailable`,
+/// cache is [`fail_closed`](crate::cache::CacheBuilder::fail_closed); everything else answers the store's error (`Unavailable`,
 /// `Timeout`, `Throttled`, `Denied`), whose [`effect`](Error::effect) says whether a change may have happened. What sets a
-/// value also answers `InvalidInput` if its bytes are over the cap ([`max_bytes`](super::CacheBuilder::max_bytes); the
+/// value also answers `InvalidInput` if its bytes are over the cap ([`max_bytes`](crate::cache::CacheBuilder::max_bytes); the
 /// backend's is 1 MiB unless set), and `Codec` if it can't be encoded.
 ///
 /// ```
@@ -41,6 +42,17 @@ use crate::key::{Identifier, Key, is_plain};
 /// ```
 pub struct Cache<T, C: Codec = Json>(pub(super) Arc<Inner<T, C>>);
 
+/// What all handles of one cache share.
+pub(super) struct Inner<T, C> {
+    pub(super) reader: Arc<Reader<C>>,
+    pub(super) loader: Arc<Loader<T, C>>,
+    pub(super) writer: Writer<C>,
+    /// The feeds of the near cache.
+    pub(super) _watches: Vec<Watch>,
+    /// Ends what follows events for this cache, when it is dropped.
+    pub(super) ended: DropGuard,
+}
+
 impl<T, C: Codec> Clone for Cache<T, C> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
@@ -50,8 +62,8 @@ impl<T, C: Codec> Clone for Cache<T, C> {
 impl<T, C: Codec> fmt::Debug for Cache<T, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache")
-            .field("namespace", &self.0.namespace)
-            .field("policy", &self.0.policy)
+            .field("namespace", &self.0.reader.keys.namespace())
+            .field("policy", &self.0.reader.policy)
             .finish_non_exhaustive()
     }
 }
@@ -59,7 +71,7 @@ impl<T, C: Codec> fmt::Debug for Cache<T, C> {
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T, C> {
     /// The key under which the value of this identifier is stored.
     pub fn key(&self, id: impl Identifier) -> Result<Key> {
-        self.0.namespace.key(id)
+        self.0.reader.keys.key(id)
     }
 
     /// The value from the near cache alone: no trip, no waiting, no allocation. `None` if there is no near cache, it
@@ -69,11 +81,11 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     }
 
     fn near(&self, id: &impl Identifier, absence: bool) -> Option<NearHit<T>> {
-        self.0.told.near.as_ref()?;
+        self.0.reader.near.as_ref()?;
         id.with_text(|text| {
             // Without the escape a text is found only under itself: in a key nothing that is escaped stands as it is.
             if !text.as_bytes().contains(&b'%')
-                && let Some(hit) = self.0.near(text, absence)
+                && let Some(hit) = self.0.reader.near_hit(text, absence)
             {
                 return Some(hit);
             }
@@ -81,7 +93,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
                 return None;
             }
             let key = self.key(text).ok()?;
-            self.0.near(self.0.identifier(&key), absence)
+            self.0.reader.near_hit(self.0.reader.identifier(&key), absence)
         })
     }
 
@@ -97,14 +109,14 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
             return Ok(hit.value);
         }
         let key = self.key(id)?;
-        match self.0.look(&key).await? {
-            Found::Fresh { value, .. } => {
-                self.0.counts.store_hits.one();
+        match self.0.reader.lookup(&key).await? {
+            Lookup::Fresh { value, .. } => {
+                self.0.reader.counts.store_hits.one();
                 Ok(value)
             }
-            Found::Down(error) => Err(error),
-            Found::Stale { .. } | Found::Nothing { .. } | Found::Newer => {
-                self.0.counts.misses.one();
+            Lookup::Unavailable(error) => Err(error),
+            Lookup::Stale { .. } | Lookup::Missing { .. } | Lookup::NewerSchema => {
+                self.0.reader.counts.misses.one();
                 Ok(None)
             }
         }
@@ -117,7 +129,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// callers tries with its own loader, one after the other. What was loaded before somebody else wrote or removed the
     /// value is served to those who asked before, and not stored. A store that can't be reached leaves the loader to
     /// serve, and is counted in [`CacheStats::store_failures`]; it is the caller's error only where the cache is
-    /// [`fail_closed`](super::CacheBuilder::fail_closed).
+    /// [`fail_closed`](crate::cache::CacheBuilder::fail_closed).
     ///
     /// The loader answers a `T`, or a [`Loaded`] that decides its life and its tags.
     ///
@@ -159,10 +171,10 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         let key = self.key(id)?;
         let load = move || async move { load().await.map(Into::into) };
         if let Some(NearHit { value: Some(value), due: Some(until) }) = due {
-            self.0.reload_due(key, until, false, load);
+            self.0.loader.reload_due(key, until, false, load);
             return Ok(Served { value, freshness: Freshness::Fresh });
         }
-        match self.0.serve(key, false, load).await? {
+        match self.0.loader.serve(key, false, load).await? {
             (Some(value), freshness) => Ok(Served { value, freshness }),
             // A loader that answers a value is never served without one.
             (None, _) => Err(Error::new(ErrorKind::Internal, "a load ended without a value").into()),
@@ -170,7 +182,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     }
 
     /// As [`get_or_load`](Self::get_or_load), for what may not exist. That it does not is remembered for the
-    /// [`negative_ttl`](super::CacheBuilder::negative_ttl). The loader answers a `T`, or a [`Loaded`], if there is one.
+    /// [`negative_ttl`](crate::cache::CacheBuilder::negative_ttl). The loader answers a `T`, or a [`Loaded`], if there is one.
     ///
     /// # Errors
     /// As [`get_or_load`](Self::get_or_load).
@@ -217,10 +229,10 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         let find =
             move || async move { find().await.map(|found| found.map_or_else(Loaded::none, Into::into)) };
         if let Some(NearHit { value, due: Some(until) }) = due {
-            self.0.reload_due(key, until, true, find);
+            self.0.loader.reload_due(key, until, true, find);
             return Ok((value, Freshness::Fresh));
         }
-        self.0.serve(key, true, find).await
+        self.0.loader.serve(key, true, find).await
     }
 
     /// Loads the value anew, whatever is there, and stores it.
@@ -239,15 +251,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     {
         let key = self.key(id)?;
         let load = move || async move { load().await.map(Into::into) };
-        let prior = Prior {
-            stale: None,
-            present: true,
-            store: Store::Yes,
-            unless: Unless::Never,
-            absence: false,
-            whom: Whom::Caller,
-        };
-        match self.0.shared(key, prior, load).await? {
+        match self.0.loader.shared(key, LoadPlan::refresh(), load).await? {
             (Some(value), Freshness::Fresh | Freshness::Stale { .. }) => Ok(value),
             (None, _) => Err(Error::new(ErrorKind::Internal, "a load ended without a value").into()),
         }
@@ -262,7 +266,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// Dropping the future leaves the value either set or not.
     pub async fn set(&self, id: impl Identifier, value: &T) -> Result<()> {
         // Without a condition it is stored, or makes room for who can read the newer schema that was there.
-        self.0.put(self.key(id)?, value, None, &[], When::Always).await.map(drop)
+        self.0.writer.put(self.key(id)?, value, None, &[], When::Always).await.map(drop)
     }
 
     /// Sets the value with the life and the tags of its own that it was given.
@@ -276,7 +280,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         let key = self.key(id)?;
         match &value.value {
             Some(held) if value.store => {
-                self.0.put(key, held, value.ttl, &value.tags, When::Always).await.map(drop)
+                self.0.writer.put(key, held, value.ttl, &value.tags, When::Always).await.map(drop)
             }
             Some(_) => Ok(()),
             None => Err(Error::invalid("there is no value to be set")),
@@ -291,7 +295,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// # Cancel safety
     /// Dropping the future leaves the value either set or not.
     pub async fn set_if_absent(&self, id: impl Identifier, value: &T) -> Result<SetOutcome> {
-        self.0.put_if(self.key(id)?, value, false).await
+        self.0.writer.put_if(self.key(id)?, value, false).await
     }
 
     /// Sets the value only if there is one.
@@ -302,7 +306,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// # Cancel safety
     /// Dropping the future leaves the value either set or not.
     pub async fn set_if_present(&self, id: impl Identifier, value: &T) -> Result<SetOutcome> {
-        self.0.put_if(self.key(id)?, value, true).await
+        self.0.writer.put_if(self.key(id)?, value, true).await
     }
 
     /// Sets the value only if `current` is there: compare and set, on the encoded value. The encoding has to be the same
@@ -314,7 +318,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// # Cancel safety
     /// Dropping the future leaves the value either set or not.
     pub async fn replace(&self, id: impl Identifier, current: &T, value: &T) -> Result<SetOutcome> {
-        self.0.replace(self.key(id)?, current, value).await
+        self.0.writer.replace(self.key(id)?, current, value).await
     }
 
     /// Removes the value; `true` if there was one.
@@ -325,56 +329,45 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// # Cancel safety
     /// Dropping the future leaves the value either removed or not.
     pub async fn remove(&self, id: impl Identifier) -> Result<bool> {
-        Ok(self.0.remove(&[self.key(id)?]).await? > 0)
+        Ok(self.0.writer.remove(&[self.key(id)?]).await? > 0)
     }
 
-    /// Drops the value for every process, so that it is loaded anew at the next need: [`remove`](Self::remove), for who
+    /// Invalidates the value for every process, so that it is loaded anew at the next need: [`remove`](Self::remove), for who
     /// does not care whether there was one.
     ///
     /// # Errors
     /// As [`remove`](Self::remove).
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the value either dropped or not.
+    /// Dropping the future leaves the value either invalidated or not.
     pub async fn invalidate(&self, id: impl Identifier) -> Result<()> {
         self.remove(id).await.map(drop)
     }
 
-    /// Drops every value of every cache that carries the tag, in one step however many there are. They are not removed
-    /// but count no more.
+    /// Invalidates every value of every cache that carries the tag, in one step however many there are. They are not
+    /// removed, but are misses from now on.
     ///
     /// # Errors
-    /// `Unsupported` in plain mode, whose values carry no tags.
+    /// `Unsupported` in plain mode, whose values carry no tags, and on a store without [tags](crate::cache::CacheStore::tags).
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the values either dropped or not.
+    /// Dropping the future leaves the values either invalidated or not.
     pub async fn invalidate_tag(&self, tag: &Tag) -> Result<()> {
-        let Some(mirror) = &self.0.mirror else {
-            return Err(self.0.no_tags());
-        };
-        let bumped = mirror.bump(std::slice::from_ref(tag)).await;
-        // Also after an error: it may have happened. Which loads under way will carry the tag, nobody knows yet.
-        self.0.flights.detach_all();
-        if bumped.is_ok() {
-            self.0.tell(Vec::new(), vec![tag.key().to_string()]).await;
-        }
-        bumped
+        self.0.writer.invalidate_tag(tag).await
     }
 
-    /// Drops every value of this cache, in one step however many there are.
+    /// Invalidates every value of this cache, in one step however many there are.
     ///
     /// # Errors
-    /// `Unsupported` in plain mode.
+    /// `Unsupported` in plain mode, and on a store without [tags](crate::cache::CacheStore::tags).
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the values either dropped or not.
+    /// Dropping the future leaves the values either invalidated or not.
     pub async fn clear(&self) -> Result<()> {
-        // Whatever becomes of it: it may have happened.
-        let _own = OwnClear(&self.0.told);
-        self.invalidate_tag(&self.0.namespace_tag).await
+        self.0.writer.clear().await
     }
 
-    /// Gives a value that is there and counts its whole life again; `false` if there is none. Two trips.
+    /// Gives a fresh value its whole TTL again; `false` if there is none. Two trips.
     ///
     /// # Errors
     /// Those of [every method](Cache#errors).
@@ -382,13 +375,13 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// # Cancel safety
     /// Dropping the future leaves the life either renewed or not.
     pub async fn touch(&self, id: impl Identifier) -> Result<bool> {
-        self.0.touch(&self.key(id)?).await
+        self.0.writer.touch::<T>(&self.key(id)?).await
     }
 
     /// What this cache has counted so far, in this process.
     pub fn stats(&self) -> CacheStats {
-        let mut stats = self.0.counts.snapshot();
-        stats.near_entries = self.0.told.near.as_ref().map_or(0, super::near::Near::entries);
+        let mut stats = self.0.reader.counts.snapshot();
+        stats.near_entries = self.0.reader.near.as_ref().map_or(0, |near| near.entries());
         stats
     }
 }

@@ -1,22 +1,26 @@
 //! Builds a [`Cache`].
 
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
-use super::breaker::Breaker;
-use super::inner::{Inner, TagsOf, Throttled};
-use super::mirror::Mirror;
-use super::near::Near;
-use super::policy::{Eager, Settings};
-use super::stats::Counts;
-use super::told::{NamespaceTold, Told};
-use super::wire::Wire;
-use super::{Cache, CacheStore, NearEngine, Tag, Watcher};
+use super::Cache;
+use super::cache::Inner;
+use super::writer::Writer;
+use crate::cache::keyspace::KeySpace;
+use crate::cache::load::{Loader, LoadsInFlight};
+use crate::cache::near::{
+    Dependents, GenerationCache, InvalidationListener, NamespaceListener, NearCache, NearEngine,
+};
+use crate::cache::policy::{Eager, Settings};
+use crate::cache::read::{Reader, StoreGate, TagsOf};
+use crate::cache::stats::Counts;
+use crate::cache::store::{CacheStore, Tag, Watcher};
+use crate::cache::wire::Wire;
 use crate::codec::{Codec, Json};
 use crate::environment::Environment;
 use crate::error::{Error, Result};
@@ -27,7 +31,7 @@ use crate::key::Namespace;
 #[must_use = "call build()"]
 pub struct CacheBuilder<T, C = Json> {
     store: Result<Arc<dyn CacheStore>>,
-    mirror: Option<Result<Arc<Mirror>>>,
+    generations: Option<Result<Arc<GenerationCache>>>,
     environment: Environment,
     service: String,
     kind: String,
@@ -59,14 +63,14 @@ impl<T> CacheBuilder<T> {
 
     pub(crate) fn on(
         store: Result<Arc<dyn CacheStore>>,
-        mirror: Option<Result<Arc<Mirror>>>,
+        generations: Option<Result<Arc<GenerationCache>>>,
         events: Result<Arc<dyn EventBus>>,
         environment: Environment,
         kind: &str,
     ) -> Self {
         Self {
             store,
-            mirror,
+            generations,
             environment,
             service: "cache".into(),
             kind: kind.into(),
@@ -167,7 +171,7 @@ impl<T, C> CacheBuilder<T, C> {
         self
     }
 
-    /// A load that takes longer is ended, as [`LoadError::TimedOut`](super::LoadError::TimedOut). None unless set, and not
+    /// A load that takes longer is ended, as [`LoadError::TimedOut`](crate::cache::LoadError::TimedOut). None unless set, and not
     /// shorter than the [soft one](Self::soft_timeout).
     pub fn hard_timeout(mut self, timeout: Duration) -> Self {
         self.settings.hard_timeout = Some(timeout);
@@ -183,7 +187,7 @@ impl<T, C> CacheBuilder<T, C> {
 
     /// The most bytes that a value may be stored in, with its header; unless set, what the store takes. Setting a larger
     /// one is `InvalidInput`; a loaded one is served, counted in
-    /// [`CacheStats::unstorable`](super::CacheStats::unstorable) and not stored.
+    /// [`CacheStats::unstorable`](crate::cache::CacheStats::unstorable) and not stored.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.wire.max_bytes = bytes;
         self
@@ -215,7 +219,7 @@ impl<T, C> CacheBuilder<T, C> {
     /// deadline of each question: a read that finds tags it does not know asks a second one. After five misses of it in a
     /// row the store is left alone, but for one try a second.
     ///
-    /// A backend may have a [deadline of its own](super::CacheCapabilities::read_deadline), and the shorter of the two
+    /// A backend may have a [deadline of its own](crate::cache::CacheCapabilities::read_deadline), and the shorter of the two
     /// counts: on Redis that is `RedisConfig::cache_deadline`, 100 ms as well, so that raising this one alone changes
     /// nothing there.
     pub fn store_deadline(mut self, deadline: Duration) -> Self {
@@ -240,7 +244,7 @@ impl<T, C> CacheBuilder<T, C> {
 
     /// Compresses values where that makes them shorter.
     #[cfg(feature = "compression")]
-    pub fn compress(mut self, compression: super::Compression) -> Self {
+    pub fn compress(mut self, compression: crate::cache::Compression) -> Self {
         self.wire.compression = Some(compression);
         self
     }
@@ -248,7 +252,7 @@ impl<T, C> CacheBuilder<T, C> {
     /// Encrypts values before they leave this process, each bound to its key. Values that are not encrypted, or with a
     /// key that is not in the keyring, are misses.
     #[cfg(feature = "encryption")]
-    pub fn encrypt(mut self, keyring: super::Keyring) -> Self {
+    pub fn encrypt(mut self, keyring: crate::cache::Keyring) -> Self {
         self.wire.keyring = Some(keyring);
         self
     }
@@ -264,7 +268,7 @@ impl<T, C> CacheBuilder<T, C> {
     pub fn codec<D: Codec>(self) -> CacheBuilder<T, D> {
         CacheBuilder {
             store: self.store,
-            mirror: self.mirror,
+            generations: self.generations,
             environment: self.environment,
             service: self.service,
             kind: self.kind,
@@ -319,52 +323,57 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> CacheBui
         } else {
             None
         };
-        let mirror = match (self.wire.plain || store.tags().is_none(), self.mirror) {
+        let generations = match (self.wire.plain || store.tags().is_none(), self.generations) {
             (true, _) => None,
-            (false, Some(mirror)) => Some(mirror?),
-            (false, None) => Some(Mirror::of(Arc::clone(&store))?),
+            (false, Some(generations)) => Some(generations?),
+            (false, None) => Some(GenerationCache::of(Arc::clone(&store))?),
         };
-        let counts = Arc::new(Counts::of(&self.kind));
-        let stem = namespace.to_string().len() + 1;
-        let told = Arc::new(Told {
-            near: self.near.map(Near::new),
-            flights: Arc::default(),
-            waiters: Arc::default(),
-            counts: Arc::clone(&counts),
-            stem,
-            clock: Arc::clone(&self.environment.clock),
-            probe: Mutex::default(),
-        });
+        let (environment, counts) = (self.environment, Arc::new(Counts::of(&self.kind)));
         let namespace_tag = Tag::of_namespace(&namespace)?;
+        let keys = KeySpace::new(namespace.clone());
+        let near = self.near.map(|engine| Arc::new(NearCache::new(engine)));
+        let in_flight = Arc::new(LoadsInFlight::new(store.leases().is_some()));
+        let listener = Arc::new(InvalidationListener::new(
+            near.clone(),
+            Arc::clone(&in_flight) as Arc<dyn Dependents>,
+            Arc::clone(&counts),
+            keys.clone(),
+            Arc::clone(&environment.clock),
+        ));
         let mut watches = Vec::new();
         if let Some(feed) = feed {
-            watches.push(feed.watch(&namespace, Arc::clone(&told) as Arc<dyn Watcher>)?);
-            let generation = Arc::new(NamespaceTold {
-                told: Arc::clone(&told),
-                tag: namespace_tag.clone(),
-                mirrored: mirror.as_ref().map(|mirror| mirror.mirrored()),
-            });
-            let [_, generations] = Tag::namespaces()?;
-            watches.push(feed.watch(&generations, generation)?);
+            watches.push(feed.watch(&namespace, Arc::clone(&listener) as Arc<dyn Watcher>)?);
+            let known = generations.as_ref().map(|generations| generations.known());
+            let whole = NamespaceListener::new(Arc::clone(&listener), namespace_tag.clone(), known);
+            let [_, namespaces] = Tag::namespaces()?;
+            watches.push(feed.watch(&namespaces, Arc::new(whole))?);
         }
-        Ok(Cache(Arc::new(Inner {
-            flights: Arc::clone(&told.flights),
-            store,
-            environment: self.environment,
+        let is_watching = !watches.is_empty();
+        let gate = StoreGate::new(
+            Arc::clone(&store),
+            policy.store_deadline,
+            environment.clone(),
             namespace,
+            Arc::clone(&counts),
+        );
+        let reader = Arc::new(Reader {
+            gate,
+            keys,
             namespace_tag,
-            stem,
             wire: self.wire,
             policy,
-            mirror,
+            generations,
             tags_of: self.tags_of,
-            told,
-            watches,
-            late_watch: OnceLock::new(),
-            throttled: Throttled::default(),
-            breaker: Breaker::default(),
+            near,
             counts,
-            topics,
+            environment,
+        });
+        let loader = Loader::new(Arc::clone(&reader), Arc::clone(&listener), in_flight, is_watching);
+        Ok(Cache(Arc::new(Inner {
+            writer: Writer::new(Arc::clone(&reader), listener, topics),
+            loader: Arc::new(loader),
+            reader,
+            _watches: watches,
             ended: CancellationToken::new().drop_guard(),
         })))
     }

@@ -1,11 +1,11 @@
-//! Stops asking a store that does not answer.
+//! A circuit breaker: stops asking a store that does not answer.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::time::Monotonic;
 
-/// Failures in a row after which the store is left alone.
+/// Failures in a row after which it opens.
 const FAILURES: u32 = 5;
 /// For how long, before one call tries again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -13,7 +13,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Closed while the store answers. After some failures in a row it is open, and calls fail at once; one call at a
 /// time tries again after each pause, and the first success closes it.
 #[derive(Debug, Default)]
-pub(super) struct Breaker {
+pub(super) struct CircuitBreaker {
     failures: AtomicU32,
     // When the next call may try, in µs of the monotonic clock.
     next_try: AtomicU64,
@@ -23,7 +23,7 @@ fn micros(time: Monotonic) -> u64 {
     u64::try_from(time.since_origin().as_micros()).unwrap_or(u64::MAX)
 }
 
-impl Breaker {
+impl CircuitBreaker {
     pub(super) fn is_closed(&self) -> bool {
         self.failures.load(Ordering::Relaxed) < FAILURES
     }
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn it_opens_after_failures_tries_once_a_pause_and_closes_on_success() {
-        let breaker = Breaker::default();
+        let breaker = CircuitBreaker::default();
         for _ in 0..4 {
             breaker.failed(at(0));
         }

@@ -1,15 +1,15 @@
-//! Leases that this process holds, or may hold; given back when nobody fills them.
+//! Leases that this process holds, or may hold; released when nobody fills them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{CacheStore, LeaseRequest, LeaseToken};
+use crate::cache::store::{CacheStore, LeaseRequest, LeaseToken};
 use crate::environment::Tasks;
 use crate::error::{Effect, Error, ErrorKind};
 use crate::key::Key;
 
-/// Gives its leases back when it is dropped, unless they are [settled](Self::settle) before.
-pub(super) struct LeaseGuard {
+/// Releases its leases when it is dropped, unless they are [settled](Self::settle) before.
+pub(in crate::cache) struct LeaseGuard {
     store: Arc<dyn CacheStore>,
     tasks: Tasks,
     leases: HashMap<LeaseToken, Key>,
@@ -18,36 +18,40 @@ pub(super) struct LeaseGuard {
 impl LeaseGuard {
     /// To be made before the leases are asked for: whoever is dropped, or gives up, before the answer has come may hold
     /// them without knowing.
-    pub(super) fn of(store: &Arc<dyn CacheStore>, tasks: &Tasks, requests: &[LeaseRequest]) -> Self {
+    pub(in crate::cache) fn of(
+        store: &Arc<dyn CacheStore>,
+        tasks: &Tasks,
+        requests: &[LeaseRequest],
+    ) -> Self {
         let leases = requests.iter().map(|request| (request.token, request.key.clone())).collect();
         Self { store: Arc::clone(store), tasks: tasks.clone(), leases }
     }
 
-    /// The request failed: where it can't have been granted, there is nothing to be given back.
-    pub(super) fn refused(&mut self, error: &Error) {
+    /// The request failed: where it can't have been granted, there is nothing to be released.
+    pub(in crate::cache) fn refused(&mut self, error: &Error) {
         if error.effect() == Effect::NotApplied && error.kind() != ErrorKind::Timeout {
             self.leases.clear();
         }
     }
 
     /// The leases that are held.
-    pub(super) fn held(&self) -> impl Iterator<Item = (&Key, LeaseToken)> {
+    pub(in crate::cache) fn held(&self) -> impl Iterator<Item = (&Key, LeaseToken)> {
         self.leases.iter().map(|(token, key)| (key, *token))
     }
 
     /// This lease is not held: it was not granted, was filled, or was voided by a write.
-    pub(super) fn settle(&mut self, token: LeaseToken) {
+    pub(in crate::cache) fn settle(&mut self, token: LeaseToken) {
         self.leases.remove(&token);
     }
 
-    /// Gives them back now.
-    pub(super) fn give_back(&mut self) {
+    /// Releases them now.
+    pub(in crate::cache) fn release(&mut self) {
         if self.leases.is_empty() {
             return;
         }
         let store = Arc::clone(&self.store);
         let leases: Vec<_> = self.leases.drain().map(|(token, key)| (key, token)).collect();
-        // Where it can't be given back, it runs out.
+        // One that can't be released runs out.
         let _ = self.tasks.spawn_last(async move {
             match store.leases() {
                 Some(held) => held.release(&leases).await,
@@ -59,6 +63,6 @@ impl LeaseGuard {
 
 impl Drop for LeaseGuard {
     fn drop(&mut self) {
-        self.give_back();
+        self.release();
     }
 }

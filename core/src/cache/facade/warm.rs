@@ -7,11 +7,10 @@ use futures_util::stream::{self, Stream, StreamExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::batch::InOutage;
-use super::{Cache, LoadError, Loaded};
+use super::Cache;
+use crate::cache::load::{InOutage, LoadError, Loaded};
 use crate::codec::Codec;
 use crate::error::{Error, Result};
-use crate::event::standard::CacheWarmed;
 use crate::key::Identifier;
 
 /// How a cache is warmed.
@@ -80,8 +79,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// that was interrupted can be begun again, and never puts an older value over a newer one. A batch that fails is
     /// counted and logged, and the others go on.
     ///
-    /// `progress` is told after each batch. Publishes `cache.warmed` at the end where the cache is
-    /// [publishing](super::CacheBuilder::publishing).
+    /// `progress` is called after each batch. Publishes `cache.warmed` at the end where the cache is
+    /// [publishing](crate::cache::CacheBuilder::publishing).
     ///
     /// # Errors
     /// If the stores are closed, or an identifier can't be one. A loader's error is no error of the whole.
@@ -128,9 +127,12 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         E: std::fmt::Display,
     {
         let load = &load;
-        let most = self.0.store.capabilities().max_batch.max(1);
+        let most = self.0.reader.gate.store().capabilities().max_batch.max(1);
         let batches = ids.chunks(options.batch.get().min(most)).map(|batch| async move {
-            let filled = self.fill_many(&batch, load, InOutage::PassOver).await;
+            let filled = match self.keys(&batch) {
+                Ok(keys) => self.0.loader.serve_many(&batch, &keys, load, InOutage::Skip).await,
+                Err(error) => Err(error.into()),
+            };
             (batch.len() as u64, filled)
         });
         let mut batches = std::pin::pin!(batches.buffer_unordered(options.concurrency.get()));
@@ -147,18 +149,13 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
                 }
                 Err(LoadError::Store(error)) => return Err(error),
                 Err(error) => {
-                    tracing::warn!(namespace = %self.0.namespace, %error, "a batch could not be warmed");
+                    tracing::warn!(namespace = %self.0.reader.keys.namespace(), %error, "a batch could not be warmed");
                     warmed.failed += asked;
                 }
             }
             progress(&warmed);
         }
-        if let Some((_, topic)) = &self.0.topics {
-            let event = CacheWarmed { cache: self.0.namespace.kind().to_string(), filled: warmed.stored };
-            if let Err(error) = topic.publish(&event).await {
-                tracing::warn!(namespace = %self.0.namespace, %error, "cache.warmed could not be published");
-            }
-        }
+        self.0.writer.publish_warmed(warmed.stored).await;
         Ok(warmed)
     }
 }

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Tag;
+use crate::cache::store::Tag;
 
 /// A loaded value and what is to become of it. A loader may answer the value alone; with this it decides, from the
-/// value, how long it counts, what drops it, and whether it is stored at all.
+/// value, how long it is fresh, which tags invalidate it, and whether it is stored at all.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Loaded<T> {
-    pub(super) value: Option<T>,
-    pub(super) ttl: Option<Duration>,
-    pub(super) tags: Vec<Tag>,
-    pub(super) store: bool,
+    pub(in crate::cache) value: Option<T>,
+    pub(in crate::cache) ttl: Option<Duration>,
+    pub(in crate::cache) tags: Vec<Tag>,
+    pub(in crate::cache) store: bool,
 }
 
 impl<T> Loaded<T> {
@@ -22,7 +22,7 @@ impl<T> Loaded<T> {
         Self { value: Some(value), ttl: None, tags: Vec::new(), store: true }
     }
 
-    pub(super) const fn none() -> Self {
+    pub(in crate::cache) const fn none() -> Self {
         Self { value: None, ttl: None, tags: Vec::new(), store: true }
     }
 
@@ -34,10 +34,10 @@ impl<T> Loaded<T> {
 
     /// With another tag.
     ///
-    /// A tag that is known only now is compared with what happened during the load. One that has been dropped
-    /// meanwhile, or was never used before, can't be told apart from one that was dropped: then the value is served
+    /// A tag that is known only now is compared with what happened during the load. One that has been invalidated
+    /// meanwhile, or was never used before, can't be told apart from one that was invalidated: then the value is served
     /// and not stored, this time. Tags that follow from the identifier belong into
-    /// [`CacheBuilder::tags`](super::CacheBuilder::tags), which knows no such case.
+    /// [`CacheBuilder::tags`](crate::cache::CacheBuilder::tags), which knows no such case.
     pub fn tag(mut self, tag: Tag) -> Self {
         self.tags.push(tag);
         self
@@ -62,7 +62,7 @@ impl<T> From<T> for Loaded<T> {
 pub struct Served<T> {
     /// The value.
     pub value: Arc<T>,
-    /// Whether it counts.
+    /// Whether it is fresh.
     pub freshness: Freshness,
 }
 
@@ -72,14 +72,14 @@ impl<T> Clone for Served<T> {
     }
 }
 
-/// Whether a served value still counts.
+/// Whether a served value is fresh. Closed on purpose: a value is one or the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
-    /// Its life is not over.
+    /// Its TTL is not over.
     Fresh,
-    /// Its life is over, and it was served all the same.
+    /// Its TTL is over, and it was served all the same.
     Stale {
-        /// How long its life has been over, as far as this process can tell.
+        /// For how long it has been stale, as far as this process can tell.
         age: Duration,
         /// Why it was served.
         why: StaleReason,
@@ -94,9 +94,9 @@ pub enum StaleReason {
     Revalidating,
     /// The loader takes longer than its soft timeout.
     LoaderSlow,
-    /// The loader failed, or is left alone after it did.
+    /// The loader failed, or is not run again yet after it did.
     LoaderFailed,
     /// The store does not answer, and the loader may not serve in its place
-    /// ([`fail_closed`](super::CacheBuilder::fail_closed)).
+    /// ([`fail_closed`](crate::cache::CacheBuilder::fail_closed)).
     StoreFailed,
 }
