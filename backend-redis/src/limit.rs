@@ -9,8 +9,8 @@ use stanchion::Result;
 use stanchion::key::Key;
 use stanchion::limit::{Decision, RateLimiter, Standing, Tier, check_tiers};
 
-use crate::backend::Shared;
-use crate::connect::Call;
+use crate::command::Call;
+use crate::shared::Shared;
 use crate::{reply, scripts};
 
 #[derive(Debug)]
@@ -46,8 +46,8 @@ impl RateLimiter for RedisLimits {
             args.extend([tier.id(), numerator.to_string(), denominator.to_string()]);
         }
         let args: Vec<_> = args.iter().map(String::as_bytes).collect();
-        let key = self.0.layout.key(key);
-        self.0.link.script(call, &scripts::LIMIT_REFUND, &[&key], &args).await.map(drop)
+        let key = self.0.layout().key(key);
+        self.0.client.run(call, scripts::LIMIT_REFUND.with(&[&key], &args)).await.map(drop)
     }
 }
 
@@ -64,15 +64,15 @@ impl RedisLimits {
             ]);
         }
         let args: Vec<_> = args.iter().map(String::as_bytes).collect();
-        let key = self.0.layout.key(key);
-        let answer = self.0.link.script(call, &scripts::LIMIT_CHECK, &[&key], &args).await?;
-        decision(answer, tiers.len()).ok_or_else(|| call.unexpected())
+        let key = self.0.layout().key(key);
+        let reply = self.0.client.run(call, scripts::LIMIT_CHECK.with(&[&key], &args)).await?;
+        decision(reply, tiers.len()).ok_or_else(|| call.unexpected())
     }
 }
 
 /// The reply to a check of this many tiers.
-fn decision(answer: Value, tiers: usize) -> Option<Decision> {
-    let items = reply::array(answer)?.into_iter().map(reply::integer).collect::<Option<Vec<_>>>()?;
+fn decision(reply: Value, tiers: usize) -> Option<Decision> {
+    let items = reply::array(reply)?.into_iter().map(reply::integer).collect::<Option<Vec<_>>>()?;
     let [_now, allowed, wait, waits_for, standings @ ..] = items.as_slice() else {
         return None;
     };

@@ -1,4 +1,4 @@
-//! What every part of a call needs.
+//! The operation that commands belong to.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ impl Call {
         self
     }
 
-    /// The error with the names of operation and backend.
+    /// The error, with the names of operation and backend.
     pub(crate) fn named(self, error: Error) -> Error {
         error.with_operation(self.operation).with_backend("redis")
     }

@@ -1,11 +1,11 @@
-//! Where one reply ends and the next begins.
+//! Framing: where one reply ends and the next begins.
 
 /// Follows the bytes from a server, in whatever pieces they come. It only counts: what a reply says is read by the client.
 ///
 /// The format is RESP: a line that begins with a type; behind that of a string its bytes, behind that of a collection its
 /// values (<https://redis.io/docs/latest/develop/reference/protocol-spec/>).
 #[derive(Debug, Default)]
-pub(super) struct Replies {
+pub(super) struct Framing {
     // Those still to come of the reply under way, the one that is being read among them; 0 between two replies.
     values: u64,
     // Of the string under way, with the end of its line.
@@ -46,7 +46,7 @@ impl Line {
     }
 }
 
-impl Replies {
+impl Framing {
     /// How much of these bytes belongs to the reply under way, if it ends in them.
     pub(super) fn end(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
@@ -151,7 +151,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn replies_are_told_apart_in_whatever_pieces_they_come(
+        fn replies_are_framed_in_whatever_pieces_they_come(
             which in prop::collection::vec(0..REPLIES.len(), 1..20),
             pieces in prop::collection::vec(1..40_usize, 1..20),
         ) {
@@ -161,10 +161,10 @@ mod tests {
                 text.extend(REPLIES[reply].as_bytes());
                 ends.push(text.len());
             }
-            let (mut replies, mut found, mut at) = (Replies::default(), Vec::new(), 0);
+            let (mut framing, mut found, mut at) = (Framing::default(), Vec::new(), 0);
             for length in pieces.iter().cycle() {
                 let piece_end = (at + length).min(text.len());
-                while let Some(length) = replies.end(&text[at..piece_end]) {
+                while let Some(length) = framing.end(&text[at..piece_end]) {
                     at += length;
                     found.push(at);
                 }
@@ -178,9 +178,9 @@ mod tests {
 
         #[test]
         fn nonsense_breaks_nothing(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let mut replies = Replies::default();
+            let mut framing = Framing::default();
             for mut text in [&bytes[..], b"$18446744073709551616\r\n*99999999999999999999999\r\n"] {
-                while let Some(end) = replies.end(text) {
+                while let Some(end) = framing.end(text) {
                     text = &text[end..];
                 }
             }
@@ -189,10 +189,10 @@ mod tests {
 
     #[test]
     fn what_is_to_come_of_a_string_is_known() {
-        let mut replies = Replies::default();
-        assert_eq!(replies.end(b"$100000\r\nabc"), None);
-        assert_eq!(replies.to_come(), 99_999);
-        assert_eq!(replies.end(&vec![b'x'; 99_999]), Some(99_999));
-        assert_eq!((replies.to_come(), replies.end(b"+OK\r\n")), (0, Some(5)));
+        let mut framing = Framing::default();
+        assert_eq!(framing.end(b"$100000\r\nabc"), None);
+        assert_eq!(framing.to_come(), 99_999);
+        assert_eq!(framing.end(&vec![b'x'; 99_999]), Some(99_999));
+        assert_eq!((framing.to_come(), framing.end(b"+OK\r\n")), (0, Some(5)));
     }
 }

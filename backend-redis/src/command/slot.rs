@@ -5,7 +5,7 @@ pub(crate) fn slot(key: &[u8]) -> u16 {
     crc16::State::<crc16::XMODEM>::calculate(hash_tag(key)) % 16_384
 }
 
-/// What stands between the first `{` and the next `}`, if that is not empty.
+/// The text between the first `{` and the next `}`, if that is not empty.
 fn hash_tag(key: &[u8]) -> &[u8] {
     let Some(open) = key.iter().position(|byte| *byte == b'{') else {
         return key;

@@ -3,18 +3,18 @@
 use redis::{PushKind, RedisResult, Value};
 use stanchion::Error;
 
-use super::asked::Taken;
 use super::incoming::Incoming;
+use super::progress::Progress;
 use super::request::{Commands, Expected};
 use crate::error::Access;
 
-pub(super) struct Answering {
+pub(super) struct PendingCommands {
     commands: Commands,
     values: Vec<Value>,
 }
 
-impl Answering {
-    /// Unless nothing is expected: then they are answered already.
+impl PendingCommands {
+    /// `None` where no reply is expected: then the caller has an empty one already.
     pub(super) fn new(commands: Commands) -> Option<Self> {
         let values = match commands.expected {
             Expected::Values(0) | Expected::Confirmations(0) => {
@@ -27,7 +27,7 @@ impl Answering {
         Some(Self { commands, values })
     }
 
-    pub(super) fn take(&mut self, incoming: &mut Incoming) -> RedisResult<Option<Taken>> {
+    pub(super) fn read_reply(&mut self, incoming: &mut Incoming) -> RedisResult<Option<Progress>> {
         let Some(value) = incoming.value()? else { return Ok(None) };
         self.values.push(value);
         let done = match &mut self.commands.expected {
@@ -35,13 +35,13 @@ impl Answering {
                 *left -= 1;
                 *left == 0
             }
-            // In place of all that were to come.
+            // An error in place of all that were to come.
             Expected::Confirmations(_) => true,
         };
-        Ok(Some(Taken { answers: usize::from(done), done }))
+        Ok(Some(Progress { replied: usize::from(done), done }))
     }
 
-    /// A message was pushed; answers whether it was the last that was waited for.
+    /// Takes a pushed message; answers whether it is the last confirmation that was waited for.
     pub(super) fn confirm(&mut self, kind: &PushKind) -> bool {
         match (&mut self.commands.expected, kind) {
             (Expected::Confirmations(left), PushKind::Subscribe | PushKind::Unsubscribe) => {
@@ -52,8 +52,9 @@ impl Answering {
         }
     }
 
-    pub(super) fn answer(self) {
-        // Nobody minds one who left.
+    /// Hands the replies to the caller.
+    pub(super) fn reply(self) {
+        // It may be cancelled by now.
         let _ = self.commands.reply.send(Ok(self.values));
     }
 

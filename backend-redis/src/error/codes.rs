@@ -1,26 +1,12 @@
-//! The one table from the server's and the client's errors to ours.
+//! The one table from the server's error codes to our errors.
 
 use std::time::Duration;
 
-use redis::{RedisError, ServerError};
-use stanchion::{Effect, Error, ErrorKind};
+use redis::ServerError;
+use stanchion::{Error, ErrorKind};
 
-/// Whether a command only reads: then its failure has certainly changed nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
-    Read,
-    Write,
-}
-
-impl Access {
-    /// The effect of a command that was sent and whose answer never came.
-    pub(crate) fn unanswered(self) -> Effect {
-        match self {
-            Self::Read => Effect::NotApplied,
-            Self::Write => Effect::Unknown,
-        }
-    }
-}
+use super::access::Access;
+use super::refusal::Refusal;
 
 /// What an error code says: kind, when to try again, and in words what to do.
 ///
@@ -60,53 +46,14 @@ const CODES: &[(&str, ErrorKind, Option<Duration>, &str)] = &[
     ("NOPROTO", ErrorKind::Config, None, "the server does not speak RESP3: Redis 6.2 or later is needed"),
 ];
 
-const SOON: Duration = Duration::from_secs(1);
-
-/// How to repeat a command that the server refused without doing anything. It is the source of the error.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Repeat {
-    /// At the node that serves the slot now.
-    #[error("moved to {}:{}", .0.0, .0.1)]
-    At((String, u16)),
-    /// At the node that the slot is being moved to, this time only.
-    #[error("ask at {}:{}", .0.0, .0.1)]
-    Asking((String, u16)),
-    /// Here, a little later: the slot is being moved.
-    #[error("try again")]
-    Later,
-    /// With the source of the script, whose hash the server does not know.
-    #[error("the script is not loaded")]
-    WithSource,
-}
-
-impl Repeat {
-    pub(crate) fn of(error: &Error) -> Option<&Self> {
-        std::error::Error::source(error)?.downcast_ref()
-    }
-
-    fn told(code: &str, details: &str) -> Option<Self> {
-        // "slot host:port"; an empty host would be that of the node that answered, which no one announces
-        // to a client that it was reached by.
-        let address = || {
-            let (host, port) = details.split(' ').nth(1)?.rsplit_once(':')?;
-            Some((host.to_owned(), port.parse().ok()?))
-        };
-        match code {
-            "MOVED" => address().map(Self::At),
-            "ASK" => address().map(Self::Asking),
-            "TRYAGAIN" => Some(Self::Later),
-            "NOSCRIPT" => Some(Self::WithSource),
-            _ => None,
-        }
-    }
-}
+pub(super) const SOON: Duration = Duration::from_secs(1);
 
 /// An error that the server answered.
 pub(crate) fn from_server(error: &ServerError, access: Access) -> Error {
     from_code(error.code(), error.details().unwrap_or_default(), access)
 }
 
-fn from_code(code: &str, details: &str, access: Access) -> Error {
+pub(super) fn from_code(code: &str, details: &str, access: Access) -> Error {
     let (code, details, in_script) = match inside_script(code, details) {
         Some((code, details)) => (code, details, true),
         None => (code, details, details.contains("user_script") || details.contains("script: ")),
@@ -120,8 +67,8 @@ fn from_code(code: &str, details: &str, access: Access) -> Error {
             return denied_inside(access);
         }
         let error = Error::new(*kind, format!("{what} ({code})"));
-        let error = match Repeat::told(code, details) {
-            Some(repeat) => error.with_source(repeat),
+        let error = match Refusal::from_code(code, details) {
+            Some(refusal) => error.with_source(refusal),
             None => error,
         };
         return match retry_after {
@@ -165,46 +112,10 @@ fn denied_inside(access: Access) -> Error {
     Error::new(ErrorKind::Denied, what).with_effect(access.unanswered())
 }
 
-/// The connection failed, or what came by it can't be read.
-pub(crate) fn from_client(error: &RedisError, access: Access) -> Error {
-    #[cfg(feature = "tls")]
-    if let Some(refused) = crate::tls::refused(error, access) {
-        return refused;
-    }
-    match error.kind() {
-        _ if error.is_connection_refusal() => {
-            Error::new(ErrorKind::Unavailable, "the connection was refused").with_retry_after(SOON)
-        }
-        // What the system says of a connection quotes nothing that was sent over it.
-        redis::ErrorKind::Io => Error::new(ErrorKind::Unavailable, format!("the connection failed: {error}"))
-            .with_effect(access.unanswered())
-            .with_source(error.clone()),
-        _ => Error::new(
-            ErrorKind::Internal,
-            format!("what the server answers can't be read: {}", error.category()),
-        )
-        .with_effect(access.unanswered()),
-    }
-}
-
-/// The server does not know `HELLO`.
-pub(crate) fn no_resp3() -> Error {
-    from_code("NOPROTO", "", Access::Read)
-}
-
-/// The deadline has passed after the command was sent.
-pub(crate) fn timed_out(deadline: Duration, access: Access) -> Error {
-    Error::new(ErrorKind::Timeout, format!("no answer within {deadline:?}")).with_effect(access.unanswered())
-}
-
-/// The reply is not of the form that the command has.
-pub(crate) fn unexpected_reply(access: Access) -> Error {
-    Error::new(ErrorKind::Internal, "the server's reply has an unexpected form")
-        .with_effect(access.unanswered())
-}
-
 #[cfg(test)]
 mod tests {
+    use stanchion::Effect;
+
     use super::*;
 
     #[test]
@@ -246,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_inside_a_script_is_told_by_its_own_code() {
+    fn an_error_inside_a_script_keeps_its_own_code() {
         // 7.0 and later, then 6.2.
         for (code, details) in [
             (
@@ -300,26 +211,14 @@ mod tests {
     }
 
     #[test]
-    fn a_redirection_names_where_to_repeat() {
+    fn a_redirect_names_the_node_to_send_to() {
         let moved = from_code("MOVED", "3999 10.0.0.7:6381", Access::Write);
-        assert_eq!(Repeat::of(&moved), Some(&Repeat::At(("10.0.0.7".into(), 6381))));
+        assert_eq!(Refusal::of(&moved), Some(&Refusal::Moved(("10.0.0.7".into(), 6381))));
         let ask = from_code("ASK", "3999 ::1:6381", Access::Write);
-        assert_eq!(Repeat::of(&ask), Some(&Repeat::Asking(("::1".into(), 6381))));
-        assert_eq!(Repeat::of(&from_code("TRYAGAIN", "", Access::Write)), Some(&Repeat::Later));
-        assert_eq!(Repeat::of(&from_code("NOSCRIPT", "", Access::Write)), Some(&Repeat::WithSource));
-        assert_eq!(Repeat::of(&from_code("MOVED", "nonsense", Access::Write)), None);
-        assert_eq!(Repeat::of(&from_code("OOM", "", Access::Write)), None);
-    }
-
-    #[test]
-    fn a_lost_answer_is_doubtful_only_for_writes() {
-        let lost = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
-        assert_eq!(from_client(&lost, Access::Write).effect(), Effect::Unknown);
-        assert_eq!(from_client(&lost, Access::Read).effect(), Effect::NotApplied);
-        assert_eq!(from_client(&lost, Access::Read).kind(), ErrorKind::Unavailable);
-        let refused = RedisError::from(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
-        assert_eq!(from_client(&refused, Access::Write).effect(), Effect::NotApplied);
-        assert_eq!(timed_out(SOON, Access::Write).effect(), Effect::Unknown);
-        assert_eq!(timed_out(SOON, Access::Read).kind(), ErrorKind::Timeout);
+        assert_eq!(Refusal::of(&ask), Some(&Refusal::Ask(("::1".into(), 6381))));
+        assert_eq!(Refusal::of(&from_code("TRYAGAIN", "", Access::Write)), Some(&Refusal::TryAgain));
+        assert_eq!(Refusal::of(&from_code("NOSCRIPT", "", Access::Write)), Some(&Refusal::NoScript));
+        assert_eq!(Refusal::of(&from_code("MOVED", "nonsense", Access::Write)), None);
+        assert_eq!(Refusal::of(&from_code("OOM", "", Access::Write)), None);
     }
 }

@@ -1,15 +1,46 @@
-//! How a Redis backend is set up.
+//! The settings themselves.
 
 use std::fmt;
 use std::time::Duration;
 
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+use redis::ConnectionInfo;
 use stanchion::cache::CacheCapabilities;
 use stanchion::key::Name;
 use stanchion::stores::Environment;
 use stanchion::{Error, ErrorKind, Result};
 
+use super::invalidation::Invalidation;
+use super::url::parse;
+
 /// Settings of a [`RedisBackend`](crate::RedisBackend). `Debug` shows hosts and no passwords.
+///
+/// | setting | default | unit and bounds |
+/// |---|---|---|
+/// | [`standalone`](Self::standalone) or [`cluster`](Self::cluster) | none: one of the two begins a configuration | one URL; one or more URLs. Database 0 only |
+/// | [`prefix`](Self::prefix) | none | a [`Name`]: 1 to 64 bytes of `[a-z0-9_-]` |
+/// | [`deadline`](Self::deadline) | 1 s | any duration; zero times every call out |
+/// | [`cache_deadline`](Self::cache_deadline) | 100 ms | any duration; zero times every read of the cache out |
+/// | [`ping_every`](Self::ping_every) | 5 s | any duration above zero |
+/// | [`invalidation`](Self::invalidation) | [`Tracking`](Invalidation::Tracking) | one value for the whole deployment |
+/// | [`connect_attempts`](Self::connect_attempts) | 5 | attempts; 0 counts as 1 |
+/// | [`buckets`](Self::buckets) | 1,024 | buckets, 1 to 16,384; one value for the whole deployment, for good |
+/// | [`cache`](Self::cache) | [`CacheCapabilities::new`] | at most 1 MiB a value and 10,000 keys a batch, unless set there |
+/// | [`environment`](Self::environment) | [`Environment::system`] | clock, randomness, hashing key and runtime |
+/// | `root_certificate` (feature `tls`) | Mozilla's list | PEM, one certificate or more |
+/// | `client_certificate` (feature `tls`) | none | PEM, a certificate chain and its private key |
+///
+/// ```
+/// use stanchion_redis::RedisConfig;
+/// use std::time::Duration;
+///
+/// # fn main() -> stanchion::Result<()> {
+/// let config = RedisConfig::standalone("redis://localhost")?
+///     .prefix("staging")?
+///     .deadline(Duration::from_millis(500))
+///     .cache_deadline(Duration::from_millis(50));
+/// # let _ = config;
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct RedisConfig {
     pub(crate) addresses: Vec<ConnectionInfo>,
@@ -73,7 +104,8 @@ impl RedisConfig {
         Ok(self)
     }
 
-    /// How long an operation may take, redirections included; 1 second unless set.
+    /// How long an operation may take, redirects included; 1 second unless set. After that it ends with
+    /// [`Timeout`](ErrorKind::Timeout).
     #[must_use]
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -81,23 +113,24 @@ impl RedisConfig {
     }
 
     /// How long a read of cached values may take, and the storing of a loaded one: `get`, `get_many`, `fetch`, `fill` and
-    /// the generations of tags; 100 ms unless set. Shorter than other operations, since loading anew, or doing without, is
-    /// better than waiting. A cache waits for the shorter of this and its own `store_deadline`: raise both.
+    /// the generations of tags; 100 ms unless set. It is shorter than the deadline of other operations, since a miss costs
+    /// less than a wait. A cache waits for the shorter of this and its own `store_deadline`: raise both.
     #[must_use]
     pub const fn cache_deadline(mut self, deadline: Duration) -> Self {
         self.cache_deadline = deadline;
         self
     }
 
-    /// How often an idle connection is tried; every 5 seconds unless set. A link that is dead and does not say so
-    /// is noticed after this time and a [`deadline`](Self::deadline): so long a near cache may miss changes.
+    /// How often a connection is pinged (the heartbeat); every 5 seconds unless set. A connection that is dead without
+    /// having been closed is noticed after this time and a [`deadline`](Self::deadline): for so long a near cache may miss
+    /// invalidations.
     #[must_use]
     pub const fn ping_every(mut self, period: Duration) -> Self {
         self.ping_every = period;
         self
     }
 
-    /// How changes of cached values are told to near caches; by [`Tracking`](Invalidation::Tracking) unless set.
+    /// How near caches are notified of changes of cached values; by [`Tracking`](Invalidation::Tracking) unless set.
     /// The same for all services of a deployment, and recorded in it.
     #[must_use]
     pub const fn invalidation(mut self, by: Invalidation) -> Self {
@@ -141,54 +174,6 @@ impl RedisConfig {
     }
 }
 
-/// How the changes of cached values are told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum Invalidation {
-    /// By the server (`CLIENT TRACKING`): every change, by anybody, and expiry.
-    #[default]
-    Tracking,
-    /// By what makes the change: each write of this library publishes its key as well. For servers that refuse
-    /// tracking. Changes by other programs, `FLUSHALL` and expiry are not told: near caches leave those to the TTL.
-    Bus,
-}
-
-impl Invalidation {
-    /// As it is recorded.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Tracking => "tracking",
-            Self::Bus => "bus",
-        }
-    }
-}
-
-/// Refuses TLS where it is not built in: the client's own words would not say what is missing.
-fn check_scheme(url: &str, has_tls: bool) -> Result<()> {
-    let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
-    if !has_tls && ["rediss", "valkeys"].iter().any(|tls| scheme.eq_ignore_ascii_case(tls)) {
-        let told = "TLS (rediss://) is not built in: it is the feature `tls` of stanchion-redis";
-        return Err(Error::new(ErrorKind::Config, told));
-    }
-    Ok(())
-}
-
-fn parse(url: &str) -> Result<ConnectionInfo> {
-    check_scheme(url, cfg!(feature = "tls"))?;
-    // The URL may hold a password, and so may the client's message: neither is repeated.
-    let wrong = |why: &str| {
-        Error::new(ErrorKind::Config, format!("not a Redis URL: {why}; redis://host:port is one"))
-    };
-    let info = url.into_connection_info().map_err(|_| wrong("it can't be read"))?;
-    if info.redis_settings().db() != 0 {
-        return Err(wrong("it names a database other than 0, where keys are kept apart by name"));
-    }
-    if matches!(info.addr(), ConnectionAddr::TcpTls { insecure: true, .. }) {
-        return Err(wrong("`#insecure` is not supported: a server's certificate is always checked"));
-    }
-    Ok(info)
-}
-
 impl fmt::Debug for RedisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hosts: Vec<_> = self.addresses.iter().map(|info| info.addr().to_string()).collect();
@@ -206,78 +191,20 @@ impl fmt::Debug for RedisConfig {
     }
 }
 
-/// What [`RedisBackend::connect`](crate::RedisBackend::connect) takes: a URL or a [`RedisConfig`].
-///
-/// A URL whose scheme is `redis+cluster` or `rediss+cluster` names a node of a Cluster.
-pub trait IntoRedisConfig {
-    /// The settings.
-    fn into_redis_config(self) -> Result<RedisConfig>;
-}
-
-impl IntoRedisConfig for RedisConfig {
-    fn into_redis_config(self) -> Result<RedisConfig> {
-        Ok(self)
-    }
-}
-
-impl IntoRedisConfig for &str {
-    fn into_redis_config(self) -> Result<RedisConfig> {
-        match self.split_once("+cluster://") {
-            Some((scheme, rest)) => RedisConfig::cluster([format!("{scheme}://{rest}").as_str()]),
-            None => RedisConfig::standalone(self),
-        }
-    }
-}
-
-impl IntoRedisConfig for &String {
-    fn into_redis_config(self) -> Result<RedisConfig> {
-        self.as_str().into_redis_config()
-    }
-}
-
-impl IntoRedisConfig for String {
-    fn into_redis_config(self) -> Result<RedisConfig> {
-        self.as_str().into_redis_config()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// What the table at [`RedisConfig`] says.
     #[test]
-    fn a_url_is_read_or_refused_without_its_password() {
-        let config = "redis://user:hunter2@example.org:7000".into_redis_config().unwrap();
-        assert!(!format!("{config:?}").contains("hunter2"));
-        assert!(format!("{config:?}").contains("example.org:7000"));
-        assert!("redis+cluster://localhost".into_redis_config().unwrap().cluster);
-        for bad in
-            ["", "localhost", "http://user:hunter2@host", "redis://user:hunter2@host/7", "redis://h:hunter2x"]
-        {
-            let error = bad.into_redis_config().unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Config, "{bad}");
-            assert!(!format!("{error} {error:?}").contains("hunter2"), "{bad}");
-        }
-    }
-
-    #[test]
-    fn tls_is_refused_by_the_name_of_its_feature_where_it_is_not_built_in() {
-        for url in ["rediss://user:hunter2@host", "REDISS://user:hunter2@host", "valkeys://user:hunter2@host"]
-        {
-            let error = check_scheme(url, false).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Config, "{url}");
-            assert!(error.to_string().contains("feature `tls`"), "{error}");
-            assert!(!format!("{error} {error:?}").contains("hunter2"), "{url}");
-            assert!(check_scheme(url, true).is_ok(), "{url}");
-        }
-        for url in ["redis://host", "valkey://host", "redis://rediss:rediss@rediss", "rediss", ""] {
-            assert!(check_scheme(url, false).is_ok(), "{url}");
-        }
-        // As it is built.
-        for url in ["rediss://host", "rediss+cluster://host"] {
-            assert_eq!(url.into_redis_config().is_ok(), cfg!(feature = "tls"), "{url}");
-            assert!(format!("{url}#insecure").into_redis_config().is_err(), "{url}");
-        }
+    fn the_defaults_are_those_of_the_table() {
+        let config = RedisConfig::standalone("redis://localhost").unwrap();
+        assert_eq!(config.deadline, Duration::from_secs(1));
+        assert_eq!(config.cache_deadline, Duration::from_millis(100));
+        assert_eq!(config.ping_every, Duration::from_secs(5));
+        assert_eq!(config.invalidation, Invalidation::Tracking);
+        assert_eq!((config.connect_attempts, config.buckets), (5, 1_024));
+        assert!(config.prefix.is_none() && config.environment.is_none() && !config.cluster);
     }
 
     #[test]
