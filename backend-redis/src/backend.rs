@@ -5,8 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use stanchion::cache::CacheStore;
+use stanchion::environment::Health;
+use stanchion::event::EventBus;
+use stanchion::limit::RateLimiter;
+use stanchion::lock::Locker;
 use stanchion::random::jittered;
-use stanchion::stores::{Backend, Health, Stores};
+use stanchion::session::SessionStore;
+use stanchion::stores::{Backend, Stores};
+use stanchion::token::TokenStore;
 use stanchion::{Error, Result};
 use tokio::sync::watch;
 
@@ -58,22 +65,13 @@ impl RedisBackend {
         let feed = Feed::new(config.invalidation, &context);
         client.observe_masters(feed.observer());
         let cache = CacheSettings::new(&config);
-        let shared = Arc::new(Shared { client, context });
+        let shared = Arc::new(Shared { client, context, deadline: config.deadline });
         Ok(Self(Arc::new(Connected { shared, subscriptions, feed, cache })))
     }
 
     /// One store of each kind.
     pub fn stores(&self) -> Stores {
-        let Connected { shared, subscriptions, feed, cache } = &*self.0;
-        let environment = shared.context.environment.clone();
-        Stores::builder(environment, Arc::clone(&self.0) as Arc<dyn Backend>)
-            .cache(Arc::new(RedisCache::new(shared, feed, *cache)))
-            .sessions(Arc::new(RedisSessions(Arc::clone(shared))))
-            .events(Arc::new(RedisEvents::new(shared, subscriptions)))
-            .locks(Arc::new(RedisLocks(Arc::clone(shared))))
-            .limits(Arc::new(RedisLimits(Arc::clone(shared))))
-            .tokens(Arc::new(RedisTokens(Arc::clone(shared))))
-            .build()
+        Stores::builder(self.0.shared.context.environment.clone()).backend(Arc::new(self.clone())).build()
     }
 }
 
@@ -125,26 +123,45 @@ impl fmt::Debug for RedisBackend {
     }
 }
 
-impl fmt::Debug for Connected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.shared.fmt(f)
-    }
-}
-
 #[async_trait]
-impl Backend for Connected {
+impl Backend for RedisBackend {
     fn name(&self) -> &'static str {
         "redis"
     }
 
     fn health(&self) -> watch::Receiver<Health> {
-        self.shared.context.health.watch()
+        self.0.shared.context.health.watch()
     }
 
     async fn close(&self) {
-        self.feed.close();
-        self.subscriptions.close().await;
-        self.shared.client.close();
+        self.0.feed.close();
+        self.0.subscriptions.close().await;
+        self.0.shared.client.close();
+    }
+
+    fn cache(&self) -> Option<Arc<dyn CacheStore>> {
+        let Connected { shared, feed, cache, .. } = &*self.0;
+        Some(Arc::new(RedisCache::new(shared, feed, *cache)))
+    }
+
+    fn sessions(&self) -> Option<Arc<dyn SessionStore>> {
+        Some(Arc::new(RedisSessions(Arc::clone(&self.0.shared))))
+    }
+
+    fn events(&self) -> Option<Arc<dyn EventBus>> {
+        Some(Arc::new(RedisEvents::new(&self.0.shared, &self.0.subscriptions)))
+    }
+
+    fn locks(&self) -> Option<Arc<dyn Locker>> {
+        Some(Arc::new(RedisLocks(Arc::clone(&self.0.shared))))
+    }
+
+    fn limits(&self) -> Option<Arc<dyn RateLimiter>> {
+        Some(Arc::new(RedisLimits(Arc::clone(&self.0.shared))))
+    }
+
+    fn tokens(&self) -> Option<Arc<dyn TokenStore>> {
+        Some(Arc::new(RedisTokens(Arc::clone(&self.0.shared))))
     }
 }
 

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use redis::Value;
 use stanchion::Result;
 use stanchion::key::Key;
-use stanchion::limit::{Decision, RateLimiter, Standing, Tier, check_tiers};
+use stanchion::limit::{Decision, LimitCapabilities, RateLimiter, Tier, TierStatus};
 
 use crate::command::Call;
-use crate::shared::Shared;
+use crate::shared::{CONTRACT, Shared};
 use crate::{reply, scripts};
 
 #[derive(Debug)]
@@ -18,9 +18,13 @@ pub(crate) struct RedisLimits(pub(crate) Arc<Shared>);
 
 #[async_trait]
 impl RateLimiter for RedisLimits {
+    fn capabilities(&self) -> LimitCapabilities {
+        LimitCapabilities::new(CONTRACT).call_deadline(self.0.deadline)
+    }
+
     async fn check(&self, key: &Key, tiers: &[Tier], cost: u32) -> Result<Decision> {
         let call = Call::write("limit.check");
-        check_tiers(tiers).map_err(|error| call.named(error))?;
+        self.capabilities().check_tiers(tiers).map_err(|error| call.named(error))?;
         // No state is needed to see that it can never be allowed.
         if let Some(tier) = tiers.iter().position(|tier| cost > tier.burst()) {
             return Ok(Decision::CostExceedsCapacity { tier });
@@ -28,9 +32,9 @@ impl RateLimiter for RedisLimits {
         self.take(call, key, tiers, cost).await
     }
 
-    async fn peek(&self, key: &Key, tiers: &[Tier]) -> Result<Vec<Standing>> {
+    async fn peek(&self, key: &Key, tiers: &[Tier]) -> Result<Vec<TierStatus>> {
         let call = Call::read("limit.peek");
-        check_tiers(tiers).map_err(|error| call.named(error))?;
+        self.capabilities().check_tiers(tiers).map_err(|error| call.named(error))?;
         match self.take(call, key, tiers, 0).await? {
             Decision::Allowed { tiers } => Ok(tiers),
             _ => Err(call.unexpected()),
@@ -39,7 +43,7 @@ impl RateLimiter for RedisLimits {
 
     async fn refund(&self, key: &Key, tiers: &[Tier], cost: u32) -> Result<()> {
         let call = Call::write("limit.refund");
-        check_tiers(tiers).map_err(|error| call.named(error))?;
+        self.capabilities().check_tiers(tiers).map_err(|error| call.named(error))?;
         let mut args = vec![cost.to_string()];
         for tier in tiers {
             let (numerator, denominator) = tier.emission();
@@ -79,7 +83,7 @@ fn decision(reply: Value, tiers: usize) -> Option<Decision> {
     let micros = |number: i64| u64::try_from(number).ok().map(Duration::from_micros);
     let standings = standings
         .chunks_exact(3)
-        .map(|one| Some(Standing::new(u32::try_from(one[0]).ok()?, micros(one[1])?, micros(one[2])?)))
+        .map(|one| Some(TierStatus::new(u32::try_from(one[0]).ok()?, micros(one[1])?, micros(one[2])?)))
         .collect::<Option<Vec<_>>>()
         .filter(|standings| standings.len() == tiers)?;
     match allowed {

@@ -7,11 +7,13 @@ use async_trait::async_trait;
 use redis::Value;
 use stanchion::Result;
 use stanchion::key::Key;
-use stanchion::lock::{AcquireOutcome, Fence, Lease, LockRequest, Locker, ReleaseOutcome, RenewOutcome};
+use stanchion::lock::{
+    AcquireOutcome, Fence, Lease, LockCapabilities, LockRequest, Locker, ReleaseOutcome, RenewOutcome,
+};
 use stanchion::time::Ttl;
 
 use crate::command::{Call, Scripts};
-use crate::shared::Shared;
+use crate::shared::{CONTRACT, Shared};
 use crate::{reply, scripts};
 
 /// How long the last fence is remembered after the last lease. Later ones are greater all the same, since they
@@ -29,6 +31,10 @@ fn arguments(token: String, lease: Ttl) -> [String; 3] {
 
 #[async_trait]
 impl Locker for RedisLocks {
+    fn capabilities(&self) -> LockCapabilities {
+        LockCapabilities::new(CONTRACT).call_deadline(self.0.deadline)
+    }
+
     async fn acquire(&self, request: &LockRequest) -> Result<AcquireOutcome> {
         let call = Call::write("lock.acquire");
         let (lock, fence) = self.0.layout().lock(&request.key);

@@ -18,7 +18,7 @@ use stanchion::time::Timestamp;
 use stanchion::{Error, ErrorKind, Result};
 
 use crate::command::Call;
-use crate::shared::Shared;
+use crate::shared::{CONTRACT, Shared};
 use crate::{reply, scripts};
 
 /// What the names of data fields begin with, so that they never meet the record's own fields.
@@ -38,7 +38,7 @@ impl RedisSessions {
 #[async_trait]
 impl SessionStore for RedisSessions {
     fn capabilities(&self) -> SessionCapabilities {
-        SessionCapabilities::new()
+        SessionCapabilities::new(CONTRACT).call_deadline(self.0.deadline)
     }
 
     async fn create(&self, service: &Name, session: NewSession) -> Result<CreateOutcome> {

@@ -2,14 +2,22 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+use stanchion::contract::Contract;
 
 use crate::connect::{Client, Context};
 use crate::keys::Layout;
+
+/// The contract that this backend was written against.
+pub(crate) const CONTRACT: Contract = Contract::V1;
 
 /// One for each backend. It knows no store.
 pub(crate) struct Shared {
     pub(crate) client: Client,
     pub(crate) context: Arc<Context>,
+    /// Within what time each call is answered or fails.
+    pub(crate) deadline: Duration,
 }
 
 impl Shared {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use stanchion::key::{Name, escape};
 use stanchion::time::Ttl;
-use stanchion::token::{Epoch, Scope, TokenFacts, TokenStore, Verdict, check_facts};
+use stanchion::token::{Epoch, Scope, TokenCapabilities, TokenFacts, TokenStore, Verdict};
 use stanchion::{Error, ErrorKind, Result};
 
 use crate::command::{Call, Routed};
-use crate::shared::Shared;
+use crate::shared::{CONTRACT, Shared};
 use crate::{reply, scripts};
 
 #[derive(Debug)]
@@ -28,6 +28,10 @@ fn epoch(call: Call, stored: redis::Value) -> Result<Epoch> {
 
 #[async_trait]
 impl TokenStore for RedisTokens {
+    fn capabilities(&self) -> TokenCapabilities {
+        TokenCapabilities::new(CONTRACT).call_deadline(self.0.deadline)
+    }
+
     async fn revoke(&self, service: &Name, jti: &str, ttl: Ttl) -> Result<()> {
         let call = Call::write("token.revoke");
         escape(jti).map_err(|error| call.named(error))?;
@@ -56,7 +60,7 @@ impl TokenStore for RedisTokens {
 
     async fn check(&self, service: &Name, token: &TokenFacts) -> Result<Verdict> {
         let call = Call::read("token.check");
-        check_facts(token).map_err(|error| call.named(error))?;
+        self.capabilities().check_facts(token).map_err(|error| call.named(error))?;
         let mut commands = vec![Routed::get(&self.0.layout().jti(service, &token.jti))];
         for (scope, _) in &token.marks {
             commands.push(Routed::get(
@@ -66,6 +70,6 @@ impl TokenStore for RedisTokens {
         let mut stored = call.all(self.0.client.batch(call, commands).await?)?.into_iter();
         let jti = stored.next().and_then(reply::maybe_bytes).ok_or_else(|| call.unexpected())?;
         let epochs = stored.map(|stored| epoch(call, stored)).collect::<Result<Vec<_>>>()?;
-        Ok(token.judge(jti.is_some(), &epochs))
+        Ok(token.verdict(jti.is_some(), &epochs))
     }
 }

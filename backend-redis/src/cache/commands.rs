@@ -139,9 +139,9 @@ impl CacheCommands {
         scripts::CACHE_FILL.routed(step.form, &[&entry, &lease], &args)
     }
 
-    pub(super) fn abandon(&self, key: &Key, token: &LeaseToken, step: Step) -> Routed {
+    pub(super) fn release(&self, key: &Key, token: &LeaseToken, step: Step) -> Routed {
         let (_, lease) = self.keys(key);
-        scripts::CACHE_ABANDON.routed(step.form, &[&lease], &[token.to_hex().as_bytes()])
+        scripts::CACHE_RELEASE.routed(step.form, &[&lease], &[token.to_hex().as_bytes()])
     }
 
     pub(super) fn generation(&self, tag: &Tag, step: Step) -> Routed {

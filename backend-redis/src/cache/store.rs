@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use stanchion::cache::{
-    CacheCapabilities, CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken,
-    SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher,
+    CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched, Fill,
+    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher,
 };
 use stanchion::key::{Key, Namespace};
 use stanchion::time::{Timestamp, Ttl};
@@ -20,12 +20,13 @@ use crate::command::{Call, Scripts};
 use crate::config::{Invalidation, RedisConfig};
 use crate::feed::Feed;
 use crate::reply;
-use crate::shared::Shared;
+use crate::shared::{CONTRACT, Shared};
 
 /// Those of the settings that are the cache's alone.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CacheSettings {
     capabilities: CacheCapabilities,
+    has_feed: bool,
     deadline: Duration,
     invalidation: Invalidation,
 }
@@ -33,7 +34,12 @@ pub(crate) struct CacheSettings {
 impl CacheSettings {
     pub(crate) fn new(config: &RedisConfig) -> Self {
         Self {
-            capabilities: config.cache.read_deadline(config.cache_deadline),
+            capabilities: CacheCapabilities::new(CONTRACT)
+                .max_value_bytes(config.max_value_bytes)
+                .max_batch(config.max_batch)
+                .call_deadline(config.deadline)
+                .read_deadline(config.cache_deadline),
+            has_feed: config.has_feed,
             deadline: config.cache_deadline,
             invalidation: config.invalidation,
         }
@@ -46,6 +52,7 @@ pub(crate) struct RedisCache {
     feed: Feed,
     commands: CacheCommands,
     capabilities: CacheCapabilities,
+    has_feed: bool,
     deadline: Duration,
 }
 
@@ -56,6 +63,7 @@ impl RedisCache {
             shared: Arc::clone(shared),
             feed: feed.clone(),
             capabilities: settings.capabilities,
+            has_feed: settings.has_feed,
             deadline: settings.deadline,
         }
     }
@@ -74,6 +82,22 @@ impl RedisCache {
 impl CacheStore for RedisCache {
     fn capabilities(&self) -> CacheCapabilities {
         self.capabilities
+    }
+
+    fn leases(&self) -> Option<&dyn CacheLeases> {
+        Some(self)
+    }
+
+    fn tags(&self) -> Option<&dyn CacheTags> {
+        Some(self)
+    }
+
+    fn feed(&self) -> Option<&dyn CacheFeed> {
+        self.has_feed.then_some(self)
+    }
+
+    fn counters(&self) -> Option<&dyn CacheCounters> {
+        Some(self)
     }
 
     fn now(&self) -> Timestamp {
@@ -138,13 +162,6 @@ impl CacheStore for RedisCache {
         Ok(call.each(replies, reply::count)?.into_iter().sum())
     }
 
-    async fn add(&self, key: &Key, delta: i64, ttl: Ttl) -> Result<i64> {
-        let call = Call::write("cache.add");
-        let addition = Scripts::one(|step| self.commands.add(key, delta, ttl, step)).separable();
-        let sum = self.shared.client.run(call, addition).await?;
-        reply::integer(sum).ok_or_else(|| call.unexpected())
-    }
-
     async fn touch(&self, key: &Key, ttl: Ttl) -> Result<bool> {
         let call = Call::write("cache.touch");
         let touch = Scripts::one(|step| self.commands.touch(key, ttl, step));
@@ -160,7 +177,10 @@ impl CacheStore for RedisCache {
             millis => replies::life(millis).map(Some).ok_or_else(|| call.unexpected()),
         }
     }
+}
 
+#[async_trait]
+impl CacheLeases for RedisCache {
     async fn fetch(&self, requests: &[LeaseRequest]) -> Result<Vec<Fetched>> {
         let call = self.soon(Call::write("cache.fetch"));
         self.checked(call, |can| {
@@ -183,16 +203,19 @@ impl CacheStore for RedisCache {
         call.each(replies, replies::filled)
     }
 
-    async fn abandon(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
-        let call = Call::write("cache.abandon");
+    async fn release(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
+        let call = Call::write("cache.release");
         let releases = Scripts::many(leases.len(), |step| {
             let (key, token) = &leases[step.index];
-            self.commands.abandon(key, token, step)
+            self.commands.release(key, token, step)
         });
         let replies = self.shared.client.run_all(call, releases).await?;
         call.each(replies, reply::count).map(drop)
     }
+}
 
+#[async_trait]
+impl CacheTags for RedisCache {
     async fn generations(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>> {
         let call = self.soon(Call::write("cache.generations"));
         self.checked(call, |can| can.check_batch(tags.len()))?;
@@ -209,12 +232,26 @@ impl CacheStore for RedisCache {
         let replies = self.shared.client.run_all(call, bumps).await?;
         call.each(replies, replies::generation)
     }
+}
 
+impl CacheFeed for RedisCache {
     fn watch(&self, namespace: &Namespace, watcher: Arc<dyn Watcher>) -> Result<Watch> {
         let call = Call::read("cache.watch");
-        if !self.capabilities.watch {
-            return Err(call.named(Error::unsupported("this backend is set to have no invalidation feed")));
+        if !self.has_feed {
+            return Err(
+                call.named(Error::unsupported("this backend is set to have no feed of invalidations"))
+            );
         }
         self.feed.watch(namespace, watcher).map_err(|error| call.named(error))
+    }
+}
+
+#[async_trait]
+impl CacheCounters for RedisCache {
+    async fn add(&self, key: &Key, delta: i64, ttl: Ttl) -> Result<i64> {
+        let call = Call::write("cache.add");
+        let addition = Scripts::one(|step| self.commands.add(key, delta, ttl, step)).separable();
+        let sum = self.shared.client.run(call, addition).await?;
+        reply::integer(sum).ok_or_else(|| call.unexpected())
     }
 }

@@ -4,9 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use redis::ConnectionInfo;
-use stanchion::cache::CacheCapabilities;
+use stanchion::environment::Environment;
 use stanchion::key::Name;
-use stanchion::stores::Environment;
 use stanchion::{Error, ErrorKind, Result};
 
 use super::invalidation::Invalidation;
@@ -24,7 +23,9 @@ use super::url::parse;
 /// | [`invalidation`](Self::invalidation) | [`Tracking`](Invalidation::Tracking) | one value for the whole deployment |
 /// | [`connect_attempts`](Self::connect_attempts) | 5 | attempts; 0 counts as 1 |
 /// | [`buckets`](Self::buckets) | 1,024 | buckets, 1 to 16,384; one value for the whole deployment, for good |
-/// | [`cache`](Self::cache) | [`CacheCapabilities::new`] | at most 1 MiB a value and 10,000 keys a batch, unless set there |
+/// | [`max_value_bytes`](Self::max_value_bytes) | 1 MiB | bytes of a cached value with its header |
+/// | [`max_batch`](Self::max_batch) | 10,000 | keys of one batch of cached values |
+/// | [`without_feed`](Self::without_feed) | there is a feed | without, there are no near caches |
 /// | [`environment`](Self::environment) | [`Environment::system`] | clock, randomness, hashing key and runtime |
 /// | `root_certificate` (feature `tls`) | Mozilla's list | PEM, one certificate or more |
 /// | `client_certificate` (feature `tls`) | none | PEM, a certificate chain and its private key |
@@ -52,7 +53,9 @@ pub struct RedisConfig {
     pub(crate) invalidation: Invalidation,
     pub(crate) connect_attempts: u32,
     pub(crate) buckets: u16,
-    pub(crate) cache: CacheCapabilities,
+    pub(crate) max_value_bytes: usize,
+    pub(crate) max_batch: usize,
+    pub(crate) has_feed: bool,
     pub(crate) environment: Option<Environment>,
     #[cfg(feature = "tls")]
     pub(crate) certificates: crate::tls::Certificates,
@@ -75,7 +78,9 @@ impl RedisConfig {
             invalidation: Invalidation::Tracking,
             connect_attempts: 5,
             buckets: 1_024,
-            cache: CacheCapabilities::new(),
+            max_value_bytes: 1024 * 1024,
+            max_batch: 10_000,
+            has_feed: true,
             environment: None,
             #[cfg(feature = "tls")]
             certificates: crate::tls::Certificates::default(),
@@ -159,10 +164,25 @@ impl RedisConfig {
         Ok(self)
     }
 
-    /// With other bounds of cached values and batches.
+    /// The largest cached value with its header, in bytes; 1 MiB unless set.
     #[must_use]
-    pub const fn cache(mut self, capabilities: CacheCapabilities) -> Self {
-        self.cache = capabilities;
+    pub const fn max_value_bytes(mut self, bytes: usize) -> Self {
+        self.max_value_bytes = bytes;
+        self
+    }
+
+    /// The most keys in one batch of cached values; 10,000 unless set.
+    #[must_use]
+    pub const fn max_batch(mut self, keys: usize) -> Self {
+        self.max_batch = keys;
+        self
+    }
+
+    /// Without the feed of invalidations: near caches are refused, and whoever waits for another process's load looks again
+    /// after a pause.
+    #[must_use]
+    pub const fn without_feed(mut self) -> Self {
+        self.has_feed = false;
         self
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stanchion::stores::Environment;
+use stanchion::environment::Environment;
 
 use super::health::HealthTracker;
 use super::time::ServerTime;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use stanchion::stores::Health;
+use stanchion::environment::Health;
 use tokio::sync::watch;
 
 /// What a connection is for.

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use stanchion::event::{Envelope, EventBus, SubscribeOptions, Subscription};
-use stanchion::{Error, Result};
+use stanchion::Result;
+use stanchion::event::{Envelope, EventBus, EventCapabilities, SubscribeOptions, Subscription};
 
 use super::subscriptions::Subscriptions;
 use crate::command::Call;
-use crate::shared::Shared;
-
-const MAX_EVENT_BYTES: usize = 1024 * 1024;
+use crate::shared::{CONTRACT, Shared};
 
 #[derive(Debug)]
 pub(crate) struct RedisEvents {
@@ -26,19 +24,15 @@ impl RedisEvents {
 
 #[async_trait]
 impl EventBus for RedisEvents {
-    fn max_event_bytes(&self) -> usize {
-        MAX_EVENT_BYTES
+    fn capabilities(&self) -> EventCapabilities {
+        // No deadline of its own: a subscription waits for its connection as long as that takes.
+        EventCapabilities::new(CONTRACT)
     }
 
     async fn publish(&self, event: &Envelope) -> Result<()> {
         let call = Call::write("event.publish");
         let message = event.to_json().map_err(|error| call.named(error))?;
-        if message.len() > MAX_EVENT_BYTES {
-            return Err(call.named(Error::invalid(format!(
-                "an event may have {MAX_EVENT_BYTES} bytes as JSON, got {}",
-                message.len()
-            ))));
-        }
+        self.capabilities().check_event(message.len()).map_err(|error| call.named(error))?;
         let mut command = redis::cmd("PUBLISH");
         command.arg(self.shared.layout().channel(event.event_type.domain())).arg(&message[..]);
         self.shared.client.anywhere(call, command).await.map(drop)

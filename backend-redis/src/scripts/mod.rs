@@ -25,7 +25,7 @@ scripts! {
     CACHE_TTL = "cache_ttl.lua";
     CACHE_FETCH = "cache_fetch.lua";
     CACHE_FILL = "cache_fill.lua";
-    CACHE_ABANDON = "cache_abandon.lua";
+    CACHE_RELEASE = "cache_release.lua";
     CACHE_GENERATION = "cache_generation.lua";
     CACHE_BUMP = "cache_bump.lua";
     SESSION_CREATE = "session_create.lua";
