@@ -43,18 +43,14 @@ impl Context {
     }
 
     fn opened(&self, stores: stanchion::Result<Stores>) -> Outcome<Stores> {
-        let stores = stores.map_err(|error| Failure::Broken(format!("can't open a place: {error}")))?;
+        let stores = stores.map_err(|error| Failure::broken("can't open a place", &error))?;
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(stores.clone());
         Ok(stores)
     }
 
     /// A server of the case's own; without one the case is ignored, or failed where there must be one.
     pub(crate) async fn server(&self) -> Outcome<Server<'_>> {
-        match self.harness.owned_server().await {
-            Ok(server) => Ok(Server { server, context: self }),
-            Err(missing) if missing.fatal => Err(Failure::Broken(missing.reason)),
-            Err(missing) => Err(Failure::Ignored(missing.reason)),
-        }
+        Ok(Server { server: self.harness.owned_server().await?, context: self })
     }
 
     /// Another process with a handle on the case's place, which can be killed.
