@@ -3,11 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use stanchion::clock::{Clock, SystemClock};
 use stanchion::stores::Stores;
 use stanchion::time::Ttl;
 
-use crate::child::{Child, Role};
+use crate::child::Child;
 use crate::{Failure, Harness, Outcome, OwnedServer, Place, Time};
 
 /// A place, and the harness to open it with.
@@ -54,8 +55,13 @@ impl Context {
     }
 
     /// Another process with a handle on the case's place, which can be killed.
-    pub(crate) fn child(&self, role: &Role) -> Outcome<Child> {
-        Child::start(&*self.harness, &self.place, role)
+    pub(crate) async fn child(&self) -> Outcome<Child> {
+        Child::start(&*self.harness, &self.place).await
+    }
+
+    /// So many other processes with a handle each on the case's place.
+    pub(crate) async fn children(&self, count: usize) -> Outcome<Vec<Child>> {
+        try_join_all((0..count).map(|_| self.child())).await
     }
 
     /// A short life: a test can wait for its end.

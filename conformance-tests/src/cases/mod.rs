@@ -5,6 +5,7 @@ pub mod event;
 pub mod fault;
 pub mod limit;
 pub mod lock;
+mod process;
 pub mod session;
 pub mod stores;
 pub mod token;

@@ -92,10 +92,14 @@ struct Held {
     until: u64,
 }
 
-/// One at a time in this process; no case needs more.
-static FILES: Mutex<()> = Mutex::new(());
-
 impl Files {
+    /// Until it is dropped, nobody else changes or reads them, in whichever process.
+    fn alone(&self) -> Result<fs::File> {
+        let file = fs::File::create(self.folder.join("lock")).map_err(failed)?;
+        file.lock().map_err(failed)?;
+        Ok(file)
+    }
+
     fn path(&self, key: &Key) -> PathBuf {
         // Not every file system tells upper from lower case.
         let hex = |name, byte| format!("{name}{byte:02x}");
@@ -148,7 +152,7 @@ fn left(held: &Held) -> Duration {
 #[async_trait]
 impl Locker for Files {
     async fn acquire(&self, request: &LockRequest) -> Result<AcquireOutcome> {
-        let _files = locked(&FILES);
+        let _alone = self.alone()?;
         let fence = match self.holder(&request.key) {
             Some(held) if held.token == request.token.to_hex() => held.fence,
             Some(held) => return Ok(AcquireOutcome::Busy { remaining: left(&held) }),
@@ -161,7 +165,7 @@ impl Locker for Files {
     }
 
     async fn renew(&self, leases: &[Lease]) -> Result<Vec<RenewOutcome>> {
-        let _files = locked(&FILES);
+        let _alone = self.alone()?;
         let renew = |lease: &Lease| {
             if !self.is_held_by(&lease.key, &lease.token) {
                 return Ok(RenewOutcome::Lost);
@@ -172,7 +176,7 @@ impl Locker for Files {
     }
 
     async fn release(&self, lease: &Lease) -> Result<ReleaseOutcome> {
-        let _files = locked(&FILES);
+        let _alone = self.alone()?;
         match self.holder(&lease.key) {
             Some(held) if held.token == lease.token.to_hex() => {
                 self.write(&lease.key, &Held { until: 0, ..held })?;
@@ -183,7 +187,7 @@ impl Locker for Files {
     }
 
     async fn inspect(&self, key: &Key) -> Result<Option<(Fence, Duration)>> {
-        let _files = locked(&FILES);
+        let _alone = self.alone()?;
         Ok(self.holder(key).map(|held| (Fence::new(held.fence), left(&held))))
     }
 }
