@@ -1,10 +1,9 @@
 //! Locks in files, which other processes can open: right but for one thing. A lease is ended by the process that
 //! took it, and nobody else looks at its time; so the lock of a process that was killed is held for ever.
 
-use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,20 +17,32 @@ use stanchion::{Error, ErrorKind, Result};
 use stanchion_conformance::{Harness, Offers, Place, Time, Unavailable};
 use stanchion_memory::MemoryBackend;
 
-use crate::backend::locked;
 use crate::stores::Life;
 
-/// A folder for each place.
-#[derive(Default)]
+/// What a child finds in its environment: the folder of its parent.
+const VARIABLE: &str = "STANCHION_WRONG_LOCK_FILES";
+
+/// A folder for each place, in one of its own.
 pub(crate) struct LockFile {
-    folders: Mutex<HashSet<PathBuf>>,
+    folder: PathBuf,
+    is_child: bool,
+}
+
+impl LockFile {
+    /// With the folder of the parent, in a child.
+    pub(crate) fn new() -> Self {
+        let parents = std::env::var_os(VARIABLE).map(PathBuf::from);
+        let (is_child, fresh) = (parents.is_some(), Place::fresh());
+        let own = || std::env::temp_dir().join(format!("stanchion-lock-file-{}", fresh.prefix()));
+        Self { folder: parents.unwrap_or_else(own), is_child }
+    }
 }
 
 impl Drop for LockFile {
     fn drop(&mut self) {
-        for folder in locked(&self.folders).drain() {
+        if !self.is_child {
             // Nothing is left to tell it to.
-            let _ = fs::remove_dir_all(folder);
+            let _ = fs::remove_dir_all(&self.folder);
         }
     }
 }
@@ -58,9 +69,8 @@ impl Harness for LockFile {
     }
 
     async fn open(&self, place: &Place) -> Result<Stores> {
-        let folder = std::env::temp_dir().join(format!("stanchion-lock-file-{}", place.prefix()));
+        let folder = self.folder.join(place.prefix());
         fs::create_dir_all(&folder).map_err(failed)?;
-        locked(&self.folders).insert(folder.clone());
         let life = Life::of(&MemoryBackend::new().stores());
         Ok(Stores::builder(Environment::system(), Arc::new(life)).locks(Arc::new(Files { folder })).build())
     }
@@ -71,7 +81,7 @@ impl Harness for LockFile {
     }
 
     fn child_environment(&self) -> Option<Vec<(String, String)>> {
-        Some(Vec::new())
+        Some(vec![(VARIABLE.to_owned(), self.folder.to_string_lossy().into_owned())])
     }
 }
 

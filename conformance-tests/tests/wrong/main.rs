@@ -96,7 +96,7 @@ fn run_for_real<T>(work: impl Future<Output = Result<T, Failed>>) -> Result<T, F
 fn main() -> ExitCode {
     let as_child = match FileStore::of_the_environment() {
         Some(file) => run_child(&[file]),
-        None => run_child(&[LockFile::default()]),
+        None => run_child(&[LockFile::new()]),
     };
     if let Some(exit) = as_child {
         return exit;

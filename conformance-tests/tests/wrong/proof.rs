@@ -128,7 +128,7 @@ impl Proof {
 
 async fn run(bug: Bug, case: &Case) -> Result<(), Failure> {
     match bug {
-        Bug::LeaseEndsWithTheProcess => run_case(Arc::new(LockFile::default()), case).await,
+        Bug::LeaseEndsWithTheProcess => run_case(Arc::new(LockFile::new()), case).await,
         Bug::File(bug) => run_case(Arc::new(FileStore::new(Some(bug))), case).await,
         Bug::Fault(bug) => run_case(Arc::new(Faulty::new(Some(bug))), case).await,
         bug => run_case(Arc::new(Wrong::new(bug)), case).await,
