@@ -1,14 +1,24 @@
 //! Layers: decorators that go around the stores of a bundle.
 
 mod around;
+mod budget;
 mod call;
 pub(crate) mod deadline;
+#[cfg(feature = "test-util")]
+mod fault;
+mod outcome;
+mod retry;
+mod trace;
 
 use std::sync::Arc;
 
 pub use self::around::{Answer, Around};
 pub use self::call::Call;
 pub use self::deadline::Deadline;
+#[cfg(feature = "test-util")]
+pub use self::fault::{Fault, Faults};
+pub use self::retry::Retry;
+pub use self::trace::Trace;
 use crate::cache::CacheStore;
 use crate::event::EventBus;
 use crate::limit::RateLimiter;

@@ -50,8 +50,6 @@ impl<A: Around> SessionStore for Layered<dyn SessionStore, A> {
         user: &str,
         except: Option<&SessionId>,
     ) -> Result<Vec<SessionId>> {
-        self.around
-            .call(Call::SESSION_DESTROY_ALL, || self.inner.destroy_all(service, user, except))
-            .await
+        self.around.call(Call::SESSION_DESTROY_ALL, || self.inner.destroy_all(service, user, except)).await
     }
 }
