@@ -44,6 +44,7 @@ pub mod prelude;
 pub mod random;
 pub mod session;
 pub mod stores;
+pub mod telemetry;
 pub mod time;
 pub mod token;
 

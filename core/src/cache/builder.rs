@@ -326,7 +326,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> CacheBui
             (false, Some(mirror)) => Some(mirror?),
             (false, None) => Some(Mirror::of(Arc::clone(&store))?),
         };
-        let counts = Arc::new(Counts::of(&self.kind));
+        let counts = Arc::new(Counts::of(namespace.kind()));
         let stem = namespace.to_string().len() + 1;
         let told = Arc::new(Told {
             near: self.near.map(Near::new),
