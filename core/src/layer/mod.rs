@@ -6,6 +6,8 @@ mod call;
 pub(crate) mod deadline;
 #[cfg(feature = "test-util")]
 mod fault;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod outcome;
 mod retry;
 mod trace;
@@ -17,6 +19,8 @@ pub use self::call::Call;
 pub use self::deadline::Deadline;
 #[cfg(feature = "test-util")]
 pub use self::fault::{Fault, Faults};
+#[cfg(feature = "metrics")]
+pub use self::metrics::Metrics;
 pub use self::retry::Retry;
 pub use self::trace::Trace;
 use crate::cache::CacheStore;
