@@ -13,6 +13,8 @@ impl Stores {
     ///
     /// Both share their backends, tasks and service: closing one closes the other. The generations of tags are mirrored
     /// by each.
+    #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "most layers are made where they are put on")]
     pub fn layer(&self, layer: impl Layer) -> Self {
         let Shared { environment, backends, parts, call_deadline, tags: _ } = &*self.shared;
         // A layer that keeps no deadline gets one, as a store does.

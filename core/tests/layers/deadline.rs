@@ -27,7 +27,7 @@ async fn every_call_ends_after(deadline: Duration, stores: &Stores, clock: &Manu
     for (operation, mut call) in every(stores) {
         assert!(settled(call.as_mut()).await.is_none(), "{operation} is in flight");
         assert_eq!(clock.sleepers(), 1, "{operation} sleeps on the clock");
-        clock.advance(deadline - Duration::from_millis(1));
+        clock.advance(deadline.checked_sub(Duration::from_millis(1)).unwrap());
         assert!(settled(call.as_mut()).await.is_none(), "{operation} ended early");
         clock.advance(Duration::from_millis(1));
         let error = settled(call.as_mut()).await.expect(operation).unwrap_err();
