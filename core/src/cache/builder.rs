@@ -126,7 +126,7 @@ impl<T, C> CacheBuilder<T, C> {
 
     /// Where events are published; the bundle's unless set.
     pub fn event_bus(mut self, events: Arc<dyn EventBus>) -> Self {
-        self.events = Ok(bounded(events, &self.environment));
+        self.events = Ok(events);
         self
     }
 

@@ -59,6 +59,21 @@ fn the_bundle_sets_another() {
 }
 
 #[test]
+fn a_layer_that_keeps_no_deadline_is_put_under_that_of_the_bundle() {
+    without_timers(async {
+        let (environment, clock) = manual();
+        let backend = MemoryBackend::with(MemoryConfig::new().environment(environment.clone()));
+        let stores = Stores::builder(environment.clone()).backend(Arc::new(backend));
+        let faults = Faults::new(&environment);
+        for call in Call::ALL {
+            faults.plan(call.operation, 1, Fault::Hang).unwrap();
+        }
+        let stores = stores.call_deadline(seconds(2)).unwrap().build().layer(faults);
+        every_call_ends_after(seconds(2), &stores, &clock).await;
+    });
+}
+
+#[test]
 fn the_layer_shortens_what_a_store_declares() {
     without_timers(async {
         let (environment, clock) = manual();
