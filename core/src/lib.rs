@@ -37,12 +37,14 @@ pub mod environment;
 pub mod error;
 pub mod event;
 pub mod key;
+pub mod layer;
 pub mod limit;
 pub mod lock;
 pub mod prelude;
 pub mod random;
 pub mod session;
 pub mod stores;
+pub mod telemetry;
 pub mod time;
 pub mod token;
 

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use super::{Envelope, EventBus, EventId, EventType, Received, SubscribeOptions, Subscription};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
+use crate::layer::deadline::bounded;
 
 /// A payload with the name of what happened.
 pub trait Event: Serialize + DeserializeOwned + Send + 'static {
@@ -78,6 +79,7 @@ impl<E: Event> Topic<E> {
     /// `InvalidInput` if [`Event::TYPE`] is not two or more names joined by dots.
     pub fn new(bus: Arc<dyn EventBus>, environment: Environment, source: impl Into<String>) -> Result<Self> {
         let event_type = EventType::new(E::TYPE)?;
+        let bus = bounded(bus, &environment);
         Ok(Self { bus, event_type, environment, source: source.into(), event: PhantomData })
     }
 
