@@ -5,6 +5,7 @@
 
 mod backend;
 mod cache;
+mod clock;
 mod event;
 mod fault;
 mod file;
@@ -36,6 +37,7 @@ fn proofs() -> impl Iterator<Item = &'static Proof> {
         cache::lease::PROOFS,
         cache::generation::PROOFS,
         cache::feed::PROOFS,
+        clock::PROOFS,
         event::PROOFS,
         fault::PROOFS,
         file::PROOFS,
@@ -105,6 +107,7 @@ fn main() -> ExitCode {
         Trial::test("every_case_of_a_must_rule_has_a_wrong_backend", || {
             every_case_of_a_must_rule_has_a_wrong_backend()
         }),
+        Trial::test("lives_by_the_wall_clock_pass", || run(clock::lives_by_the_wall_clock_pass())),
         Trial::test("file_store_passes_what_has_processes", || run_for_real(file::the_right_one_passes())),
     ];
     for (area, _) in cases::ALL {
