@@ -37,14 +37,12 @@ impl Form {
         let mut parts = key.split(':');
         let mut part = || parts.next().unwrap_or_default();
         match (part(), part(), part(), part()) {
-            ("tags", _, _, _) => Self::Number,
             ("rate_limit", _, _, _) => Self::Tiers,
             ("locks", _, "l", _) => Self::Lock,
-            ("locks", _, "f", _) => Self::Number,
-            (_, "token", "jti", _) => Self::Timeless,
-            (_, "token", _, _) => Self::Number,
             (_, "session", _, "s") => Self::Session,
             (_, "session", _, "u") => Self::Scores,
+            (_, "token", "jti", _) => Self::Timeless,
+            ("tags", _, _, _) | ("locks", _, "f", _) | (_, "token", _, _) => Self::Number,
             _ => Self::Timeless,
         }
     }
