@@ -1,42 +1,38 @@
-//! The backend and its handles.
+//! The backend: holds the data, and puts the stores of each handle together.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use stanchion::cache::CacheCapabilities;
 use stanchion::stores::{Backend, Environment, Health, Stores};
-use stanchion::time::{Monotonic, Timestamp};
-use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
 use crate::config::MemoryConfig;
+use crate::shared::{Handle, locked};
 use crate::{cache, event, limit, lock, session, token};
 
 /// All stores in memory. Clones are one handle; [`handle`](Self::handle) gives another.
 #[derive(Clone)]
-pub struct MemoryBackend(Arc<Handle>);
+pub struct MemoryBackend(Arc<Opened>);
 
-/// What all handles share.
-pub(crate) struct Place {
-    pub(crate) cache: Mutex<cache::State>,
-    pub(crate) sessions: Mutex<session::State>,
-    pub(crate) events: Mutex<event::State>,
-    pub(crate) locks: Mutex<lock::State>,
-    pub(crate) limits: Mutex<limit::State>,
-    pub(crate) tokens: Mutex<token::State>,
-    pub(crate) cache_capabilities: CacheCapabilities,
+/// What all handles share: the state of each store.
+struct Data {
+    cache: Arc<Mutex<cache::State>>,
+    sessions: Arc<Mutex<session::State>>,
+    events: Arc<Mutex<event::State>>,
+    locks: Arc<Mutex<lock::State>>,
+    limits: Arc<Mutex<limit::State>>,
+    tokens: Arc<Mutex<token::State>>,
+    cache_capabilities: CacheCapabilities,
     next_handle: AtomicU64,
 }
 
-/// One "process" on a place.
-pub(crate) struct Handle {
-    pub(crate) place: Arc<Place>,
-    pub(crate) environment: Environment,
-    pub(crate) number: u64,
-    closed: AtomicBool,
-    health: watch::Sender<Health>,
+/// A handle on the data.
+struct Opened {
+    handle: Arc<Handle>,
+    data: Arc<Data>,
 }
 
 impl MemoryBackend {
@@ -47,43 +43,43 @@ impl MemoryBackend {
 
     /// An empty backend with these settings.
     pub fn with(config: MemoryConfig) -> Self {
-        let place = Place {
-            cache: Mutex::new(cache::State::new(config.max_cache_bytes)),
-            sessions: Mutex::default(),
-            events: Mutex::default(),
-            locks: Mutex::default(),
-            limits: Mutex::default(),
-            tokens: Mutex::default(),
+        let data = Data {
+            cache: Arc::new(Mutex::new(cache::State::new(config.max_cache_bytes))),
+            sessions: Arc::default(),
+            events: Arc::default(),
+            locks: Arc::default(),
+            limits: Arc::default(),
+            tokens: Arc::default(),
             cache_capabilities: config.cache,
             next_handle: AtomicU64::new(0),
         };
-        Self::open(Arc::new(place), config.environment)
+        Self::open(Arc::new(data), config.environment)
     }
 
-    fn open(place: Arc<Place>, environment: Environment) -> Self {
-        let environment = environment.with_own_tasks();
-        let number = place.next_handle.fetch_add(1, Ordering::Relaxed);
-        let health = watch::Sender::new(Health::Up);
-        Self(Arc::new(Handle { place, environment, number, closed: AtomicBool::new(false), health }))
+    fn open(data: Arc<Data>, environment: Environment) -> Self {
+        let number = data.next_handle.fetch_add(1, Ordering::Relaxed);
+        let handle = Handle::new(environment.with_own_tasks(), number);
+        Self(Arc::new(Opened { handle, data }))
     }
 
     /// Another handle on the same data, which acts as another process: it has tasks of its own and is closed
     /// by itself.
     #[must_use]
     pub fn handle(&self) -> Self {
-        Self::open(Arc::clone(&self.0.place), self.0.environment.clone())
+        Self::open(Arc::clone(&self.0.data), self.0.handle.environment.clone())
     }
 
     /// One store of each kind.
     pub fn stores(&self) -> Stores {
-        let handle = &self.0;
-        Stores::builder(handle.environment.clone(), Arc::clone(handle) as Arc<dyn Backend>)
-            .cache(Arc::new(cache::MemoryCache(Arc::clone(handle))))
-            .sessions(Arc::new(session::MemorySessions(Arc::clone(handle))))
-            .events(Arc::new(event::MemoryEvents(Arc::clone(handle))))
-            .locks(Arc::new(lock::MemoryLocks(Arc::clone(handle))))
-            .limits(Arc::new(limit::MemoryLimits(Arc::clone(handle))))
-            .tokens(Arc::new(token::MemoryTokens(Arc::clone(handle))))
+        let Opened { handle, data } = &*self.0;
+        let cache = cache::MemoryCache::new(handle, &data.cache, data.cache_capabilities);
+        Stores::builder(handle.environment.clone(), Arc::clone(&self.0) as Arc<dyn Backend>)
+            .cache(Arc::new(cache))
+            .sessions(Arc::new(session::MemorySessions::new(handle, &data.sessions)))
+            .events(Arc::new(event::MemoryEvents::new(handle, &data.events)))
+            .locks(Arc::new(lock::MemoryLocks::new(handle, &data.locks)))
+            .limits(Arc::new(limit::MemoryLimits::new(handle, &data.limits)))
+            .tokens(Arc::new(token::MemoryTokens::new(handle, &data.tokens)))
             .build()
     }
 }
@@ -96,74 +92,31 @@ impl Default for MemoryBackend {
 
 impl fmt::Debug for MemoryBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "MemoryBackend(handle {})", self.0.number)
+        write!(f, "MemoryBackend(handle {})", self.0.handle.number)
     }
 }
 
-impl fmt::Debug for Handle {
+impl fmt::Debug for Opened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "memory (handle {})", self.number)
+        self.handle.fmt(f)
     }
-}
-
-impl Handle {
-    /// Refuses what comes after the close.
-    pub(crate) fn check_open(&self) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(Error::new(ErrorKind::Closed, "this handle of the memory backend is closed"));
-        }
-        Ok(())
-    }
-
-    /// Runs an operation unless the handle is closed, and names it in its error.
-    pub(crate) fn operate<T>(&self, operation: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.check_open()
-            .and_then(|()| work())
-            .map_err(|error| error.with_operation(operation).with_backend("memory"))
-    }
-
-    /// The time by which everything expires.
-    pub(crate) fn now(&self) -> Monotonic {
-        self.environment.clock.now()
-    }
-
-    /// The time that is shown, and that fences and epochs are made of.
-    pub(crate) fn wall(&self) -> Timestamp {
-        self.environment.clock.wall()
-    }
-}
-
-/// A store's state; a panic elsewhere can't have left it half-changed, since no step of a change can panic.
-pub(crate) fn locked<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]
-impl Backend for Handle {
+impl Backend for Opened {
     fn name(&self) -> &'static str {
         "memory"
     }
 
     fn health(&self) -> watch::Receiver<Health> {
-        self.health.subscribe()
+        self.handle.health()
     }
 
     async fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-        locked(&self.place.events).end_all_of(self.number);
-        locked(&self.place.cache).end_watches_of(self.number);
-        self.health.send_replace(Health::Down);
-    }
-}
-
-#[cfg(test)]
-impl MemoryBackend {
-    pub(crate) fn place(&self) -> &Place {
-        &self.0.place
-    }
-
-    pub(crate) fn now(&self) -> Monotonic {
-        self.0.now()
+        self.handle.close();
+        locked(&self.data.events).end_all_of(self.handle.number);
+        locked(&self.data.cache).end_watches_of(self.handle.number);
+        self.handle.go_down();
     }
 }
 
@@ -178,11 +131,12 @@ mod tests {
     use stanchion::limit::Tier;
     use stanchion::lock::{LockRequest, LockToken};
     use stanchion::time::Ttl;
+    use stanchion::{Error, ErrorKind};
 
     use super::*;
 
-    /// What one call of each store answers: the kind of its error, if any.
-    async fn ask(stores: &Stores) -> Vec<Option<ErrorKind>> {
+    /// Calls each store once: the kinds of the errors, if any.
+    async fn call_each(stores: &Stores) -> Vec<Option<ErrorKind>> {
         let (service, key) = (Name::new("app").unwrap(), Key::new("app", "t", "1").unwrap());
         let tier = [Tier::new(1, Duration::from_secs(1)).unwrap()];
         let request = LockRequest::new(key.clone(), LockToken::new([1; 16]), Ttl::MAX);
@@ -216,16 +170,20 @@ mod tests {
         let set = mine.cache_store().unwrap().set(&key, value.clone(), &SetOptions::new(Ttl::MAX)).await;
         assert_eq!(set.unwrap(), SetOutcome::Stored);
 
+        let options = || SubscribeOptions::new(Name::new("app").unwrap());
+        let mut ended = mine.event_bus().unwrap().subscribe(options()).await.unwrap();
+
         mine.close(Duration::from_secs(1)).await.unwrap();
-        assert_eq!(ask(&mine).await, [Some(ErrorKind::Closed); 6]);
+        assert!(ended.next().await.is_none());
+        assert_eq!(call_each(&mine).await, [Some(ErrorKind::Closed); 6]);
         // Clones and other bundles of the same handle are the same process.
-        assert_eq!(ask(&backend.clone().stores()).await, [Some(ErrorKind::Closed); 6]);
+        assert_eq!(call_each(&backend.clone().stores()).await, [Some(ErrorKind::Closed); 6]);
         assert_eq!(*mine.health().borrow(), Health::Down);
 
-        assert_eq!(ask(&theirs).await, [None; 6]);
+        assert_eq!(call_each(&theirs).await, [None; 6]);
         assert_eq!(*theirs.health().borrow(), Health::Up);
         assert_eq!(theirs.cache_store().unwrap().get(&key).await.unwrap(), Some(value));
         // A handle of a closed one is open.
-        assert_eq!(ask(&backend.handle().stores()).await, [None; 6]);
+        assert_eq!(call_each(&backend.handle().stores()).await, [None; 6]);
     }
 }

@@ -4,6 +4,12 @@ use stanchion::cache::CacheCapabilities;
 use stanchion::stores::Environment;
 
 /// Settings of a [`MemoryBackend`](crate::MemoryBackend).
+///
+/// | setting | default | unit and bounds |
+/// |---|---|---|
+/// | [`environment`](Self::environment()) | [`Environment::system`] | clock, randomness, hashing key and runtime |
+/// | [`cache`](Self::cache()) | [`CacheCapabilities::new`] | at most 1 MiB a value and 10,000 keys a batch, unless set there |
+/// | [`max_cache_bytes`](Self::max_cache_bytes()) | none: no bound | bytes of keys and values, any number; what is larger by itself is not kept |
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct MemoryConfig {
@@ -41,5 +47,19 @@ impl MemoryConfig {
     pub fn max_cache_bytes(mut self, bytes: usize) -> Self {
         self.max_cache_bytes = Some(bytes);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the table at [`MemoryConfig`] says.
+    #[test]
+    fn the_defaults_are_those_of_the_table() {
+        let config = MemoryConfig::new();
+        assert_eq!(config.cache, CacheCapabilities::new());
+        assert_eq!((config.cache.max_value_bytes, config.cache.max_batch), (1024 * 1024, 10_000));
+        assert_eq!(config.max_cache_bytes, None);
     }
 }

@@ -39,10 +39,9 @@ mod limit;
 mod lock;
 #[cfg(any(feature = "moka", feature = "quick"))]
 mod near;
-mod recency;
 mod session;
+mod shared;
 mod token;
-mod watchers;
 
 pub use self::backend::MemoryBackend;
 pub use self::config::MemoryConfig;
