@@ -12,7 +12,7 @@ use crate::operations::{
     event, lease, limit_key, lock_key, lock_request, new_session, service, session_id, tiers, value,
 };
 use crate::support::{
-    PATIENCE, becomes, cluster_config, config, connect, entry, eventually, facts, failed, hour, key,
+    TIMEOUT, becomes, cluster_config, config, connect, entry, eventually, facts, failed, hour, key,
 };
 
 /// Two processes, and the proxies in front of every server.
@@ -155,8 +155,8 @@ async fn locks(scene: &Scene) {
     here.release(&lease()).await.unwrap();
     scene.unknown(":l:job", here.acquire(&lock_request())).await;
     let held = there.inspect(&lock_key()).await.unwrap();
-    assert!(held.is_some(), "taken, and nobody was told");
-    // The same token may ask again, and has the same lock.
+    assert!(held.is_some(), "taken, and the holder does not know");
+    // The same token may acquire again, and has the same lock.
     let again = here.acquire(&lock_request()).await.unwrap();
     assert!(format!("{again:?}").contains(&held.unwrap().0.to_string()), "{again:?}");
     here.release(&lease()).await.unwrap();
@@ -190,11 +190,11 @@ async fn events(scene: &Scene) {
     let domain = SubscribeOptions::new(Name::new("user").unwrap());
     let mut subscription = scene.other.event_bus().unwrap().subscribe(domain).await.unwrap();
     let bus = scene.stores.event_bus().unwrap();
-    let (lost, told) = (event(), event());
+    let (lost, delivered) = (event(), event());
     scene.unknown(lost.id.as_str(), bus.publish(&lost)).await;
-    bus.publish(&told).await.unwrap();
-    for expected in [lost, told] {
-        let received = tokio::time::timeout(PATIENCE, subscription.next()).await.unwrap();
+    bus.publish(&delivered).await.unwrap();
+    for expected in [lost, delivered] {
+        let received = tokio::time::timeout(TIMEOUT, subscription.next()).await.unwrap();
         let Some(Received::Event(received)) = received else { panic!("{received:?}") };
         assert_eq!(*received, expected, "each once");
     }

@@ -194,7 +194,7 @@ pub(crate) async fn a_schema_is_read_in_the_header(place: Place) {
         (stored(2, 7, 16), 7, SetOutcome::Stored),
         (stored(2, 7, 16), 8, SetOutcome::Stored),
         (stored(2, max, 16), max, SetOutcome::Stored),
-        // Whoever has no schema asks after none.
+        // A writer without a schema does not look for one.
         (stored(2, 7, 16), 0, SetOutcome::Stored),
         // What has no such header has none.
         (stored(1, 7, 16), 6, SetOutcome::Stored),
@@ -250,8 +250,8 @@ pub(crate) async fn a_generation_never_comes_back(mut place: Place) {
     let kept: u64 = place.run("PTTL", &[&keys[0]]).await;
     assert!(kept > 86_400_000, "a bump keeps it anew");
 
-    let told: Vec<u64> = cmd("TIME").query_async(&mut place.server).await.unwrap();
-    let server = Timestamp::from_micros(told[0] * 1_000_000 + told[1]);
+    let time: Vec<u64> = cmd("TIME").query_async(&mut place.server).await.unwrap();
+    let server = Timestamp::from_micros(time[0] * 1_000_000 + time[1]);
     let off = cache.now().saturating_since(server).max(server.saturating_since(cache.now()));
     assert!(off.as_secs() < 5, "the store's time is off by {off:?}");
 }
