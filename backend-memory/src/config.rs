@@ -28,21 +28,23 @@ impl MemoryConfig {
         Self::default()
     }
 
-    /// With another clock, randomness or hashing key.
+    /// With another clock, randomness or hashing key; the machine's own and the unkeyed hash unless set.
     #[must_use]
     pub fn environment(mut self, environment: Environment) -> Self {
         self.environment = environment;
         self
     }
 
-    /// With other bounds of values and batches.
+    /// With other bounds of values and batches: the bytes of a value, the keys of a batch, and whether there is an
+    /// invalidation feed.
     #[must_use]
     pub fn cache(mut self, capabilities: CacheCapabilities) -> Self {
         self.cache = capabilities;
         self
     }
 
-    /// With a bound on the bytes of the cache.
+    /// With a bound on the bytes of keys and values in the cache; none unless set. Over it the least recently used entries
+    /// are evicted, and an entry that is larger by itself is not kept.
     #[must_use]
     pub fn max_cache_bytes(mut self, bytes: usize) -> Self {
         self.max_cache_bytes = Some(bytes);

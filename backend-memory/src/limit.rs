@@ -26,7 +26,7 @@ impl MemoryLimits {
     }
 }
 
-/// The algorithm counts in microseconds of any clock; this one never goes back.
+/// The algorithm takes microseconds of any clock; this one never goes back.
 fn instant(now: Monotonic) -> Timestamp {
     Timestamp::from_micros(0).saturating_add(now.since_origin())
 }

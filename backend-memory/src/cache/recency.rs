@@ -29,7 +29,7 @@ impl Recency {
         }
     }
 
-    /// The entry holds this many bytes now; answers the keys that have to go.
+    /// The entry holds this many bytes now; answers the keys that are evicted.
     pub(super) fn stored(&mut self, key: &Key, value_bytes: usize) -> Vec<Key> {
         self.removed(key);
         let weight = key.as_str().len() + value_bytes;

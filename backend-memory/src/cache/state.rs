@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_asks_for_again_does_not_pile_up() {
+    fn what_is_never_read_again_does_not_pile_up() {
         let mut state = State::new(None);
         for n in 0..1_000_u64 {
             let (now, wall) = after(n);

@@ -22,7 +22,7 @@ use super::url::parse;
 /// | [`cache_deadline`](Self::cache_deadline) | 100 ms | any duration; zero times every read of the cache out |
 /// | [`ping_every`](Self::ping_every) | 5 s | any duration above zero |
 /// | [`invalidation`](Self::invalidation) | [`Tracking`](Invalidation::Tracking) | one value for the whole deployment |
-/// | [`connect_attempts`](Self::connect_attempts) | 5 | attempts; 0 counts as 1 |
+/// | [`connect_attempts`](Self::connect_attempts) | 5 | attempts; 0 is 1 |
 /// | [`buckets`](Self::buckets) | 1,024 | buckets, 1 to 16,384; one value for the whole deployment, for good |
 /// | [`cache`](Self::cache) | [`CacheCapabilities::new`] | at most 1 MiB a value and 10,000 keys a batch, unless set there |
 /// | [`environment`](Self::environment) | [`Environment::system`] | clock, randomness, hashing key and runtime |
@@ -159,14 +159,15 @@ impl RedisConfig {
         Ok(self)
     }
 
-    /// With other bounds of cached values and batches.
+    /// With other bounds of cached values and batches: the bytes of a value, the keys of a batch, and whether there is an
+    /// invalidation feed. The read deadline in it is set by [`cache_deadline`](Self::cache_deadline).
     #[must_use]
     pub const fn cache(mut self, capabilities: CacheCapabilities) -> Self {
         self.cache = capabilities;
         self
     }
 
-    /// With another clock, randomness or hashing key.
+    /// With another clock, randomness or hashing key; the machine's own and the unkeyed hash unless set.
     #[must_use]
     pub fn environment(mut self, environment: Environment) -> Self {
         self.environment = Some(environment);
