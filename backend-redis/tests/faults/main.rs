@@ -17,6 +17,7 @@ mod operations;
 mod outage;
 mod refused;
 mod refused_setting;
+mod split;
 mod stored;
 mod subscriptions;
 mod support;
@@ -109,6 +110,9 @@ fn main() -> ExitCode {
             cluster::redirects_are_bounded
             connect::nobody_listens
             connect::loading_is_tried_again_and_attempts_are_counted
+            split::the_lease_is_voided_first_and_then_the_entry_changed
+            split::a_script_that_is_not_known_goes_by_its_source
+            split::an_entry_whose_lease_is_not_voided_stays
             nonsense::no_reply_is_trusted
             nonsense::no_slot_map_is_trusted;
     };
