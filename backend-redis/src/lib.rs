@@ -31,6 +31,7 @@
 
 mod backend;
 mod cache;
+mod command;
 mod config;
 mod connect;
 mod error;
@@ -43,6 +44,7 @@ mod meta;
 mod reply;
 mod scripts;
 mod session;
+mod shared;
 #[cfg(feature = "tls")]
 mod tls;
 mod token;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use stanchion::clock::ManualClock;
-use stanchion::stores::Environment;
+use stanchion::environment::Environment;
 use stanchion_conformance::Place;
 use stanchion_conformance::model::{World, agree, cases};
 use stanchion_conformance::servers::{RedisServer, Topology};

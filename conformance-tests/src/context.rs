@@ -3,11 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use stanchion::clock::{Clock, SystemClock};
 use stanchion::stores::Stores;
 use stanchion::time::Ttl;
 
-use crate::child::{Child, Role};
+use crate::child::Child;
 use crate::{Failure, Harness, Outcome, OwnedServer, Place, Time};
 
 /// A place, and the harness to open it with.
@@ -43,23 +44,24 @@ impl Context {
     }
 
     fn opened(&self, stores: stanchion::Result<Stores>) -> Outcome<Stores> {
-        let stores = stores.map_err(|error| Failure::Broken(format!("can't open a place: {error}")))?;
+        let stores = stores.map_err(|error| Failure::broken("can't open a place", &error))?;
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(stores.clone());
         Ok(stores)
     }
 
     /// A server of the case's own; without one the case is ignored, or failed where there must be one.
     pub(crate) async fn server(&self) -> Outcome<Server<'_>> {
-        match self.harness.owned_server().await {
-            Ok(server) => Ok(Server { server, context: self }),
-            Err(missing) if missing.fatal => Err(Failure::Broken(missing.reason)),
-            Err(missing) => Err(Failure::Ignored(missing.reason)),
-        }
+        Ok(Server { server: self.harness.owned_server().await?, context: self })
     }
 
     /// Another process with a handle on the case's place, which can be killed.
-    pub(crate) fn child(&self, role: &Role) -> Outcome<Child> {
-        Child::start(&*self.harness, &self.place, role)
+    pub(crate) async fn child(&self) -> Outcome<Child> {
+        Child::start(&*self.harness, &self.place).await
+    }
+
+    /// So many other processes with a handle each on the case's place.
+    pub(crate) async fn children(&self, count: usize) -> Outcome<Vec<Child>> {
+        try_join_all((0..count).map(|_| self.child())).await
     }
 
     /// A short life: a test can wait for its end.

@@ -8,7 +8,8 @@ use stanchion::key::Name;
 use stanchion::random::{Random, SystemRandom};
 use stanchion::stores::Stores;
 
-use crate::{Area, OwnedServer};
+use crate::case::with_sources;
+use crate::{Area, Failure, OwnedServer};
 
 /// Where one case happens. A backend keeps everything of a place under its prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -81,6 +82,9 @@ impl Offers {
     }
 }
 
+/// The newest version of the contract that the suite knows.
+pub const NEWEST_CONTRACT: u16 = 1;
+
 /// Why a harness can't run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unavailable {
@@ -88,6 +92,24 @@ pub struct Unavailable {
     pub reason: String,
     /// Whether that is a failure: in CI it is, on a laptop the cases are ignored with the reason.
     pub fatal: bool,
+}
+
+impl Unavailable {
+    /// Something that a harness or its backend doesn't have; the cases that need it are ignored with the reason.
+    pub fn lacking(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), fatal: false }
+    }
+
+    /// Something that must be there, and failed by this error, which is shown with what caused it.
+    pub fn broken(what: &str, error: &dyn std::error::Error) -> Self {
+        Self { reason: format!("{what}: {}", with_sources(error)), fatal: true }
+    }
+}
+
+impl From<Unavailable> for Failure {
+    fn from(missing: Unavailable) -> Self {
+        if missing.fatal { Self::Broken(missing.reason) } else { Self::Ignored(missing.reason) }
+    }
 }
 
 /// A backend under test.
@@ -98,6 +120,12 @@ pub trait Harness: Send + Sync + 'static {
 
     /// Which areas the backend offers.
     fn offers(&self) -> Offers;
+
+    /// The version of an area's contract that the backend was written against. Rules that came later are reported as not
+    /// claimed, and their cases are not run. The default is the newest version that the suite knows.
+    fn contract(&self, _area: Area) -> u16 {
+        NEWEST_CONTRACT
+    }
 
     /// How time passes.
     fn time(&self) -> Time;
@@ -121,6 +149,6 @@ pub trait Harness: Send + Sync + 'static {
     /// A server for one case alone, which breaks it. Without one, the default, cases of the area `fault` are
     /// ignored with the reason.
     async fn owned_server(&self) -> Result<Box<dyn OwnedServer>, Unavailable> {
-        Err(Unavailable { reason: "the harness has no server that a case may break".into(), fatal: false })
+        Err(Unavailable::lacking("the harness has no server that a case may break"))
     }
 }

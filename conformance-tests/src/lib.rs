@@ -64,6 +64,6 @@ pub mod servers;
 pub use self::case::{Area, Case, Failure, Level, Outcome, Rule};
 pub use self::child::run_child;
 pub use self::context::Context;
-pub use self::harness::{Harness, Offers, Place, Time, Unavailable};
+pub use self::harness::{Harness, NEWEST_CONTRACT, Offers, Place, Time, Unavailable};
 pub use self::owned::OwnedServer;
 pub use self::runner::{main, run_case, run_refused};

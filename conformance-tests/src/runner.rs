@@ -56,16 +56,37 @@ struct Subject {
 }
 
 impl Subject {
-    /// Runs something on the prepared harness, and reports it.
-    async fn run(
-        &self,
-        case: &str,
-        rule: Option<&Rule>,
-        passed: Status,
-        work: impl Future<Output = Outcome>,
-    ) -> Result<Completion, libtest_mimic::Failed> {
+    fn new(harness: impl Harness) -> Self {
+        Self { harness: Arc::new(harness), prepared: OnceCell::new() }
+    }
+
+    /// Runs a case of a rule, if the backend is held to it, and reports it.
+    async fn run_case(&self, area: Area, rule: &Rule, case: &Case) -> Ended {
+        let name = format!("{}::{}", area.name(), case.name);
+        let declared = self.harness.contract(area);
+        let ended = if rule.since > declared {
+            let since = rule.since;
+            let why =
+                format!("not claimed: of version {since} of the contract, and the backend is of {declared}");
+            (Status::NotClaimed, Ok(Completion::ignored_with(why)))
+        } else {
+            self.run(Some(rule), Status::Passed, run_case(Arc::clone(&self.harness), case)).await
+        };
+        report::record(self.harness.name(), &name, Some(rule), &ended.0);
+        ended
+    }
+
+    /// Whether an area that is not offered is refused, with a report of it.
+    async fn run_refused(&self, area: Area) -> Ended {
+        let ended = self.run(None, Status::Refused, run_refused(Arc::clone(&self.harness), area)).await;
+        report::record(self.harness.name(), &format!("{}::refused", area.name()), None, &ended.0);
+        ended
+    }
+
+    /// Runs something on the prepared harness.
+    async fn run(&self, rule: Option<&Rule>, passed: Status, work: impl Future<Output = Outcome>) -> Ended {
         let prepared = self.prepared.get_or_init(|| self.harness.prepare()).await;
-        let (status, completion) = match prepared {
+        match prepared {
             Err(missing) if missing.fatal => (Status::Failed, Err(missing.reason.clone().into())),
             Err(missing) => (
                 Status::Ignored(missing.reason.clone()),
@@ -81,11 +102,12 @@ impl Subject {
                     (Status::Failed, Err(format!("{}{failure}", rule.unwrap_or_default()).into()))
                 }
             },
-        };
-        report::record(self.harness.name(), case, rule, status);
-        completion
+        }
     }
 }
+
+/// What came of a trial, for the report and for whoever runs it.
+type Ended = (Status, Result<Completion, libtest_mimic::Failed>);
 
 /// Runs every case on every harness; the whole `main` of a test binary.
 pub fn main<H: Harness>(harnesses: impl IntoIterator<Item = H>) -> ExitCode {
@@ -103,7 +125,7 @@ pub fn main<H: Harness>(harnesses: impl IntoIterator<Item = H>) -> ExitCode {
     };
     let mut trials = Vec::new();
     for harness in harnesses {
-        let subject = Arc::new(Subject { harness: Arc::new(harness), prepared: OnceCell::new() });
+        let subject = Arc::new(Subject::new(harness));
         for (area, rules) in cases::ALL {
             if subject.harness.offers().has(*area) {
                 for rule in *rules {
@@ -129,18 +151,15 @@ fn trial(
     case: &'static Case,
 ) -> Trial {
     let (runtime, subject) = (Arc::clone(runtime), Arc::clone(subject));
-    let name = format!("{}::{}", area.name(), case.name);
-    Trial::ignorable_test(format!("{}::{name}", subject.harness.name()), move || {
-        let work = run_case(Arc::clone(&subject.harness), case);
-        runtime.block_on(subject.run(&name, Some(rule), Status::Passed, work))
-    })
+    let name = format!("{}::{}::{}", subject.harness.name(), area.name(), case.name);
+    Trial::ignorable_test(name, move || runtime.block_on(subject.run_case(area, rule, case)).1)
 }
 
 fn refused(runtime: &Arc<Runtime>, subject: &Arc<Subject>, area: Area) -> Trial {
     let (runtime, subject) = (Arc::clone(runtime), Arc::clone(subject));
-    let name = format!("{}::refused", area.name());
-    Trial::ignorable_test(format!("{}::{name}", subject.harness.name()), move || {
-        let work = run_refused(Arc::clone(&subject.harness), area);
-        runtime.block_on(subject.run(&name, None, Status::Refused, work))
-    })
+    let name = format!("{}::{}::refused", subject.harness.name(), area.name());
+    Trial::ignorable_test(name, move || runtime.block_on(subject.run_refused(area)).1)
 }
+
+#[cfg(test)]
+mod tests;

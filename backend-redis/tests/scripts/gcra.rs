@@ -74,6 +74,9 @@ async fn count_alike(server: &mut MultiplexedConnection, key: &str, tiers: &[Tie
             Gcra::check(&mut states, tiers, cost, Timestamp::from_micros(now)),
             "{step:?} {tiers:?}"
         );
+        if reply[1] == 1 && cost > 0 {
+            assert_eq!(stored(server, key, tiers).await, states, "what is stored after {step:?}");
+        }
     }
     // What is stored lives at least until every tier is full again.
     let left: i64 = cmd("PTTL").arg(key).query_async(server).await.unwrap();
@@ -82,6 +85,17 @@ async fn count_alike(server: &mut MultiplexedConnection, key: &str, tiers: &[Tie
     let now = Timestamp::from_micros(seconds * 1_000_000 + micros);
     let full_in = states.iter().zip(tiers).map(|(state, tier)| state.full_in(tier, now)).max().unwrap();
     assert!(left >= full_in, "the key lives {left:?} and is needed for {full_in:?}");
+}
+
+/// The states as they are stored: `micros:rest` under the id of each tier.
+async fn stored(server: &mut MultiplexedConnection, key: &str, tiers: &[Tier]) -> Vec<Gcra> {
+    let fields: Vec<_> = tiers.iter().map(Tier::id).collect();
+    let texts: Vec<String> = cmd("HMGET").arg(key).arg(fields).query_async(server).await.unwrap();
+    let read = |text: &String| {
+        let (micros, rest) = text.split_once(':').unwrap();
+        Gcra::from_parts(micros.parse().unwrap(), rest.parse().unwrap()).unwrap()
+    };
+    texts.iter().map(read).collect()
 }
 
 /// Tiers from a few permits a day to millions a second, at the bounds of exact arithmetic too.

@@ -1,6 +1,6 @@
 //! Rate limits.
 
-use super::rules;
+use super::{process, rules};
 use crate::check::{dropped_after, ensure, fail, refused, same};
 use crate::{Context, Outcome};
 use futures_util::future::try_join_all;
@@ -297,5 +297,8 @@ rules! {
     "LIMIT-13" Must "Places stay apart." => ["isolation::places": places_stay_apart];
     "LIMIT-14" Must "A dropped check takes permits from every tier or from none." => [
         "cancel::all_tiers_or_none": a_dropped_check_takes_from_every_tier_or_from_none,
+    ];
+    "LIMIT-15" Must "A limit gives its burst to all processes together, and no permit more." => [
+        "process::one_burst_for_all": process::limit::a_burst_is_for_all_together,
     ];
 }

@@ -1,9 +1,9 @@
 //! Locks.
 
-use super::rules;
+use super::{process, rules};
 use crate::check::{dropped_after, ensure, fail, same};
-use crate::child::Role;
-use crate::{Context, Failure, Outcome};
+use crate::child::Task;
+use crate::{Context, Outcome};
 use futures_util::future::try_join_all;
 
 use std::time::Duration;
@@ -233,12 +233,12 @@ async fn the_lock_of_a_killed_process_is_free_after_its_lease(cx: &Context) -> O
             let locker = &locker;
             async move {
                 let name = format!("a{attempt}");
-                let mut holder = cx.child(&Role::LockHolder { name: name.clone(), lease: life })?;
-                let said = holder.line().await?;
+                let mut holder = cx.child().await?;
+                let (lease, token) = (life.as_duration(), 255);
+                holder.give(&Task::Acquire { name: name.clone(), token, lease }).await?;
+                let fence: Option<u64> = holder.result().await?;
                 holder.kill().await?;
-                let fence = said.parse().map(Fence::new);
-                let fence =
-                    fence.map_err(|_| Failure::Broken(format!("a fence was to be said, not {said:?}")))?;
+                let Some(fence) = fence.map(Fence::new) else { return fail("the lock is free", "busy") };
                 match ask(&**locker, &name, 1, long()).await? {
                     None => Ok((name, fence, life)),
                     Some(lease) => fail("held for the lease of the process that was killed", lease),
@@ -287,5 +287,8 @@ rules! {
     ];
     "LOCK-16" Must "The lock of a process that was killed is held until its lease is over, and then it is free, with a greater fence." => [
         "process::killed_holder": the_lock_of_a_killed_process_is_free_after_its_lease,
+    ];
+    "LOCK-17" Must "No two processes hold a lock at the same time, and their fences are different and only grow." => [
+        "process::one_holder": process::lock::one_holds_a_lock,
     ];
 }

@@ -14,7 +14,7 @@ use stanchion::session::{
 };
 use stanchion::time::Ttl;
 
-use super::rules;
+use super::{process, rules};
 use crate::check::{dropped_after, ensure, fail, name, refused, same};
 use crate::{Context, Outcome};
 
@@ -517,4 +517,5 @@ rules! {
     "SESSION-22" Must "A dropped create leaves no session, or the whole one, listed and loaded." => [
         "cancel::done_or_not_done": a_dropped_create_is_done_or_not_done,
     ];
+    "SESSION-23" Must "No creates of several processes exceed a limit." => ["process::limit_is_kept": process::session::no_limit_is_exceeded];
 }

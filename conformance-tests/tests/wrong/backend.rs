@@ -13,7 +13,7 @@ use stanchion::stores::{Environment, Stores};
 use stanchion_conformance::{Harness, Offers, Place, Time, Unavailable};
 use stanchion_memory::{MemoryBackend, MemoryConfig};
 
-use crate::{cache, event, fault, limit, lock, session, stores, token};
+use crate::{cache, event, fault, file, limit, lock, session, stores, token};
 
 /// The one thing that is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub(crate) enum Bug {
     Event(event::Bug),
     /// Of a harness of its own; see [`fault`](crate::fault).
     Fault(fault::Bug),
+    /// Of a harness of its own, which other processes can open; see [`file`](crate::file).
+    File(file::Bug),
     Limit(limit::Bug),
     Lock(lock::Bug),
     Session(session::Bug),
@@ -159,7 +161,7 @@ fn spoil(bug: Bug, around: &Around) -> Result<Stores> {
     let mut limits = right.rate_limiter()?;
     let mut tokens = right.token_store()?;
     match bug {
-        Bug::None | Bug::PrefixForgotten | Bug::LeaseEndsWithTheProcess | Bug::Fault(_) => {}
+        Bug::None | Bug::PrefixForgotten | Bug::LeaseEndsWithTheProcess | Bug::Fault(_) | Bug::File(_) => {}
         Bug::Cache(bug) => cache = cache::spoil(bug, cache, around),
         Bug::Event(bug) => events = Arc::new(event::Wrong::new(bug, events, around)),
         Bug::Limit(bug) => limits = Arc::new(limit::Wrong::new(bug, limits, around)?),

@@ -146,5 +146,5 @@ impl fmt::Debug for StoresBuilder {
     }
 }
 
-/// The mirror of the generations of tags, made at the first need.
-pub(super) type LazyTags = OnceLock<Result<Arc<crate::cache::Mirror>>>;
+/// The known generations of tags, made at the first need.
+pub(super) type LazyTags = OnceLock<Result<Arc<crate::cache::GenerationCache>>>;

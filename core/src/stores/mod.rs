@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 pub use self::backend::{Area, Backend};
 pub use self::builder::StoresBuilder;
 use self::builder::{LazyTags, Parts};
-use crate::cache::{CacheBuilder, CacheStore, CountersBuilder, Mirror};
+use crate::cache::{CacheBuilder, CacheStore, CountersBuilder, GenerationCache};
 use crate::environment::{Environment, HealthWatch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventBus, Topic};
@@ -77,7 +77,7 @@ impl Stores {
         kind: &str,
     ) -> CacheBuilder<T> {
         let store = self.cache_store();
-        let tags = store.is_ok().then(|| self.mirror());
+        let tags = store.is_ok().then(|| self.generations());
         CacheBuilder::on(store, tags, self.event_bus(), self.environment().clone(), kind)
             .source(self.service.as_str())
     }
@@ -126,9 +126,9 @@ impl Stores {
     }
 
     /// The generations of tags, shared by all caches of this bundle.
-    fn mirror(&self) -> Result<Arc<Mirror>> {
+    fn generations(&self) -> Result<Arc<GenerationCache>> {
         let store = self.cache_store()?;
-        self.shared.tags.get_or_init(|| Mirror::of(store)).clone()
+        self.shared.tags.get_or_init(|| GenerationCache::of(store)).clone()
     }
 
     /// The session store itself.

@@ -72,7 +72,7 @@ fn leasing(stores: &Stores, lease: Duration) -> Outcome<Cache<u32>> {
 async fn ended<T>(task: JoinHandle<Outcome<T>>) -> Outcome<T> {
     match tokio::time::timeout(PATIENCE, task).await {
         Ok(Ok(outcome)) => outcome,
-        Ok(Err(error)) => Err(Failure::Broken(error.to_string())),
+        Ok(Err(error)) => Err(Failure::broken("a task did not end well", &error)),
         Err(_) => fail(format!("an end within {PATIENCE:?}"), "none"),
     }
 }

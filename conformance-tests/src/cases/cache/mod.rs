@@ -13,7 +13,7 @@ mod ttl;
 mod value;
 mod watch;
 
-use super::rules;
+use super::{process, rules};
 
 rules! {
     "CACHE-01" Must "A value that was set is read back through every handle, until it is set again." => [
@@ -150,5 +150,9 @@ rules! {
     "CACHE-63" Must "What was loaded before a write is never read after it." => [
         "load::not_after_a_write": load::what_was_loaded_before_a_write_is_not_read_after_it,
         "load::not_by_keeping": load::a_long_load_takes_no_lease_anew,
+    ];
+    "CACHE-64" Must "No addition of any process is lost." => ["process::no_addition_is_lost": process::cache::no_addition_is_lost];
+    "CACHE-65" Must "Of all processes that ask for a lease one is granted it, and no other fills the entry." => [
+        "process::one_lease_holder": process::cache::one_holds_the_lease,
     ];
 }
