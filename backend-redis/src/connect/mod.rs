@@ -11,12 +11,14 @@ mod push;
 mod run;
 pub(crate) mod supervisor;
 mod target;
+mod telemetry;
 mod time;
 mod topology;
 
 pub(crate) use self::client::Client;
 pub(crate) use self::connection::Connection;
 pub(crate) use self::context::Context;
+pub(crate) use self::health::Purpose;
 pub(crate) use self::masters::MasterObserver;
 pub(crate) use self::node::Node;
 pub(crate) use self::push::PushHandler;

@@ -6,7 +6,7 @@ use super::metric::catalogue;
 catalogue! {
     CALLS = counter(
         "stanchion_store_calls_total",
-        "Calls of a store that have ended, and how: `ok`, or the kind of the error."
+        "Calls of a store that have ended, and how: `ok`, the kind of the error, or `cancelled` by the caller."
     ).labels(&["area", "operation", "outcome"]);
-    CALL_SECONDS = seconds("stanchion_store_call_seconds", "How long calls of a store took.").labels(&["area", "operation"]);
+    CALL_SECONDS = seconds("stanchion_store_call_seconds", "How long calls of a store took, but for cancelled ones.").labels(&["area", "operation"]);
 }

@@ -49,7 +49,7 @@ fn the_page_lists_the_constants_and_nothing_else() {
                 Unit::Bytes => "bytes",
                 other => panic!("{other:?}"),
             };
-            let labels = metric.labels.iter().map(ToString::to_string).collect();
+            let labels = metric.labels.iter().chain(&metric.failure_label).map(ToString::to_string).collect();
             (metric.name.to_owned(), kind.to_owned(), unit.to_owned(), labels, metric.description.to_owned())
         })
         .collect();

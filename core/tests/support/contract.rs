@@ -15,6 +15,8 @@ pub(crate) struct LabelRow {
     pub(crate) name: String,
     pub(crate) words: BTreeSet<String>,
     pub(crate) is_name: bool,
+    /// Only what has failed carries it.
+    pub(crate) of_failures: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -73,6 +75,7 @@ fn labels(cell: &str) -> Vec<LabelRow> {
             name: name.to_owned(),
             words: words.map(|words| quoted(words).collect()).unwrap_or_default(),
             is_name: words.is_none(),
+            of_failures: words.is_some_and(|words| words.ends_with("if it failed")),
         });
         rest = behind.trim_start_matches(',').trim_start();
     }
@@ -137,12 +140,14 @@ impl Contract {
                     row.name == *label
                         && match (row.is_name, row.words.is_empty()) {
                             (true, _) => names.contains(&value.as_str()),
-                            (false, true) => is_word(value),
+                            (false, true) => is_plain(value),
                             (false, false) => row.words.contains(value),
                         }
                 };
                 (row.name.as_str(), row.kind.as_str()) == (series.name.as_str(), series.kind)
-                    && row.labels.len() == series.labels.len()
+                    && (row.labels.len() == series.labels.len()
+                        || row.labels.iter().filter(|label| !label.of_failures).count()
+                            == series.labels.len())
                     && row.labels.iter().zip(&series.labels).all(label)
             })
         };
@@ -199,8 +204,9 @@ impl Contract {
     }
 }
 
-fn is_word(value: &str) -> bool {
-    !value.is_empty() && value.chars().all(|c| c.is_ascii_lowercase() || matches!(c, '_' | '.'))
+/// Letters only, as no id or address is for long.
+fn is_plain(value: &str) -> bool {
+    !value.is_empty() && value.chars().all(|c| c.is_ascii_alphabetic() || matches!(c, '_' | ' '))
 }
 
 /// Every `tracing::debug!(…)` and its like in the files below a folder.
