@@ -5,6 +5,8 @@ use std::fmt;
 
 use futures_util::future::BoxFuture;
 
+use stanchion::contract::Contract;
+
 use crate::Context;
 
 /// Whether a backend must keep a rule, or should.
@@ -60,8 +62,9 @@ impl Area {
 pub struct Rule {
     /// `CACHE-07`. Numbers are never used again.
     pub id: &'static str,
-    /// The version of the contract that brought it; a backend that was written against an earlier one is not held to it.
-    pub since: u16,
+    /// The version of the contract that brought it; a backend that was written against an earlier one, as its capabilities
+    /// say, is not held to it.
+    pub since: Contract,
     /// Must or should.
     pub level: Level,
     /// The rule, in a sentence.

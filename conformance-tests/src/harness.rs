@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stanchion::Result;
+use stanchion::cache::CacheParts;
 use stanchion::key::Name;
 use stanchion::random::{Random, SystemRandom};
 use stanchion::stores::Stores;
@@ -59,12 +60,22 @@ pub struct Offers {
     pub lock: bool,
     pub limit: bool,
     pub token: bool,
+    /// Which optional parts the cache has. For one that it does not have, the suite demands what the contract says of it.
+    pub cache_parts: CacheParts,
 }
 
 impl Offers {
     /// Every area.
     pub const fn all() -> Self {
-        Self { cache: true, session: true, event: true, lock: true, limit: true, token: true }
+        Self {
+            cache: true,
+            session: true,
+            event: true,
+            lock: true,
+            limit: true,
+            token: true,
+            cache_parts: CacheParts::all(),
+        }
     }
 
     /// Whether this area is offered.
@@ -81,9 +92,6 @@ impl Offers {
         }
     }
 }
-
-/// The newest version of the contract that the suite knows.
-pub const NEWEST_CONTRACT: u16 = 1;
 
 /// Why a harness can't run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,12 +128,6 @@ pub trait Harness: Send + Sync + 'static {
 
     /// Which areas the backend offers.
     fn offers(&self) -> Offers;
-
-    /// The version of an area's contract that the backend was written against. Rules that came later are reported as not
-    /// claimed, and their cases are not run. The default is the newest version that the suite knows.
-    fn contract(&self, _area: Area) -> u16 {
-        NEWEST_CONTRACT
-    }
 
     /// How time passes.
     fn time(&self) -> Time;

@@ -56,6 +56,7 @@ mod harness;
 #[cfg(feature = "model")]
 pub mod model;
 mod owned;
+mod part;
 pub mod report;
 mod runner;
 #[cfg(feature = "servers")]
@@ -64,6 +65,7 @@ pub mod servers;
 pub use self::case::{Area, Case, Failure, Level, Outcome, Rule};
 pub use self::child::run_child;
 pub use self::context::Context;
-pub use self::harness::{Harness, NEWEST_CONTRACT, Offers, Place, Time, Unavailable};
+pub use self::harness::{Harness, Offers, Place, Time, Unavailable};
 pub use self::owned::OwnedServer;
-pub use self::runner::{main, run_case, run_refused};
+pub use self::part::Part;
+pub use self::runner::{main, run_case, run_refused, run_without};

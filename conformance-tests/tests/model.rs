@@ -7,17 +7,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use stanchion::Result;
 use stanchion::clock::ManualClock;
+use stanchion::environment::Environment;
 use stanchion::key::{Key, Name};
-use stanchion::limit::{Decision, RateLimiter, Standing, Tier};
+use stanchion::limit::{Decision, LimitCapabilities, RateLimiter, Tier, TierStatus};
 use stanchion::session::{
     CreateOutcome, NewSession, Patch, PatchOutcome, SessionCapabilities, SessionId, SessionRecord,
     SessionStore, TouchOutcome,
 };
-use stanchion::stores::{Backend, Environment, Health, Stores};
+use stanchion::stores::Stores;
 use stanchion_conformance::model::{Operation, World, agree, cases};
 use stanchion_memory::{MemoryBackend, MemoryConfig};
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
 
 /// Two handles on a fresh memory, each as `alter` makes it.
 fn world(alter: impl Fn(&Stores) -> Stores) -> World {
@@ -85,29 +85,18 @@ struct KeepsWhatIsRefunded(Arc<dyn RateLimiter>);
 
 #[async_trait]
 impl RateLimiter for KeepsWhatIsRefunded {
+    fn capabilities(&self) -> LimitCapabilities {
+        self.0.capabilities()
+    }
     async fn check(&self, key: &Key, tiers: &[Tier], cost: u32) -> Result<Decision> {
         self.0.check(key, tiers, cost).await
     }
-    async fn peek(&self, key: &Key, tiers: &[Tier]) -> Result<Vec<Standing>> {
+    async fn peek(&self, key: &Key, tiers: &[Tier]) -> Result<Vec<TierStatus>> {
         self.0.peek(key, tiers).await
     }
     async fn refund(&self, key: &Key, tiers: &[Tier], _cost: u32) -> Result<()> {
         self.0.refund(key, tiers, 0).await
     }
-}
-
-#[derive(Debug)]
-struct Life(watch::Sender<Health>);
-
-#[async_trait]
-impl Backend for Life {
-    fn name(&self) -> &'static str {
-        "wrong"
-    }
-    fn health(&self) -> watch::Receiver<Health> {
-        self.0.subscribe()
-    }
-    async fn close(&self) {}
 }
 
 /// The same stores, but for those that are given.
@@ -116,8 +105,7 @@ fn altered(
     sessions: impl Fn(Arc<dyn SessionStore>) -> Arc<dyn SessionStore>,
     limits: impl Fn(Arc<dyn RateLimiter>) -> Arc<dyn RateLimiter>,
 ) -> Stores {
-    let life = Arc::new(Life(watch::Sender::new(Health::Up)));
-    Stores::builder(stores.environment().clone(), life)
+    Stores::builder(stores.environment().clone())
         .cache(stores.cache_store().unwrap())
         .sessions(sessions(stores.session_store().unwrap()))
         .events(stores.event_bus().unwrap())

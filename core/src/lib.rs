@@ -37,6 +37,7 @@ pub mod environment;
 pub mod error;
 pub mod event;
 pub mod key;
+pub mod layer;
 pub mod limit;
 pub mod lock;
 pub mod prelude;

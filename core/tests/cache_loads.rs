@@ -15,7 +15,7 @@ use stanchion::prelude::*;
 use stanchion_memory::{MemoryBackend, MokaNear};
 use tokio::sync::Notify;
 
-use support::parts::Parts as _;
+use stanchion::cache::AllParts as _;
 use support::{Flaky, instant, manual, settle, slow};
 
 fn plain(backend: &MemoryBackend) -> Cache<u32> {

@@ -4,8 +4,10 @@ mod calls;
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use stanchion::environment::Health;
 use stanchion::event::{Received, SubscribeOptions, Subscription};
-use stanchion::stores::{Health, Stores};
+use stanchion::stores::Stores;
 use stanchion::{Effect, Error, ErrorKind, Result};
 
 use self::calls::{Call, Counted, calls, event};
@@ -39,7 +41,7 @@ async fn eventually<T, F: Future<Output = Result<T>>>(what: &str, ask: impl Fn()
 async fn becomes(stores: &Stores, what: &str, wanted: fn(&Health) -> bool) -> Outcome {
     let mut health = stores.health();
     let waited = tokio::time::timeout(PATIENCE, health.wait_for(wanted)).await;
-    ensure(matches!(waited, Ok(Ok(_))), what, *stores.health().borrow())
+    ensure(waited.is_ok(), what, stores.health().current())
 }
 
 async fn is_up(stores: &Stores) -> Outcome {

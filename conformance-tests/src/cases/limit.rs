@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use stanchion::ErrorKind;
 use stanchion::key::Key;
-use stanchion::limit::{Decision, Standing, Tier};
+use stanchion::limit::{Decision, Tier, TierStatus};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -20,7 +20,7 @@ fn key(subject: &str) -> Outcome<Key> {
 fn hourly(n: u32) -> Outcome<Tier> {
     Ok(Tier::new(n, HOUR)?)
 }
-fn remaining(standings: &[Standing]) -> Vec<u32> {
+fn remaining(standings: &[TierStatus]) -> Vec<u32> {
     standings.iter().map(|standing| standing.remaining).collect()
 }
 fn allowed(decision: &Decision) -> Option<Vec<u32>> {
@@ -128,7 +128,7 @@ async fn peek_takes_nothing(cx: &Context) -> Outcome {
     let limiter = cx.open().await?.rate_limiter()?;
     let tiers = [hourly(3)?];
     let fresh = limiter.peek(&key("a")?, &tiers).await?;
-    same(fresh, vec![Standing::new(3, Duration::ZERO, Duration::ZERO)], "a subject never seen")?;
+    same(fresh, vec![TierStatus::new(3, Duration::ZERO, Duration::ZERO)], "a subject never seen")?;
     let _one = limiter.check(&key("a")?, &tiers, 1).await?;
     for _ in 0..5 {
         let standing = limiter.peek(&key("a")?, &tiers).await?[0];

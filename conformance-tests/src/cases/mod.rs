@@ -43,10 +43,10 @@ pub(crate) use rules;
 /// The version of the contract that brought a rule: the first one, unless another is named.
 macro_rules! since {
     () => {
-        1
+        stanchion::contract::Contract::V1
     };
     ($since:literal) => {
-        $since
+        stanchion::contract::Contract::new($since)
     };
 }
 pub(crate) use since;

@@ -9,6 +9,7 @@ use stanchion::key::Key;
 
 use super::Answer;
 use super::step::Hours;
+use stanchion::cache::AllParts as _;
 
 /// An operation of a [`CacheStore`]; keys and values by what they say.
 #[derive(Debug, Clone)]

@@ -1,13 +1,35 @@
 //! Rules of several versions of the contract.
 #![expect(unreachable_pub, reason = "the table is made as those of the areas are")]
 
-use stanchion::stores::Stores;
+use stanchion::key::Key;
+use stanchion::limit::{Decision, LimitCapabilities, RateLimiter, Tier, TierStatus};
+use stanchion_memory::MemoryBackend;
 
 use super::*;
 use crate::cases::rules;
 use crate::{Level, Offers, Place, Time};
 
-/// Of the first version of the contract in locks, and of the second elsewhere.
+/// Rate limits that were written against the second version of the contract.
+#[derive(Debug)]
+struct Later(Arc<dyn RateLimiter>);
+
+#[async_trait::async_trait]
+impl RateLimiter for Later {
+    fn capabilities(&self) -> LimitCapabilities {
+        LimitCapabilities::new(Contract::new(2))
+    }
+    async fn check(&self, key: &Key, tiers: &[Tier], cost: u32) -> stanchion::Result<Decision> {
+        self.0.check(key, tiers, cost).await
+    }
+    async fn peek(&self, key: &Key, tiers: &[Tier]) -> stanchion::Result<Vec<TierStatus>> {
+        self.0.peek(key, tiers).await
+    }
+    async fn refund(&self, key: &Key, tiers: &[Tier], cost: u32) -> stanchion::Result<()> {
+        self.0.refund(key, tiers, cost).await
+    }
+}
+
+/// Of the second version of the contract in limits, and of the first elsewhere.
 struct Made;
 
 #[async_trait::async_trait]
@@ -18,9 +40,6 @@ impl Harness for Made {
     fn offers(&self) -> Offers {
         Offers::all()
     }
-    fn contract(&self, area: Area) -> u16 {
-        if area == Area::Lock { 1 } else { 2 }
-    }
     fn time(&self) -> Time {
         Time::Real
     }
@@ -28,7 +47,9 @@ impl Harness for Made {
         Ok(())
     }
     async fn open(&self, _place: &Place) -> stanchion::Result<Stores> {
-        Err(stanchion::Error::unsupported("these cases open nothing"))
+        let right = MemoryBackend::new().stores();
+        let limits = Arc::new(Later(right.rate_limiter()?));
+        Ok(Stores::builder(right.environment().clone()).locks(right.locker()?).limits(limits).build())
     }
     async fn advance(&self, _place: &Place, _by: Duration) {}
 }
@@ -49,7 +70,7 @@ rules! {
 
 #[test]
 fn a_rule_is_of_the_first_version_unless_it_says_of_which() {
-    assert_eq!(RULES.iter().map(|rule| rule.since).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(RULES.iter().map(|rule| rule.since).collect::<Vec<_>>(), [1, 2, 3].map(Contract::new));
     assert_eq!((RULES[0].level, RULES[1].level), (Level::Must, Level::Should));
 }
 

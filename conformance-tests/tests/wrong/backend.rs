@@ -7,9 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use stanchion::Result;
 use stanchion::clock::ManualClock;
+use stanchion::environment::Environment;
 use stanchion::key::Key;
 use stanchion::lock::Lease;
-use stanchion::stores::{Environment, Stores};
+use stanchion::stores::Stores;
 use stanchion_conformance::{Harness, Offers, Place, Time, Unavailable};
 use stanchion_memory::{MemoryBackend, MemoryConfig};
 
@@ -42,6 +43,8 @@ pub(crate) enum Bug {
 pub(crate) struct Around {
     /// All stores of the same handle, right ones.
     pub(crate) right: Stores,
+    /// That handle.
+    pub(crate) backend: MemoryBackend,
     /// The number of the handle at its place: the first that is opened is 0.
     pub(crate) number: usize,
     /// The stores of the place's first handle; the same as `right` for that one.
@@ -125,13 +128,15 @@ impl Harness for Wrong {
                 feed: Arc::default(),
             }
         });
-        let right = match self.bug {
-            Bug::Stores(stores::Bug::OneHandleForAll) => opened.backend.stores(),
-            _ => opened.backend.handle().stores(),
+        let backend = match self.bug {
+            Bug::Stores(stores::Bug::OneHandleForAll) => opened.backend.clone(),
+            _ => opened.backend.handle(),
         };
+        let right = backend.stores();
         let first = opened.first.get_or_insert_with(|| right.clone()).clone();
         let around = Around {
             right,
+            backend,
             first,
             number: opened.times,
             other: opened.backend.handle(),
@@ -172,7 +177,8 @@ fn spoil(bug: Bug, around: &Around) -> Result<Stores> {
         Bug::Stores(bug) => life = stores::Life::new(Some(bug), around),
         Bug::Token(bug) => tokens = Arc::new(token::Wrong::new(bug, tokens, around)?),
     }
-    Ok(Stores::builder(right.environment().clone(), Arc::new(life))
+    Ok(Stores::builder(right.environment().clone())
+        .life_of(Arc::new(life))
         .cache(cache)
         .sessions(sessions)
         .events(events)

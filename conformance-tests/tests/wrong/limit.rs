@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use stanchion::Result;
 use stanchion::key::Key;
-use stanchion::limit::{Decision, RateLimiter, Standing, Tier, check_tiers};
+use stanchion::limit::{Decision, LimitCapabilities, RateLimiter, Tier, TierStatus};
 use tokio::task::yield_now;
 
 use crate::backend::{self, Around, locked};
@@ -197,10 +197,15 @@ impl Wrong {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl RateLimiter for Wrong {
+    fn capabilities(&self) -> LimitCapabilities {
+        self.right.capabilities()
+    }
+
     async fn check(&self, key: &Key, tiers: &[Tier], mut cost: u32) -> Result<Decision> {
         let (key, tiers) = (&self.key(key)?, &self.tiers(tiers)?[..]);
         // Bad tiers and impossible costs are told first, in every way of counting.
-        let possible = check_tiers(tiers).is_ok() && tiers.iter().all(|tier| cost <= tier.burst());
+        let possible =
+            self.capabilities().check_tiers(tiers).is_ok() && tiers.iter().all(|tier| cost <= tier.burst());
         match self.bug {
             Bug::PeekThenTake if possible => {
                 let enough = self.right.peek(key, tiers).await?.iter().all(|tier| tier.remaining >= cost);
@@ -264,7 +269,7 @@ impl RateLimiter for Wrong {
         })
     }
 
-    async fn peek(&self, key: &Key, tiers: &[Tier]) -> Result<Vec<Standing>> {
+    async fn peek(&self, key: &Key, tiers: &[Tier]) -> Result<Vec<TierStatus>> {
         let (key, tiers) = (&self.key(key)?, &self.tiers(tiers)?[..]);
         let mut standings = self.right.peek(key, tiers).await?;
         match self.bug {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use stanchion::key::Key;
 use stanchion::lock::{
-    AcquireOutcome, Fence, Lease, LockRequest, LockToken, Locker, ReleaseOutcome, RenewOutcome,
+    AcquireOutcome, Fence, Lease, LockCapabilities, LockRequest, LockToken, Locker, ReleaseOutcome,
+    RenewOutcome,
 };
 use stanchion::time::{Monotonic, Ttl};
 use stanchion::{Error, ErrorKind, Result};
@@ -186,6 +187,10 @@ impl Wrong {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl Locker for Wrong {
+    fn capabilities(&self) -> LockCapabilities {
+        self.right.capabilities()
+    }
+
     async fn acquire(&self, request: &LockRequest) -> Result<AcquireOutcome> {
         let mut request = request.clone();
         request.key = self.key(&request.key)?;
@@ -236,6 +241,7 @@ impl Locker for Wrong {
                     remaining: if wrong { request.lease.as_duration() } else { remaining },
                 }
             }
+            other => other,
         })
     }
 

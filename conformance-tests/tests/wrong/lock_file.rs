@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stanchion::clock::{Clock, SystemClock};
+use stanchion::contract::Contract;
+use stanchion::environment::Environment;
 use stanchion::key::Key;
 use stanchion::lock::{
-    AcquireOutcome, Fence, Lease, LockRequest, LockToken, Locker, ReleaseOutcome, RenewOutcome,
+    AcquireOutcome, Fence, Lease, LockCapabilities, LockRequest, LockToken, Locker, ReleaseOutcome,
+    RenewOutcome,
 };
-use stanchion::stores::{Environment, Stores};
+use stanchion::stores::Stores;
 use stanchion::{Error, ErrorKind, Result};
 use stanchion_conformance::{Harness, Offers, Place, Time, Unavailable};
 use stanchion_memory::MemoryBackend;
@@ -72,7 +75,10 @@ impl Harness for LockFile {
         let folder = self.folder.join(place.prefix());
         fs::create_dir_all(&folder).map_err(failed)?;
         let life = Life::of(&MemoryBackend::new().stores());
-        Ok(Stores::builder(Environment::system(), Arc::new(life)).locks(Arc::new(Files { folder })).build())
+        Ok(Stores::builder(Environment::system())
+            .life_of(Arc::new(life))
+            .locks(Arc::new(Files { folder }))
+            .build())
     }
 
     #[expect(clippy::disallowed_methods, reason = "processes share the machine's time, which really passes")]
@@ -161,6 +167,10 @@ fn left(held: &Held) -> Duration {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl Locker for Files {
+    fn capabilities(&self) -> LockCapabilities {
+        LockCapabilities::new(Contract::V1)
+    }
+
     async fn acquire(&self, request: &LockRequest) -> Result<AcquireOutcome> {
         let _alone = self.alone()?;
         let fence = match self.holder(&request.key) {

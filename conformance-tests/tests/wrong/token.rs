@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use stanchion::key::Name;
 use stanchion::time::{Timestamp, Ttl};
-use stanchion::token::{Epoch, Mark, Reason, Scope, TokenFacts, TokenStore, Verdict, check_facts};
+use stanchion::token::{Epoch, Mark, Reason, Scope, TokenCapabilities, TokenFacts, TokenStore, Verdict};
 use stanchion::{Error, ErrorKind, Result};
 use tokio::task::yield_now;
 
@@ -178,6 +178,10 @@ impl Wrong {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl TokenStore for Wrong {
+    fn capabilities(&self) -> TokenCapabilities {
+        self.right.capabilities()
+    }
+
     async fn revoke(&self, service: &Name, jti: &str, ttl: Ttl) -> Result<()> {
         let service = &self.service(service)?;
         match self.bug {
@@ -223,18 +227,18 @@ impl TokenStore for Wrong {
         let (service, mut token) = (&self.service(service)?, token.clone());
         match self.bug {
             Bug::RevokedInTheProcess => {
-                check_facts(&token)?;
+                self.capabilities().check_facts(&token)?;
                 let only = TokenFacts::new(token.jti.clone(), Vec::new());
                 if let revoked @ Verdict::Revoked(_) = self.private.check(service, &only).await? {
                     return Ok(revoked);
                 }
             }
             Bug::LastRevocationSetsTheLife => {
-                check_facts(&token)?;
+                self.capabilities().check_facts(&token)?;
                 token.jti = self.last(&token.jti);
             }
             Bug::EpochsAreReadOnce => {
-                check_facts(&token)?;
+                self.capabilities().check_facts(&token)?;
                 let only = TokenFacts::new(token.jti.clone(), Vec::new());
                 let revoked = self.right.check(service, &only).await? != Verdict::Active;
                 let scopes: Vec<_> = token.marks.iter().map(|(scope, _)| scope.clone()).collect();
@@ -245,7 +249,7 @@ impl TokenStore for Wrong {
                     .zip(read)
                     .map(|(scope, now)| *kept.entry(scope).or_insert(now))
                     .collect();
-                return Ok(token.judge(revoked, &epochs));
+                return Ok(token.verdict(revoked, &epochs));
             }
             Bug::NewestMarkCounts => {
                 let scopes: Vec<_> = token.marks.iter().map(|(scope, _)| scope.clone()).collect();

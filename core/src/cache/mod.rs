@@ -21,6 +21,8 @@ pub(crate) use self::near::GenerationCache;
 pub use self::near::{NearEngine, NearEntry, NearValue};
 pub use self::policy::Eager;
 pub use self::stats::CacheStats;
+#[cfg(feature = "test-util")]
+pub use self::store::AllParts;
 pub use self::store::{
     CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheParts, CacheStore, CacheTags, Fetched,
     Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Want,

@@ -48,12 +48,16 @@ impl HealthWatch {
         self.seen
     }
 
-    /// Resolves once this is the state; at once if it is.
+    /// Resolves with the state once it is a wanted one; at once if it is.
     ///
     /// # Cancel safety
     /// Dropping the future has no effect.
-    pub async fn wait_for(&mut self, wanted: Health) {
-        while self.current() != wanted {
+    pub async fn wait_for(&mut self, mut wanted: impl FnMut(&Health) -> bool) -> Health {
+        loop {
+            let now = self.current();
+            if wanted(&now) {
+                return now;
+            }
             self.reported().await;
         }
     }
@@ -86,9 +90,9 @@ mod tests {
         let mut both = HealthWatch::worst_of(vec![one.subscribe(), other.subscribe()]);
         assert_eq!(both.current(), Health::Up);
         other.send_replace(Health::Degraded);
-        both.wait_for(Health::Degraded).await;
+        both.wait_for(|health| *health == Health::Degraded).await;
         one.send_replace(Health::Down);
-        both.wait_for(Health::Down).await;
+        both.wait_for(|health| *health == Health::Down).await;
         one.send_replace(Health::Up);
         assert_eq!(both.current(), Health::Degraded);
     }

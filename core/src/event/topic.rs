@@ -14,6 +14,7 @@ use super::telemetry::Telemetry;
 use super::{Envelope, EventBus, EventId, EventType, Received, SubscribeOptions, Subscription};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
+use crate::layer::deadline::bounded;
 use crate::telemetry::Tracked;
 
 /// A payload with the name of what happened.
@@ -83,6 +84,7 @@ impl<E: Event> Topic<E> {
     pub fn new(bus: Arc<dyn EventBus>, environment: Environment, source: impl Into<String>) -> Result<Self> {
         let event_type = EventType::new(E::TYPE)?;
         let telemetry = Arc::new(Telemetry::of(event_type.domain()));
+        let bus = bounded(bus, &environment);
         Ok(Self { bus, event_type, environment, telemetry, source: source.into(), event: PhantomData })
     }
 

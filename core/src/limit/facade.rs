@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use super::telemetry::Telemetry;
 use super::{Decision, RateLimiter, Tier, TierStatus};
+use crate::environment::Environment;
 use crate::error::Result;
 use crate::key::{Identifier, Namespace};
+use crate::layer::deadline::bounded;
 use crate::time::{hours, minutes, seconds};
 
 /// Builds [`Limits`].
@@ -20,8 +22,8 @@ pub struct LimitsBuilder {
 
 impl LimitsBuilder {
     /// Limits of one kind on any backend, without a bundle.
-    pub fn new(store: Arc<dyn RateLimiter>, kind: &str) -> Self {
-        Self::on(Ok(store), kind)
+    pub fn new(store: Arc<dyn RateLimiter>, environment: &Environment, kind: &str) -> Self {
+        Self::on(Ok(bounded(store, environment)), kind)
     }
 
     pub(crate) fn on(store: Result<Arc<dyn RateLimiter>>, kind: &str) -> Self {

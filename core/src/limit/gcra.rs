@@ -212,7 +212,7 @@ mod tests {
         let (odd, even) =
             (Gcra::from_parts(now.as_micros(), 7).unwrap(), Gcra::from_parts(now.as_micros() + 2, 1));
         let even = even.unwrap();
-        assert_eq!(odd.standing(&tier, now), even.standing(&tier, now));
+        assert_eq!(odd.status(&tier, now), even.status(&tier, now));
         let (mut odd, mut even) = ([odd], [even]);
         assert_eq!(Gcra::check(&mut odd, &[tier], 1, now), Gcra::check(&mut even, &[tier], 1, now));
         assert_eq!(odd[0].parts(), even[0].parts());
@@ -261,7 +261,7 @@ mod tests {
             let mut state = [Gcra::from_parts(micros, rest).unwrap()];
             let allowed = Gcra::check(&mut state, &[tier], cost, now).is_allowed();
             prop_assert!(allowed || cost > 0, "nothing is always there");
-            let _standing = state[0].refunded(&tier, cost, now).standing(&tier, now);
+            let _standing = state[0].refunded(&tier, cost, now).status(&tier, now);
         }
 
         #[test]

@@ -10,6 +10,7 @@ use super::{LockRequest, LockToken, Locker};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{Identifier, Key, Namespace};
+use crate::layer::deadline::bounded;
 use crate::time::{Ttl, seconds};
 
 /// Locks by name, under `locks:…`, shared by all services of a deployment.
@@ -43,7 +44,7 @@ impl Locks {
 
     /// Locks on any backend, without a bundle.
     pub fn new(locker: Arc<dyn Locker>, environment: Environment) -> Self {
-        Self { locker, environment }
+        Self { locker: bounded(locker, &environment), environment }
     }
 
     /// The lock of this name, waiting for it for 30 seconds unless [set](Acquire::wait).

@@ -17,6 +17,7 @@ use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::event::standard::{SessionCreated, SessionEnd, SessionExpired};
 use crate::event::{EventBus, Topic};
 use crate::key::Name;
+use crate::layer::deadline::bounded;
 use crate::time::{Ttl, hours, minutes};
 use crate::token::{Revocations, Scope, TokenStore, Tokens};
 
@@ -41,6 +42,7 @@ impl SessionsBuilder {
     /// [`token_store`](Self::token_store) and an [`event_bus`](Self::event_bus).
     pub fn new(store: Arc<dyn SessionStore>, environment: Environment, service: Name) -> Self {
         let none = |what: &str| Error::unsupported(format!("there are no {what}"));
+        let store = bounded(store, &environment);
         Self::on(Ok(store), Err(none("tokens")), Err(none("events")), environment, service)
     }
 
@@ -67,7 +69,7 @@ impl SessionsBuilder {
 
     /// Where the tokens of ended sessions are revoked; the bundle's unless set.
     pub fn token_store(mut self, tokens: Arc<dyn TokenStore>) -> Self {
-        self.tokens = Ok(tokens);
+        self.tokens = Ok(bounded(tokens, &self.environment));
         self
     }
 

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use super::{Area, Backend, Stores};
 use crate::cache::CacheStore;
 use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::event::EventBus;
+use crate::layer::deadline;
 use crate::limit::RateLimiter;
 use crate::lock::Locker;
 use crate::session::SessionStore;
@@ -46,6 +48,7 @@ pub struct StoresBuilder {
     pub(super) environment: Environment,
     pub(super) backends: Vec<Arc<dyn Backend>>,
     pub(super) parts: Parts,
+    pub(super) call_deadline: Duration,
 }
 
 impl StoresBuilder {
@@ -123,6 +126,18 @@ impl StoresBuilder {
     pub fn tokens(mut self, store: Arc<dyn TokenStore>) -> Self {
         self.parts.tokens = Some(store);
         self
+    }
+
+    /// Within what time a call of a store that declares no
+    /// [deadline](crate::contract::BaseCapabilities::call_deadline) ends; 5 seconds unless set. A store that declares one
+    /// keeps its own.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for zero.
+    pub fn call_deadline(mut self, deadline: Duration) -> Result<Self> {
+        deadline::check(deadline)?;
+        self.call_deadline = deadline;
+        Ok(self)
     }
 
     /// The bundle, for a service called `app`; see [`Stores::service`].

@@ -4,6 +4,7 @@
 
 mod backend;
 mod builder;
+mod layered;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::environment::{Environment, HealthWatch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventBus, Topic};
 use crate::key::Name;
+use crate::layer::Deadline;
 use crate::limit::{LimitsBuilder, RateLimiter};
 use crate::lock::{Locker, Locks};
 use crate::session::{SessionStore, SessionsBuilder};
@@ -42,18 +44,21 @@ struct Shared {
     environment: Environment,
     backends: Vec<Arc<dyn Backend>>,
     parts: Parts,
+    call_deadline: Duration,
     tags: LazyTags,
 }
 
 impl Stores {
     /// An empty bundle; its façades run their tasks in this environment.
     pub fn builder(environment: Environment) -> StoresBuilder {
-        StoresBuilder { environment, backends: Vec::new(), parts: Parts::default() }
+        let call_deadline = Deadline::DEFAULT;
+        StoresBuilder { environment, backends: Vec::new(), parts: Parts::default(), call_deadline }
     }
 
     fn of(builder: StoresBuilder) -> Self {
-        let StoresBuilder { environment, backends, parts } = builder;
-        let shared = Shared { environment, backends, parts, tags: LazyTags::new() };
+        let StoresBuilder { environment, backends, parts, call_deadline } = builder;
+        let parts = parts.bounded(&Deadline::of(call_deadline, &environment));
+        let shared = Shared { environment, backends, parts, call_deadline, tags: LazyTags::new() };
         Self { shared: Arc::new(shared), service: Name::literal("app") }
     }
 

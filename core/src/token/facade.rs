@@ -9,6 +9,7 @@ use super::{Epoch, Scope, TokenFacts, TokenStore, Verdict};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::key::Name;
+use crate::layer::deadline::bounded;
 use crate::time::{Timestamp, Ttl, hours, seconds};
 
 /// Builds [`Tokens`].
@@ -28,7 +29,7 @@ pub struct TokensBuilder {
 impl TokensBuilder {
     /// The tokens of a service on any backend, without a bundle.
     pub fn new(store: Arc<dyn TokenStore>, environment: Environment, service: Name) -> Self {
-        Self::on(Ok(store), environment, service)
+        Self::on(Ok(bounded(store, &environment)), environment, service)
     }
 
     pub(crate) fn on(store: Result<Arc<dyn TokenStore>>, environment: Environment, service: Name) -> Self {

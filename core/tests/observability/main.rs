@@ -84,6 +84,18 @@ async fn a_run_emits_what_the_page_lists_and_nothing_else() {
     assert_eq!(contract.untimely(&observed, &on), [""; 0], "emitted though it is off");
 }
 
+#[tokio::test]
+async fn the_layers_emit_what_the_page_lists_and_nothing_else() {
+    let observed = Observed::default();
+    let _recorder = metrics::set_default_local_recorder(&observed);
+    let _subscriber = tracing::subscriber::set_default(observed.clone());
+    rest::layers().await;
+    let contract = Contract::of(PAGE);
+    assert_eq!(contract.unknown(&observed, &NAMES), [""; 0], "emitted, and not on the page");
+    assert_eq!(contract.missing(&observed, &["layer"]), [""; 0], "on the page, and not emitted");
+    assert!(observed.logs().iter().any(|log| log.text == "a call failed and is retried"));
+}
+
 #[test]
 fn what_is_not_on_the_page_is_seen() {
     let (contract, observed) = (Contract::of(PAGE), Observed::default());

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use stanchion::event::Received;
+use stanchion::layer::{Fault, Faults, Metrics, Retry, Trace};
 use stanchion::prelude::*;
 use stanchion::session::SessionsBuilder;
 use stanchion::time::{Timestamp, hours};
@@ -111,6 +112,29 @@ pub(crate) async fn limits() {
     assert!(matches!(decision, Decision::CostExceedsCapacity { .. }));
     stores.close(seconds(1)).await.unwrap();
     limits.check("u1").await.unwrap_err();
+}
+
+/// A call of every area, one of which fails first.
+pub(crate) async fn layers() {
+    let (backend, clock) = manual();
+    let stores = backend.stores().service("auth").unwrap();
+    let environment = stores.environment().clone();
+    let faults = Faults::new(&environment);
+    let stores = stores.layer(faults.clone()).layer(Retry::new(&environment));
+    let stores = stores.layer(Metrics::new(&environment)).layer(Trace::new());
+    let cache: Cache<u32> = stores.cache("n").build().unwrap();
+    cache.set(1, &1).await.unwrap();
+    let sessions = stores.sessions().build().unwrap();
+    sessions.create("u1", Patch::new()).await.unwrap();
+    stores.topic::<Happened>().unwrap().publish(&Happened { number: 1 }).await.unwrap();
+    stores.locks().unwrap().try_acquire("job").await.unwrap();
+    stores.tokens().build().unwrap().revoke_user("u1").await.unwrap();
+    faults.plan("limit.peek", 1, Fault::Fail(down(Effect::NotApplied))).unwrap();
+    let limits = stores.limits("login").per_minute(2).build().unwrap();
+    let peeking = tokio::spawn(async move { limits.peek("u1").await });
+    settle().await;
+    clock.advance(seconds(1));
+    peeking.await.unwrap().unwrap();
 }
 
 pub(crate) async fn tokens() {

@@ -23,7 +23,7 @@ use stanchion::{Effect, Result};
 use stanchion_memory::MemoryBackend;
 
 use super::down;
-use super::parts::Parts as _;
+use stanchion::cache::AllParts as _;
 
 type Hook = Pin<Box<dyn Future<Output = ()> + Send>>;
 

@@ -73,7 +73,10 @@ fn labels(cell: &str) -> Vec<LabelRow> {
         };
         labels.push(LabelRow {
             name: name.to_owned(),
-            words: words.map(|words| quoted(words).collect()).unwrap_or_default(),
+            words: words
+                .filter(|words| words.starts_with('`'))
+                .map(|words| quoted(words).collect())
+                .unwrap_or_default(),
             is_name: words.is_none(),
             of_failures: words.is_some_and(|words| words.ends_with("if it failed")),
         });
@@ -91,13 +94,14 @@ impl Contract {
             if let Some(title) = line.strip_prefix('#') {
                 section = title.trim_start_matches('#').trim();
             }
-            let Some(row) = line.strip_prefix("| ").and_then(|row| row.strip_suffix(" |")) else {
-                if !line.starts_with("|--") {
-                    header.clear();
-                }
+            let Some(row) = line.strip_prefix('|').and_then(|row| row.strip_suffix('|')) else {
+                header.clear();
                 continue;
             };
-            let cells: Vec<_> = row.split(" | ").map(str::trim).collect();
+            if row.starts_with("--") {
+                continue;
+            }
+            let cells: Vec<_> = row.split('|').map(str::trim).collect();
             if header.is_empty() {
                 header = cells;
             } else {
@@ -122,7 +126,7 @@ impl Contract {
                     Traced { level: (*level).to_owned(), text: bare(name), fields: quoted(fields).collect() };
                 self.spans.push(SpanRow { span, when: (*when).to_owned() });
             }
-            (["level", "message", ..], [level, message, fields, ..]) => {
+            (["level", "message", ..], [level, message, fields, _]) => {
                 let fields = quoted(fields).collect();
                 let log = Traced { level: (*level).to_owned(), text: (*message).to_owned(), fields };
                 self.logs.push(LogRow { package: section.to_owned(), log });
@@ -153,7 +157,7 @@ impl Contract {
         };
         let metrics = observed.metrics().into_iter().filter(|series| !fits(series));
         let spans =
-            observed.spans().into_iter().filter(|span| !self.spans.iter().any(|row| row.span == *span));
+            observed.spans().into_iter().filter(|span| !self.spans.iter().any(|row| is_of(row, span)));
         let logs = observed.logs().into_iter().filter(|log| !self.logs.iter().any(|row| row.log == *log));
         metrics
             .map(|series| format!("{series:?}"))
@@ -181,17 +185,25 @@ impl Contract {
         let spans = self
             .spans
             .iter()
-            .filter(|row| when.contains(&row.when.as_str()) && !spans.iter().any(|span| *span == row.span));
+            .filter(|row| when.contains(&row.when.as_str()) && !spans.iter().any(|span| is_of(row, span)));
         missing.extend(spans.map(|row| format!("span {}", row.span.text)));
         missing
     }
 
     /// The names that may be emitted only in other cases than these, and were.
     pub(crate) fn untimely(&self, observed: &Observed, when: &[&str]) -> Vec<String> {
-        let metrics = observed.metrics();
-        let off = self.metrics.iter().filter(|row| !when.contains(&row.when.as_str()));
-        off.filter(|row| metrics.iter().any(|series| series.name == row.name))
+        let (metrics, spans) = (observed.metrics(), observed.spans());
+        let off = |row: &str| !when.contains(&row);
+        let off_metrics = self.metrics.iter().filter(|row| off(&row.when));
+        let off_spans = self.spans.iter().filter(|row| off(&row.when));
+        off_metrics
+            .filter(|row| metrics.iter().any(|series| series.name == row.name))
             .map(|row| row.name.clone())
+            .chain(
+                off_spans
+                    .filter(|row| spans.iter().any(|span| is_of(row, span)))
+                    .map(|row| format!("span {}", row.span.text)),
+            )
             .collect()
     }
 
@@ -206,7 +218,16 @@ impl Contract {
 
 /// Letters only, as no id or address is for long.
 fn is_plain(value: &str) -> bool {
-    !value.is_empty() && value.chars().all(|c| c.is_ascii_alphabetic() || matches!(c, '_' | ' '))
+    !value.is_empty() && value.chars().all(|c| c.is_ascii_alphabetic() || matches!(c, '_' | ' ' | '.'))
+}
+
+/// `a.*` stands for every name that begins so.
+fn is_of(row: &SpanRow, span: &Traced) -> bool {
+    let named = match row.span.text.strip_suffix('*') {
+        Some(beginning) => span.text.starts_with(beginning),
+        None => span.text == row.span.text,
+    };
+    named && (&row.span.level, &row.span.fields) == (&span.level, &span.fields)
 }
 
 /// Every `tracing::debug!(…)` and its like in the files below a folder.

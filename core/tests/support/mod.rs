@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 pub(crate) mod between;
-pub(crate) mod parts;
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -28,7 +27,7 @@ use stanchion::{Effect, Error, ErrorKind, Result};
 use stanchion_memory::{MemoryBackend, MemoryConfig};
 use tokio::sync::{Notify, oneshot};
 
-use self::parts::Parts as _;
+use stanchion::cache::AllParts as _;
 
 /// A memory backend on a manual clock.
 pub(crate) fn manual() -> (MemoryBackend, ManualClock) {

@@ -13,6 +13,8 @@ mod ttl;
 mod value;
 mod watch;
 
+pub(crate) use self::load::engine as near_engine;
+
 use super::{process, rules};
 
 rules! {
@@ -132,7 +134,7 @@ rules! {
     ];
     "CACHE-51" Must "No tags have no generations, and bumping none is no error." => ["generation::of_no_tags": generation::of_no_tags_there_are_none];
     "CACHE-52" Must "The store's time is told to within some seconds, from the beginning." => ["time::is_told": generation::the_time_is_told];
-    "CACHE-53" Must "Changes can be watched where that is declared, and nowhere else." => ["watch::declared": watch::it_is_there_where_it_is_declared];
+    "CACHE-53" Must "Changes can be watched where a feed is declared." => ["watch::declared": watch::it_is_there_where_it_is_declared];
     "CACHE-54" Must "A watcher is told restored, before anything else." => ["watch::restored_first": watch::restored_is_told_first];
     "CACHE-55" Must "Each kind of change is told with the whole key, whichever handle made it." => [
         "watch::each_kind": watch::each_kind_of_change_is_told,

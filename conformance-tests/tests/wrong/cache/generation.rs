@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use stanchion::cache::AllParts as _;
 use stanchion::cache::{
-    CacheCapabilities, CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken,
-    SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher,
+    CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched, Fill,
+    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher,
 };
 use stanchion::key::{Key, Namespace};
 use stanchion::time::{Timestamp, Ttl};
@@ -144,6 +145,22 @@ impl CacheStore for Wrong {
         self.right.capabilities()
     }
 
+    fn leases(&self) -> Option<&dyn CacheLeases> {
+        self.right.leases().map(|_| self as &dyn CacheLeases)
+    }
+
+    fn tags(&self) -> Option<&dyn CacheTags> {
+        self.right.tags().map(|_| self as &dyn CacheTags)
+    }
+
+    fn feed(&self) -> Option<&dyn CacheFeed> {
+        self.right.feed().map(|_| self as &dyn CacheFeed)
+    }
+
+    fn counters(&self) -> Option<&dyn CacheCounters> {
+        self.right.counters().map(|_| self as &dyn CacheCounters)
+    }
+
     fn now(&self) -> Timestamp {
         match self.bug {
             Bug::NowIsTheUptime => Timestamp::from_micros(self.right.now().as_micros() - BEGINNING),
@@ -175,10 +192,6 @@ impl CacheStore for Wrong {
         self.right.remove_many(keys).await
     }
 
-    async fn add(&self, key: &Key, delta: i64, ttl: Ttl) -> Result<i64> {
-        self.right.add(key, delta, ttl).await
-    }
-
     async fn touch(&self, key: &Key, ttl: Ttl) -> Result<bool> {
         self.right.touch(key, ttl).await
     }
@@ -186,7 +199,11 @@ impl CacheStore for Wrong {
     async fn ttl(&self, key: &Key) -> Result<Option<Ttl>> {
         self.right.ttl(key).await
     }
+}
 
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl CacheLeases for Wrong {
     async fn fetch(&self, requests: &[LeaseRequest]) -> Result<Vec<Fetched>> {
         self.right.fetch(requests).await
     }
@@ -195,10 +212,14 @@ impl CacheStore for Wrong {
         self.right.fill(fills).await
     }
 
-    async fn abandon(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
-        self.right.abandon(leases).await
+    async fn release(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
+        self.right.release(leases).await
     }
+}
 
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl CacheTags for Wrong {
     async fn generations(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>> {
         let tags = self.tags(tags)?;
         let mut answers = self.right.generations(&tags).await?;
@@ -248,8 +269,19 @@ impl CacheStore for Wrong {
         }
         Ok(bumped.into_iter().map(|generation| self.told(generation)).collect())
     }
+}
 
+#[deny(clippy::missing_trait_methods)]
+impl CacheFeed for Wrong {
     fn watch(&self, namespace: &Namespace, watcher: Arc<dyn Watcher>) -> Result<Watch> {
         self.right.watch(namespace, watcher)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl CacheCounters for Wrong {
+    async fn add(&self, key: &Key, delta: i64, ttl: Ttl) -> Result<i64> {
+        self.right.add(key, delta, ttl).await
     }
 }

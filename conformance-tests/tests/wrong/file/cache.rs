@@ -1,16 +1,16 @@
 //! Counters and leases in the file.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use stanchion::cache::{
-    CacheCapabilities, CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken,
-    SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher,
+    CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched, Fill,
+    FillOutcome, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome,
 };
 use stanchion::clock::{Clock, SystemClock};
-use stanchion::key::{Key, Namespace};
+use stanchion::contract::Contract;
+use stanchion::key::Key;
 use stanchion::time::{Timestamp, Ttl};
 use stanchion::{Error, Result};
 
@@ -55,7 +55,23 @@ fn fill(state: &mut State, fill: &Fill) -> FillOutcome {
 #[async_trait]
 impl CacheStore for Files {
     fn capabilities(&self) -> CacheCapabilities {
-        CacheCapabilities::new()
+        CacheCapabilities::new(Contract::V1)
+    }
+
+    fn leases(&self) -> Option<&dyn CacheLeases> {
+        Some(self)
+    }
+
+    fn tags(&self) -> Option<&dyn CacheTags> {
+        None
+    }
+
+    fn feed(&self) -> Option<&dyn CacheFeed> {
+        None
+    }
+
+    fn counters(&self) -> Option<&dyn CacheCounters> {
+        Some(self)
     }
 
     fn now(&self) -> Timestamp {
@@ -86,15 +102,6 @@ impl CacheStore for Files {
         not_here()
     }
 
-    async fn add(&self, key: &Key, delta: i64, _ttl: Ttl) -> Result<i64> {
-        self.change(Change::Addition, |state| {
-            let value = state.values.entry(key.as_str().to_owned()).or_insert_with(|| "0".to_owned());
-            let number: i64 = value.parse().map_err(|_| Error::invalid("no number"))?;
-            *value = (number + delta).to_string();
-            Ok(number + delta)
-        })
-    }
-
     async fn touch(&self, _key: &Key, _ttl: Ttl) -> Result<bool> {
         not_here()
     }
@@ -102,7 +109,11 @@ impl CacheStore for Files {
     async fn ttl(&self, _key: &Key) -> Result<Option<Ttl>> {
         not_here()
     }
+}
 
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl CacheLeases for Files {
     async fn fetch(&self, requests: &[LeaseRequest]) -> Result<Vec<Fetched>> {
         self.change(Change::Lease, |state| Ok(requests.iter().map(|one| fetch(state, one)).collect()))
     }
@@ -111,19 +122,20 @@ impl CacheStore for Files {
         self.change(Change::Lease, |state| Ok(fills.iter().map(|one| fill(state, one)).collect()))
     }
 
-    async fn abandon(&self, _leases: &[(Key, LeaseToken)]) -> Result<()> {
+    async fn release(&self, _leases: &[(Key, LeaseToken)]) -> Result<()> {
         not_here()
     }
+}
 
-    async fn generations(&self, _tags: &[Tag]) -> Result<Vec<(Generation, Duration)>> {
-        not_here()
-    }
-
-    async fn bump(&self, _tags: &[Tag]) -> Result<Vec<Generation>> {
-        not_here()
-    }
-
-    fn watch(&self, _namespace: &Namespace, _watcher: Arc<dyn Watcher>) -> Result<Watch> {
-        not_here()
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl CacheCounters for Files {
+    async fn add(&self, key: &Key, delta: i64, _ttl: Ttl) -> Result<i64> {
+        self.change(Change::Addition, |state| {
+            let value = state.values.entry(key.as_str().to_owned()).or_insert_with(|| "0".to_owned());
+            let number: i64 = value.parse().map_err(|_| Error::invalid("no number"))?;
+            *value = (number + delta).to_string();
+            Ok(number + delta)
+        })
     }
 }

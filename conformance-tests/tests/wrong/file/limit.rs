@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 use stanchion::Result;
 use stanchion::clock::{Clock, SystemClock};
+use stanchion::contract::Contract;
 use stanchion::key::Key;
-use stanchion::limit::{Decision, Gcra, RateLimiter, Standing, Tier};
+use stanchion::limit::{Decision, Gcra, LimitCapabilities, RateLimiter, Tier, TierStatus};
 
 use super::state::{Change, Files, State, not_here};
 
@@ -20,6 +21,10 @@ fn states(state: &State, key: &Key, tiers: &[Tier]) -> Result<Vec<Gcra>> {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl RateLimiter for Files {
+    fn capabilities(&self) -> LimitCapabilities {
+        LimitCapabilities::new(Contract::V1)
+    }
+
     async fn check(&self, key: &Key, tiers: &[Tier], cost: u32) -> Result<Decision> {
         self.change(Change::Limit, |state| {
             let mut states = states(state, key, tiers)?;
@@ -32,7 +37,7 @@ impl RateLimiter for Files {
         })
     }
 
-    async fn peek(&self, _key: &Key, _tiers: &[Tier]) -> Result<Vec<Standing>> {
+    async fn peek(&self, _key: &Key, _tiers: &[Tier]) -> Result<Vec<TierStatus>> {
         not_here()
     }
 

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stanchion::Result;
+use stanchion::contract::Contract;
 use stanchion::key::Key;
-use stanchion::lock::{AcquireOutcome, Fence, Lease, LockRequest, Locker, ReleaseOutcome, RenewOutcome};
+use stanchion::lock::{
+    AcquireOutcome, Fence, Lease, LockCapabilities, LockRequest, Locker, ReleaseOutcome, RenewOutcome,
+};
 
 use super::state::{self, Change, Files, State, not_here, now};
 
@@ -22,6 +25,10 @@ fn left(held: &state::Lease) -> Duration {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl Locker for Files {
+    fn capabilities(&self) -> LockCapabilities {
+        LockCapabilities::new(Contract::V1)
+    }
+
     async fn acquire(&self, request: &LockRequest) -> Result<AcquireOutcome> {
         self.change(Change::Lock, |state| {
             let (key, token) = (request.key.as_str().to_owned(), request.token.to_hex());

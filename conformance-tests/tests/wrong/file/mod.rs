@@ -19,7 +19,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use libtest_mimic::Failed;
 use stanchion::Result;
-use stanchion::stores::{Environment, Stores};
+use stanchion::cache::CacheParts;
+use stanchion::environment::Environment;
+use stanchion::stores::Stores;
 use stanchion_conformance::{Harness, Offers, Place, Time, Unavailable, cases, run_case};
 use stanchion_memory::MemoryBackend;
 
@@ -152,6 +154,7 @@ impl Harness for FileStore {
     fn offers(&self) -> Offers {
         let mut offers = Offers::all();
         offers.event = false;
+        offers.cache_parts = CacheParts::none().leases(true).counters(true);
         offers
     }
 
@@ -167,7 +170,8 @@ impl Harness for FileStore {
         let folder = self.folder.join(place.prefix());
         let files = Arc::new(Files::open(folder, self.bug.map(Bug::change), self.is_child)?);
         let life = Life::of(&MemoryBackend::new().stores());
-        Ok(Stores::builder(Environment::system(), Arc::new(life))
+        Ok(Stores::builder(Environment::system())
+            .life_of(Arc::new(life))
             .cache(Arc::clone(&files) as Arc<_>)
             .sessions(Arc::clone(&files) as Arc<_>)
             .locks(Arc::clone(&files) as Arc<_>)

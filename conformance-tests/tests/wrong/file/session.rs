@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use stanchion::Result;
 use stanchion::clock::{Clock, SystemClock};
+use stanchion::contract::Contract;
 use stanchion::key::Name;
 use stanchion::session::{
     CreateOutcome, NewSession, Patch, PatchOutcome, SessionCapabilities, SessionId, SessionLimit,
@@ -28,7 +29,7 @@ fn of(service: &Name, user: &str) -> String {
 #[async_trait]
 impl SessionStore for Files {
     fn capabilities(&self) -> SessionCapabilities {
-        SessionCapabilities::new()
+        SessionCapabilities::new(Contract::V1)
     }
 
     async fn create(&self, service: &Name, session: NewSession) -> Result<CreateOutcome> {

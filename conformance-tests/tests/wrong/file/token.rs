@@ -2,9 +2,10 @@
 
 use async_trait::async_trait;
 use stanchion::Result;
+use stanchion::contract::Contract;
 use stanchion::key::Name;
 use stanchion::time::Ttl;
-use stanchion::token::{Epoch, Scope, TokenFacts, TokenStore, Verdict};
+use stanchion::token::{Epoch, Scope, TokenCapabilities, TokenFacts, TokenStore, Verdict};
 
 use super::state::{Change, Files, State, now};
 
@@ -15,6 +16,10 @@ fn epoch(state: &State, service: &Name, scope: &Scope) -> Epoch {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl TokenStore for Files {
+    fn capabilities(&self) -> TokenCapabilities {
+        TokenCapabilities::new(Contract::V1)
+    }
+
     async fn revoke(&self, service: &Name, jti: &str, _ttl: Ttl) -> Result<()> {
         self.change(Change::Revocation, |state| {
             state.revoked.insert(format!("{service} {jti}"));
@@ -38,7 +43,7 @@ impl TokenStore for Files {
         self.look(|state| {
             let revoked = state.revoked.contains(&format!("{service} {}", token.jti));
             let epochs: Vec<_> = token.marks.iter().map(|(scope, _)| epoch(state, service, scope)).collect();
-            token.judge(revoked, &epochs)
+            token.verdict(revoked, &epochs)
         })
     }
 }

@@ -26,6 +26,7 @@ use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::event::{EventBus, Topic};
 use crate::key::Namespace;
+use crate::layer::deadline::bounded;
 
 /// Builds a [`Cache`]: what its keys are called, how its values are written, how long they count.
 #[must_use = "call build()"]
@@ -58,6 +59,7 @@ impl<T, C> fmt::Debug for CacheBuilder<T, C> {
 impl<T> CacheBuilder<T> {
     /// Values of one kind in any cache store, without a bundle. It has no event bus, so it publishes nothing.
     pub fn new(store: Arc<dyn CacheStore>, environment: Environment, kind: &str) -> Self {
+        let store = bounded(store, &environment);
         Self::on(Ok(store), None, Err(Error::unsupported("there are no events")), environment, kind)
     }
 

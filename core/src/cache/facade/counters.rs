@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::store::CacheStore;
+use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{Identifier, Namespace};
+use crate::layer::deadline::bounded;
 use crate::time::{Ttl, days};
 
 /// Builds [`Counters`].
@@ -19,8 +21,8 @@ pub struct CountersBuilder {
 
 impl CountersBuilder {
     /// Counters of one kind in any cache store, without a bundle.
-    pub fn new(store: Arc<dyn CacheStore>, kind: &str) -> Self {
-        Self::on(Ok(store), kind)
+    pub fn new(store: Arc<dyn CacheStore>, environment: &Environment, kind: &str) -> Self {
+        Self::on(Ok(bounded(store, environment)), kind)
     }
 
     pub(crate) fn on(store: Result<Arc<dyn CacheStore>>, kind: &str) -> Self {

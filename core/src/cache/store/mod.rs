@@ -1,5 +1,7 @@
 //! The contract of a cache backend. Nothing here knows a façade.
 
+#[cfg(feature = "test-util")]
+mod all_parts;
 mod capability;
 mod counters;
 mod feed;
@@ -8,6 +10,8 @@ mod options;
 mod tags;
 mod values;
 
+#[cfg(feature = "test-util")]
+pub use self::all_parts::AllParts;
 pub use self::capability::{CacheCapabilities, CacheParts};
 pub use self::counters::CacheCounters;
 pub use self::feed::{CacheFeed, Watch, Watcher};
