@@ -135,7 +135,7 @@ mod tests {
                 assert_eq!(locker.release(&lease).await.unwrap(), ReleaseOutcome::Released);
                 lease.fence
             }
-            busy @ AcquireOutcome::Busy { .. } => panic!("{busy:?}"),
+            busy => panic!("{busy:?}"),
         }
     }
 

@@ -9,7 +9,8 @@ use stanchion::stores::Stores;
 use stanchion::time::Ttl;
 
 use crate::child::Child;
-use crate::{Failure, Harness, Outcome, OwnedServer, Place, Time};
+use crate::wall::Frame;
+use crate::{Failure, Harness, Outcome, OwnedServer, Place, Time, WallStep};
 
 /// A place, and the harness to open it with.
 pub struct Context {
@@ -98,6 +99,12 @@ impl Context {
     /// Lets a part of a life pass.
     pub(crate) async fn advance(&self, by: Duration) {
         self.harness.advance(&self.place, by).await;
+    }
+
+    /// Sets the store's wall clock; where that can't be done the case is ignored.
+    pub(crate) async fn step(&self, step: WallStep) -> Outcome<Frame> {
+        let stepped = self.harness.step_wall_clock(&self.place, step).await?;
+        Ok(Frame { step, stepped })
     }
 
     /// Runs something that looks at a thing of the given life while that lasts. If the machine was so slow that the

@@ -10,7 +10,7 @@ use stanchion::random::{Random, SystemRandom};
 use stanchion::stores::Stores;
 
 use crate::case::with_sources;
-use crate::{Area, Failure, OwnedServer};
+use crate::{Area, Failure, OwnedServer, Stepped, WallStep};
 
 /// Where one case happens. A backend keeps everything of a place under its prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -141,9 +141,17 @@ pub trait Harness: Send + Sync + 'static {
     /// Lets time pass in a place.
     async fn advance(&self, place: &Place, by: Duration);
 
+    /// Sets the wall clock of a place's store: the time by which the store makes fences, generations and epochs, and may
+    /// judge lives. Time itself passes as before. Where the clock can't be set, a harness may move all that is stored by as
+    /// much in the other direction, deadlines included. Without either, the default, the cases that ask for it are ignored
+    /// with the reason.
+    async fn step_wall_clock(&self, _place: &Place, _step: WallStep) -> Result<Stepped, Unavailable> {
+        Err(Unavailable::lacking("the harness can't set the wall clock of the store"))
+    }
+
     /// What another process must find in its environment to open the same places with the harness of this
     /// name: the address of the server, say. `None`, the default, if no other process can: what is in memory
-    /// is in one process. Cases that kill a process are ignored then, with this reason.
+    /// is in one process. Cases with several processes are ignored then, with this reason.
     fn child_environment(&self) -> Option<Vec<(String, String)>> {
         None
     }

@@ -66,6 +66,8 @@ const NEEDS: &[(&str, &[Part])] = &[
     ("near::", &[Part::Feed, Part::Leases, Part::Tags]),
     ("isolation::places_of_watches", &[Part::Feed]),
     ("counter::", &[Part::Counters]),
+    ("wall_clock::generations", &[Part::Tags]),
+    ("wall_clock::lives", &[Part::Leases]),
     ("process::no_addition_is_lost", &[Part::Counters]),
 ];
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use redis::aio::MultiplexedConnection;
 use redis::{Value, cmd};
-use stanchion::limit::{Decision, Gcra, Standing, Tier};
+use stanchion::limit::{Decision, Gcra, Tier, TierStatus};
 use stanchion::time::Timestamp;
 use tokio::runtime::Runtime;
 
@@ -58,7 +58,7 @@ async fn count_alike(server: &mut MultiplexedConnection, key: &str, tiers: &[Tie
         let now = number(0);
         let standings = (0..tiers.len()).map(|tier| {
             let at = 4 + 3 * tier;
-            Standing::new(u32::try_from(number(at)).unwrap(), micros(at + 1), micros(at + 2))
+            TierStatus::new(u32::try_from(number(at)).unwrap(), micros(at + 1), micros(at + 2))
         });
         let standings: Vec<_> = standings.collect();
         let answered = match reply[1] {

@@ -1,6 +1,6 @@
 //! Rate limits.
 
-use super::{process, rules};
+use super::{process, rules, wall_clock};
 use crate::check::{dropped_after, ensure, fail, refused, same};
 use crate::{Context, Outcome};
 use futures_util::future::try_join_all;
@@ -300,5 +300,9 @@ rules! {
     ];
     "LIMIT-15" Must "A limit gives its burst to all processes together, and no permit more." => [
         "process::one_burst_for_all": process::limit::a_burst_is_for_all_together,
+    ];
+    "LIMIT-16" Must "A step back of the store's wall clock gives no permits, and one forth no more than a burst." => [
+        "wall_clock::back_gives_nothing": wall_clock::limit::a_step_back_gives_nothing,
+        "wall_clock::forth_gives_a_burst_at_most": wall_clock::limit::a_step_forth_gives_a_burst_at_most,
     ];
 }

@@ -1,6 +1,6 @@
 //! Locks.
 
-use super::{process, rules};
+use super::{process, rules, wall_clock};
 use crate::check::{dropped_after, ensure, fail, same};
 use crate::child::Task;
 use crate::{Context, Outcome};
@@ -290,5 +290,12 @@ rules! {
     ];
     "LOCK-17" Must "No two processes hold a lock at the same time, and their fences are different and only grow." => [
         "process::one_holder": process::lock::one_holds_a_lock,
+    ];
+    "LOCK-18" Must "Fences only grow, also when the store's wall clock is set back or forth." => [
+        "wall_clock::fences_only_grow": wall_clock::lock::fences_only_grow,
+    ];
+    "LOCK-19" Must "A step of the store's wall clock prolongs no lease by more than the step." => [
+        "wall_clock::lives_after_a_step_back": wall_clock::lock::lives_after_a_step_back,
+        "wall_clock::lives_after_a_step_forth": wall_clock::lock::lives_after_a_step_forth,
     ];
 }

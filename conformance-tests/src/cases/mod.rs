@@ -9,6 +9,7 @@ mod process;
 pub mod session;
 pub mod stores;
 pub mod token;
+mod wall_clock;
 
 use crate::{Area, Rule};
 

@@ -1,6 +1,6 @@
 //! Token revocation.
 
-use super::{process, rules};
+use super::{process, rules, wall_clock};
 use crate::check::{ensure, name, refused, same};
 use crate::{Context, Outcome};
 use futures_util::future::try_join_all;
@@ -259,5 +259,12 @@ rules! {
     ];
     "TOKEN-15" Must "A revocation of one process is seen by all, from the moment it is answered." => [
         "process::seen_by_all": process::token::revocations_are_seen_by_all,
+    ];
+    "TOKEN-16" Must "Epochs only grow, and what was revoked stays revoked, also when the store's wall clock is set back or forth." => [
+        "wall_clock::epochs_only_grow": wall_clock::token::epochs_only_grow,
+    ];
+    "TOKEN-17" Must "A step of the store's wall clock prolongs no revocation by more than the step." => [
+        "wall_clock::lives_after_a_step_back": wall_clock::token::lives_after_a_step_back,
+        "wall_clock::lives_after_a_step_forth": wall_clock::token::lives_after_a_step_forth,
     ];
 }

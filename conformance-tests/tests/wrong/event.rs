@@ -140,7 +140,8 @@ pub(crate) const PROOFS: &[Proof] = &[
         Bug::PollTakesAndWaits,
         "cancel::next_loses_nothing",
         "every event, also after `next` was dropped, within",
-    ),
+    )
+    .also(&["EVENT-03"]),
 ];
 
 #[derive(Debug)]

@@ -161,16 +161,19 @@ impl OwnedServer for Server {
         Duration::from_secs(1)
     }
 
-    async fn stop(&self) {
+    async fn stop(&self) -> Result<(), Unavailable> {
         self.0.link.send_modify(|link| *link = Link { up: false, outages: link.outages + 1 });
+        Ok(())
     }
 
-    async fn start(&self) {
+    async fn start(&self) -> Result<(), Unavailable> {
         self.0.link.send_modify(|link| link.up = self.0.bug != Some(Bug::NeverRecovers));
+        Ok(())
     }
 
-    async fn lose_reply_to(&self, text: &str) {
+    async fn lose_reply_to(&self, text: &str) -> Result<(), Unavailable> {
         locked(&self.0.lost).push(text.to_owned());
+        Ok(())
     }
 }
 

@@ -5,12 +5,14 @@
 
 mod backend;
 mod cache;
+mod clock;
 mod event;
 mod fault;
 mod file;
 mod limit;
 mod lock;
 mod lock_file;
+mod partial;
 mod proof;
 mod refused;
 mod session;
@@ -36,6 +38,7 @@ fn proofs() -> impl Iterator<Item = &'static Proof> {
         cache::lease::PROOFS,
         cache::generation::PROOFS,
         cache::feed::PROOFS,
+        clock::PROOFS,
         event::PROOFS,
         fault::PROOFS,
         file::PROOFS,
@@ -104,6 +107,10 @@ fn main() -> ExitCode {
     let mut trials = vec![
         Trial::test("every_case_of_a_must_rule_has_a_wrong_backend", || {
             every_case_of_a_must_rule_has_a_wrong_backend()
+        }),
+        Trial::test("lives_by_the_wall_clock_pass", || run(clock::lives_by_the_wall_clock_pass())),
+        Trial::test("partial_servers_run_what_they_can", || {
+            run(partial::what_is_lacking_is_ignored_and_the_rest_runs())
         }),
         Trial::test("file_store_passes_what_has_processes", || run_for_real(file::the_right_one_passes())),
     ];

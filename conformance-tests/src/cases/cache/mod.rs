@@ -14,8 +14,7 @@ mod value;
 mod watch;
 
 pub(crate) use self::load::engine as near_engine;
-
-use super::{process, rules};
+use super::{process, rules, wall_clock};
 
 rules! {
     "CACHE-01" Must "A value that was set is read back through every handle, until it is set again." => [
@@ -156,5 +155,12 @@ rules! {
     "CACHE-64" Must "No addition of any process is lost." => ["process::no_addition_is_lost": process::cache::no_addition_is_lost];
     "CACHE-65" Must "Of all processes that ask for a lease one is granted it, and no other fills the entry." => [
         "process::one_lease_holder": process::cache::one_holds_the_lease,
+    ];
+    "CACHE-66" Must "Generations stay as they are, and bumped ones only grow, also when the store's wall clock is set back or forth." => [
+        "wall_clock::generations_only_grow": wall_clock::cache::generations_only_grow,
+    ];
+    "CACHE-67" Must "A step of the store's wall clock prolongs the life of no entry and no lease by more than the step." => [
+        "wall_clock::lives_after_a_step_back": wall_clock::cache::lives_after_a_step_back,
+        "wall_clock::lives_after_a_step_forth": wall_clock::cache::lives_after_a_step_forth,
     ];
 }

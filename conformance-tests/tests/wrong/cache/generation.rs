@@ -45,6 +45,8 @@ pub(crate) enum Bug {
     NoTagsAreSent,
     /// The process's own monotonic time.
     NowIsTheUptime,
+    /// A generation that is ahead of the clock is taken for spoilt, and a new one is made.
+    GenerationAheadIsSpoilt,
 }
 
 const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'static str) -> Proof {
@@ -53,6 +55,12 @@ const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'stat
 
 pub(crate) const PROOFS: &[Proof] = &[
     proof(
+        "CACHE-66",
+        Bug::GenerationAheadIsSpoilt,
+        "wall_clock::generations_only_grow",
+        "a generation that nobody bumped, Back",
+    ),
+    proof(
         "CACHE-46",
         Bug::MirrorIsNotInvalidated,
         "generation::stays",
@@ -60,7 +68,7 @@ pub(crate) const PROOFS: &[Proof] = &[
     )
     .also(&["CACHE-50"]),
     proof("CACHE-47", Bug::BumpIsTheTimeAlone, "generation::bump", "a greater generation with each bump")
-        .also(&["CACHE-55"]),
+        .also(&["CACHE-55", "CACHE-66"]),
     proof(
         "CACHE-47",
         Bug::BumpIsGetAndSet,
@@ -133,6 +141,9 @@ impl Wrong {
     fn told(&self, generation: Generation) -> Generation {
         match self.bug {
             Bug::GenerationIsACounter => Generation::new(generation.get() - BEGINNING),
+            Bug::GenerationAheadIsSpoilt => {
+                Generation::new(backend::spoilt_if_ahead(generation.get(), self.right.now()))
+            }
             _ => generation,
         }
     }
