@@ -7,15 +7,8 @@ use stanchion::environment::Health;
 use stanchion::telemetry::Tracked;
 use tokio::sync::watch;
 
+use super::purpose::Purpose;
 use super::telemetry::Telemetry;
-
-/// What a connection is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    Commands,
-    Subscriptions,
-    Invalidations,
-}
 
 /// The state of every connection of a backend.
 #[derive(Debug)]

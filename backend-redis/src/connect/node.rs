@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::connection::Connection;
 use super::context::Context;
-use super::health::Purpose;
+use super::purpose::Purpose;
 use super::push::PushHandler;
 use super::target::Target;
 use super::telemetry::Operation;
@@ -118,7 +118,7 @@ impl Node {
             return connection.command(command, access).await;
         };
         let work = connection.command(command, access);
-        Box::pin(telemetry.one(&self.target, Operation::of(command), work)).await
+        Box::pin(telemetry.one(self.target.host_and_port(), Operation::of(command), work)).await
     }
 
     /// Reads a key, together with others that are read at the same time.
@@ -127,7 +127,8 @@ impl Node {
         let Some(telemetry) = &self.context.commands else {
             return connection.get(key, deadline).await;
         };
-        Box::pin(telemetry.one(&self.target, Operation::GET, connection.get(key, deadline))).await
+        Box::pin(telemetry.one(self.target.host_and_port(), Operation::GET, connection.get(key, deadline)))
+            .await
     }
 
     /// Several commands in one write.
@@ -143,7 +144,9 @@ impl Node {
     pub(super) async fn packed(&self, pipeline: &Pipeline, access: Access) -> Vec<Result<Value>> {
         let work = self.replies(pipeline, access);
         match &self.context.commands {
-            Some(telemetry) => Box::pin(telemetry.all(&self.target, Operation::of_all(pipeline), work)).await,
+            Some(telemetry) => {
+                Box::pin(telemetry.all(self.target.host_and_port(), Operation::of_all(pipeline), work)).await
+            }
             None => work.await,
         }
     }

@@ -5,7 +5,7 @@ use redis::PushInfo;
 use stanchion::Result;
 
 use super::connection::Connection;
-use super::health::Purpose;
+use super::purpose::Purpose;
 
 /// Takes pushed messages, and prepares each new connection.
 ///

@@ -8,7 +8,7 @@ use stanchion::Result;
 
 use super::connection::Connection;
 use super::context::Context;
-use super::health::Purpose;
+use super::purpose::Purpose;
 use crate::error::Access;
 
 /// A server to connect to, or one of several: its address is looked up anew for each attempt.

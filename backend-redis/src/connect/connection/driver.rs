@@ -25,7 +25,7 @@ use super::pending_reads::{Outcome, PendingReads, ReadForm};
 use super::request::{Commands, Read, Request, closed, never_sent};
 use super::traffic::Traffic;
 use crate::connect::context::Context as Shared;
-use crate::connect::health::Purpose;
+use crate::connect::purpose::Purpose;
 use crate::error::{self, Access};
 
 /// With so many reads in flight the others wait: enough for a server that is far, and where one hangs the others are not

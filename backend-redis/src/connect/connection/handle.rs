@@ -16,7 +16,7 @@ use super::handshake;
 use super::request::{self, Commands, Expected, Read, Request};
 use super::stream::{self, Stream};
 use crate::connect::context::Context;
-use crate::connect::health::Purpose;
+use crate::connect::purpose::Purpose;
 use crate::error::{self, Access};
 use crate::reply;
 

@@ -30,7 +30,7 @@ use super::gathering::{MGET_MAX, MGET_MIN};
 use super::handle::Connection;
 use crate::config::RedisConfig;
 use crate::connect::context::Context as Shared;
-use crate::connect::health::Purpose;
+use crate::connect::purpose::Purpose;
 use crate::error::Access;
 
 const CALLERS: usize = 64;

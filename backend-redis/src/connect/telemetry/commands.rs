@@ -13,7 +13,6 @@ use tracing::{Instrument, Span};
 
 use super::operation::Operation;
 use crate::config::RedisConfig;
-use crate::connect::target::Target;
 use crate::error;
 
 /// What is wanted of each command.
@@ -36,14 +35,14 @@ impl CommandTelemetry {
         (spans || durations.is_some()).then_some(Self { spans, durations, clock })
     }
 
-    /// Runs the operation, in a span of its own and timed, as far as that is asked for.
+    /// Runs the operation at this server, in a span of its own and timed, as far as that is asked for.
     pub(in crate::connect) async fn one<T>(
         &self,
-        target: &Target,
+        server: (&str, Option<u16>),
         operation: Operation,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        let running = self.begin(target, operation);
+        let running = self.begin(server, operation);
         let outcome = work.instrument(running.span.clone()).await;
         running.end(outcome.as_ref().err());
         outcome
@@ -52,18 +51,18 @@ impl CommandTelemetry {
     /// The same of several commands that are sent together; the first that fails is the failure of all.
     pub(in crate::connect) async fn all<T>(
         &self,
-        target: &Target,
+        server: (&str, Option<u16>),
         operation: Operation,
         work: impl Future<Output = Vec<Result<T>>>,
     ) -> Vec<Result<T>> {
-        let running = self.begin(target, operation);
+        let running = self.begin(server, operation);
         let outcomes = work.instrument(running.span.clone()).await;
         running.end(outcomes.iter().find_map(|outcome| outcome.as_ref().err()));
         outcomes
     }
 
-    fn begin(&self, target: &Target, operation: Operation) -> Running<'_> {
-        let span = if self.spans { span(target, operation) } else { Span::none() };
+    fn begin(&self, server: (&str, Option<u16>), operation: Operation) -> Running<'_> {
+        let span = if self.spans { span(server, operation) } else { Span::none() };
         let began_at = self.durations.as_ref().map(|_| self.clock.now());
         Running { of: self, operation, span, began_at, ended: false }
     }
@@ -75,8 +74,7 @@ fn histogram(operation: &'static str, error: Option<&'static str>) -> Histogram 
     Histogram::new(&metric::COMMAND_SECONDS, &labels)
 }
 
-fn span(target: &Target, operation: Operation) -> Span {
-    let (host, port) = target.host_and_port();
+fn span((host, port): (&str, Option<u16>), operation: Operation) -> Span {
     tracing::info_span!(
         "redis.command",
         otel.name = operation.name,

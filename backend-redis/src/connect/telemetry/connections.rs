@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use stanchion::telemetry::{Counter, Gauge, Histogram, Tracked, connection as metric};
 
-use crate::connect::health::Purpose;
+use crate::connect::purpose::Purpose;
 
 /// The measurements of the connections of each purpose.
 #[derive(Debug)]
