@@ -30,6 +30,7 @@ use super::gathering::{MGET_MAX, MGET_MIN};
 use super::handle::Connection;
 use crate::config::RedisConfig;
 use crate::connect::context::Context as Shared;
+use crate::connect::purpose::Purpose;
 use crate::error::Access;
 
 const CALLERS: usize = 64;
@@ -86,7 +87,7 @@ fn connect_by(
     let writes = Writes::default();
     let config = RedisConfig::standalone("redis://localhost").unwrap();
     let context = Shared::new(&config, Environment::system().clock(clock));
-    (Connection::on(Counted(stream, Arc::clone(&writes)), events, &context), writes)
+    (Connection::on(Counted(stream, Arc::clone(&writes)), events, Purpose::Commands, &context), writes)
 }
 
 fn connect(stream: DuplexStream) -> (Connection, Writes) {
