@@ -1,33 +1,40 @@
 //! Every store of [`stanchion`] on Redis, standalone or Cluster.
 //!
 //! ```no_run
-//! # async fn example() -> stanchion::Result<()> {
 //! use stanchion::prelude::*;
 //! use stanchion_redis::{RedisBackend, RedisConfig};
 //!
-//! let stores = RedisBackend::connect("redis://localhost").await?.stores();
-//! // Or with settings, on a Cluster:
-//! let config = RedisConfig::cluster(["redis://10.0.0.1", "redis://10.0.0.2"])?.prefix("staging")?;
-//! let stores = RedisBackend::connect(config).await?.stores();
-//! # Ok(()) }
+//! #[tokio::main]
+//! async fn main() -> stanchion::Result<()> {
+//!     let stores = RedisBackend::connect("redis://localhost").await?.stores();
+//!     stores.close(seconds(5)).await?;
+//!
+//!     // Or with settings, on a Cluster:
+//!     let config = RedisConfig::cluster(["redis://10.0.0.1", "redis://10.0.0.2"])?.prefix("staging")?;
+//!     let stores = RedisBackend::connect(config).await?.stores();
+//!     stores.close(seconds(5)).await
+//! }
 //! ```
 //!
 //! # Connections
 //! One multiplexed connection per master carries all commands, one more carries subscriptions, and once a cache is built
-//! that is not plain or has a near cache, one more per master tells of changes; no pool. All reconnect for ever with
-//! jittered back-off. While a connection is away, calls fail at once with [`Unavailable`](stanchion::ErrorKind::Unavailable). Nothing is ever sent twice, unless the server said
-//! that it did nothing (`MOVED`, `ASK`, `TRYAGAIN`, `NOSCRIPT`).
+//! that is not plain or has a near cache, one more per master carries invalidations; no pool. All reconnect for ever with
+//! jittered back-off. While a connection is lost, calls fail at once with
+//! [`Unavailable`](stanchion::ErrorKind::Unavailable). Nothing is ever sent twice, unless the server replied that it did
+//! nothing (`MOVED`, `ASK`, `TRYAGAIN`, `NOSCRIPT`).
 //!
 //! Requests of all kinds that come together share writes; single reads of cached values share commands as well, under load.
 //!
 //! # TLS
-//! With the feature `tls`, for URLs that begin with `rediss://` or `rediss+cluster://`: rustls, which trusts whom web browsers
-//! trust, or who is named by `RedisConfig::root_certificate`. It takes the cryptography that the process has chosen
+//! With the feature `tls`, for URLs that begin with `rediss://` or `rediss+cluster://`: rustls, which trusts the roots that web
+//! browsers trust, or that of `RedisConfig::root_certificate`. It takes the cryptography that the process has chosen
 //! (`rustls::crypto::CryptoProvider`), or *ring* where none was chosen.
 //!
 //! # Servers
 //! Meant for Redis from 6.2 and for Valkey from 7.2, in RESP3. The conformance suite has passed on Redis 6.2 and 7.0; it has
-//! not been run on Valkey yet, nor on a newer Redis. What is stored is specified in `core/docs/wire-format.md`.
+//! not been run on Valkey yet, nor on a newer Redis. What is stored is specified in [`stanchion::guide::wire_format`]. How to deploy: [`stanchion::guide::redis`].
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;
 mod cache;
@@ -47,12 +54,10 @@ mod session;
 mod tls;
 mod token;
 
-/// The guide's example is compiled as a doc test.
+/// The README's example is compiled as a doc test.
 #[cfg(doctest)]
-mod documents {
-    #[doc = include_str!("../../core/docs/guide/redis.md")]
-    struct Deploying;
-}
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub use self::backend::RedisBackend;
 pub use self::config::{IntoRedisConfig, Invalidation, RedisConfig};
