@@ -39,7 +39,7 @@ pub(crate) struct Scope {
 /// All modules that `src/lib.rs` leads to, but those for tests.
 pub(crate) fn read(files: &Files<'_>) -> Result<BTreeMap<Module, Scope>, String> {
     let mut reader = Reader { files, scopes: BTreeMap::new() };
-    reader.file(Vec::new(), PathBuf::from("src/lib.rs"), Path::new("src"))?;
+    reader.file(Vec::new(), Path::new("src/lib.rs"), Path::new("src"))?;
     Ok(reader.scopes)
 }
 
