@@ -3,16 +3,30 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use stanchion::cache::CacheCapabilities;
-use stanchion::stores::{Backend, Environment, Health, Stores};
+use stanchion::cache::{CacheCapabilities, CacheParts, CacheStore};
+use stanchion::contract::Contract;
+use stanchion::environment::{Environment, Health};
+use stanchion::event::EventBus;
+use stanchion::limit::RateLimiter;
+use stanchion::lock::Locker;
+use stanchion::session::SessionStore;
+use stanchion::stores::{Backend, Stores};
 use stanchion::time::{Monotonic, Timestamp};
+use stanchion::token::TokenStore;
 use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
 use crate::config::MemoryConfig;
 use crate::{cache, event, limit, lock, session, token};
+
+/// The contract that this backend was written against.
+pub(crate) const CONTRACT: Contract = Contract::V1;
+
+/// Nothing here waits for anything: each call is answered when it is polled.
+pub(crate) const NEVER_WAITS: Duration = Duration::ZERO;
 
 /// All stores in memory. Clones are one handle; [`handle`](Self::handle) gives another.
 #[derive(Clone)]
@@ -27,6 +41,7 @@ pub(crate) struct Place {
     pub(crate) limits: Mutex<limit::State>,
     pub(crate) tokens: Mutex<token::State>,
     pub(crate) cache_capabilities: CacheCapabilities,
+    pub(crate) cache_parts: CacheParts,
     next_handle: AtomicU64,
 }
 
@@ -54,7 +69,11 @@ impl MemoryBackend {
             locks: Mutex::default(),
             limits: Mutex::default(),
             tokens: Mutex::default(),
-            cache_capabilities: config.cache,
+            cache_capabilities: CacheCapabilities::new(CONTRACT)
+                .max_value_bytes(config.max_value_bytes)
+                .max_batch(config.max_batch)
+                .call_deadline(NEVER_WAITS),
+            cache_parts: config.cache_parts,
             next_handle: AtomicU64::new(0),
         };
         Self::open(Arc::new(place), config.environment)
@@ -76,15 +95,7 @@ impl MemoryBackend {
 
     /// One store of each kind.
     pub fn stores(&self) -> Stores {
-        let handle = &self.0;
-        Stores::builder(handle.environment.clone(), Arc::clone(handle) as Arc<dyn Backend>)
-            .cache(Arc::new(cache::MemoryCache(Arc::clone(handle))))
-            .sessions(Arc::new(session::MemorySessions(Arc::clone(handle))))
-            .events(Arc::new(event::MemoryEvents(Arc::clone(handle))))
-            .locks(Arc::new(lock::MemoryLocks(Arc::clone(handle))))
-            .limits(Arc::new(limit::MemoryLimits(Arc::clone(handle))))
-            .tokens(Arc::new(token::MemoryTokens(Arc::clone(handle))))
-            .build()
+        Stores::builder(self.0.environment.clone()).backend(Arc::new(self.clone())).build()
     }
 }
 
@@ -139,20 +150,44 @@ pub(crate) fn locked<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[async_trait]
-impl Backend for Handle {
+impl Backend for MemoryBackend {
     fn name(&self) -> &'static str {
         "memory"
     }
 
     fn health(&self) -> watch::Receiver<Health> {
-        self.health.subscribe()
+        self.0.health.subscribe()
     }
 
     async fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-        locked(&self.place.events).end_all_of(self.number);
-        locked(&self.place.cache).end_watches_of(self.number);
-        self.health.send_replace(Health::Down);
+        self.0.closed.store(true, Ordering::Release);
+        locked(&self.0.place.events).end_all_of(self.0.number);
+        locked(&self.0.place.cache).end_watches_of(self.0.number);
+        self.0.health.send_replace(Health::Down);
+    }
+
+    fn cache(&self) -> Option<Arc<dyn CacheStore>> {
+        Some(Arc::new(cache::MemoryCache(Arc::clone(&self.0))))
+    }
+
+    fn sessions(&self) -> Option<Arc<dyn SessionStore>> {
+        Some(Arc::new(session::MemorySessions(Arc::clone(&self.0))))
+    }
+
+    fn events(&self) -> Option<Arc<dyn EventBus>> {
+        Some(Arc::new(event::MemoryEvents(Arc::clone(&self.0))))
+    }
+
+    fn locks(&self) -> Option<Arc<dyn Locker>> {
+        Some(Arc::new(lock::MemoryLocks(Arc::clone(&self.0))))
+    }
+
+    fn limits(&self) -> Option<Arc<dyn RateLimiter>> {
+        Some(Arc::new(limit::MemoryLimits(Arc::clone(&self.0))))
+    }
+
+    fn tokens(&self) -> Option<Arc<dyn TokenStore>> {
+        Some(Arc::new(token::MemoryTokens(Arc::clone(&self.0))))
     }
 }
 
@@ -220,10 +255,10 @@ mod tests {
         assert_eq!(ask(&mine).await, [Some(ErrorKind::Closed); 6]);
         // Clones and other bundles of the same handle are the same process.
         assert_eq!(ask(&backend.clone().stores()).await, [Some(ErrorKind::Closed); 6]);
-        assert_eq!(*mine.health().borrow(), Health::Down);
+        assert_eq!(mine.health().current(), Health::Down);
 
         assert_eq!(ask(&theirs).await, [None; 6]);
-        assert_eq!(*theirs.health().borrow(), Health::Up);
+        assert_eq!(theirs.health().current(), Health::Up);
         assert_eq!(theirs.cache_store().unwrap().get(&key).await.unwrap(), Some(value));
         // A handle of a closed one is open.
         assert_eq!(ask(&backend.handle().stores()).await, [None; 6]);

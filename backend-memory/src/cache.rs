@@ -7,8 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use stanchion::cache::{
-    CacheCapabilities, CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken,
-    SetEntry, SetOptions, SetOutcome, Tag, Want, Watch, Watcher, When, schema_of,
+    CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched, Fill,
+    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Want, Watch,
+    Watcher, When, schema_of,
 };
 use stanchion::key::{Key, Namespace};
 use stanchion::time::{Monotonic, Timestamp, Ttl, days};
@@ -197,6 +198,22 @@ impl CacheStore for MemoryCache {
         self.0.place.cache_capabilities
     }
 
+    fn leases(&self) -> Option<&dyn CacheLeases> {
+        self.0.place.cache_parts.leases.then_some(self)
+    }
+
+    fn tags(&self) -> Option<&dyn CacheTags> {
+        self.0.place.cache_parts.tags.then_some(self)
+    }
+
+    fn feed(&self) -> Option<&dyn CacheFeed> {
+        self.0.place.cache_parts.feed.then_some(self)
+    }
+
+    fn counters(&self) -> Option<&dyn CacheCounters> {
+        self.0.place.cache_parts.counters.then_some(self)
+    }
+
     fn now(&self) -> Timestamp {
         self.0.wall()
     }
@@ -257,23 +274,6 @@ impl CacheStore for MemoryCache {
         })
     }
 
-    async fn add(&self, key: &Key, delta: i64, ttl: Ttl) -> Result<i64> {
-        self.0.operate("cache.add", || {
-            let (mut state, now) = (locked(&self.0.place.cache), self.0.now());
-            let current = match state.entries.get(key, now) {
-                Some(bytes) => parse(bytes)?,
-                None => 0,
-            };
-            let sum = current
-                .checked_add(delta)
-                .ok_or_else(|| Error::invalid("the counter would leave the range of i64"))?;
-            let ends = state.entries.deadline(key, now).unwrap_or_else(|| deadline(now, ttl));
-            state.put(key, Bytes::from(sum.to_string()), ends, now);
-            state.written(key, now);
-            Ok(sum)
-        })
-    }
-
     async fn touch(&self, key: &Key, ttl: Ttl) -> Result<bool> {
         self.0.operate("cache.touch", || {
             let (mut state, now) = (locked(&self.0.place.cache), self.0.now());
@@ -293,7 +293,10 @@ impl CacheStore for MemoryCache {
             ends.map(|ends| Ttl::new(ends.saturating_since(now))).transpose()
         })
     }
+}
 
+#[async_trait]
+impl CacheLeases for MemoryCache {
     async fn fetch(&self, requests: &[LeaseRequest]) -> Result<Vec<Fetched>> {
         self.0.operate("cache.fetch", || {
             self.capabilities().check_batch(requests.len())?;
@@ -311,8 +314,8 @@ impl CacheStore for MemoryCache {
         })
     }
 
-    async fn abandon(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
-        self.0.operate("cache.abandon", || {
+    async fn release(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
+        self.0.operate("cache.release", || {
             let (mut state, now) = (locked(&self.0.place.cache), self.0.now());
             for (key, token) in leases {
                 if state.leases.get(key, now) == Some(token) {
@@ -322,7 +325,10 @@ impl CacheStore for MemoryCache {
             Ok(())
         })
     }
+}
 
+#[async_trait]
+impl CacheTags for MemoryCache {
     async fn generations(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>> {
         self.0.operate("cache.generations", || {
             self.capabilities().check_batch(tags.len())?;
@@ -343,11 +349,13 @@ impl CacheStore for MemoryCache {
             Ok(tags.iter().map(|tag| state.bump(tag, now, wall)).collect())
         })
     }
+}
 
+impl CacheFeed for MemoryCache {
     fn watch(&self, namespace: &Namespace, watcher: Arc<dyn Watcher>) -> Result<Watch> {
         self.0.operate("cache.watch", || {
-            if !self.capabilities().watch {
-                return Err(Error::unsupported("this backend tells no changes"));
+            if !self.0.place.cache_parts.feed {
+                return Err(Error::unsupported("this backend is set to have no feed of invalidations"));
             }
             let mut state = locked(&self.0.place.cache);
             self.0.check_open()?;
@@ -358,6 +366,26 @@ impl CacheStore for MemoryCache {
                     locked(&place.cache).watchers.end(number);
                 }
             }))
+        })
+    }
+}
+
+#[async_trait]
+impl CacheCounters for MemoryCache {
+    async fn add(&self, key: &Key, delta: i64, ttl: Ttl) -> Result<i64> {
+        self.0.operate("cache.add", || {
+            let (mut state, now) = (locked(&self.0.place.cache), self.0.now());
+            let current = match state.entries.get(key, now) {
+                Some(bytes) => parse(bytes)?,
+                None => 0,
+            };
+            let sum = current
+                .checked_add(delta)
+                .ok_or_else(|| Error::invalid("the counter would leave the range of i64"))?;
+            let ends = state.entries.deadline(key, now).unwrap_or_else(|| deadline(now, ttl));
+            state.put(key, Bytes::from(sum.to_string()), ends, now);
+            state.written(key, now);
+            Ok(sum)
         })
     }
 }

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use stanchion::event::{Envelope, EventBus, FeedSender, Received, SubscribeOptions, Subscription, feed};
+use stanchion::Result;
+use stanchion::event::{
+    Envelope, EventBus, EventCapabilities, FeedSender, Received, SubscribeOptions, Subscription, feed,
+};
 use stanchion::key::Name;
-use stanchion::{Error, Result};
 
-use crate::backend::{Handle, locked};
-
-const MAX_EVENT_BYTES: usize = 1024 * 1024;
+use crate::backend::{CONTRACT, Handle, NEVER_WAITS, locked};
 
 #[derive(Debug, Default)]
 pub(crate) struct State {
@@ -55,18 +55,13 @@ pub(crate) struct MemoryEvents(pub(crate) Arc<Handle>);
 
 #[async_trait]
 impl EventBus for MemoryEvents {
-    fn max_event_bytes(&self) -> usize {
-        MAX_EVENT_BYTES
+    fn capabilities(&self) -> EventCapabilities {
+        EventCapabilities::new(CONTRACT).call_deadline(NEVER_WAITS)
     }
 
     async fn publish(&self, event: &Envelope) -> Result<()> {
         self.0.operate("event.publish", || {
-            let bytes = event.to_json()?.len();
-            if bytes > MAX_EVENT_BYTES {
-                return Err(Error::invalid(format!(
-                    "an event may have {MAX_EVENT_BYTES} bytes as JSON, got {bytes}"
-                )));
-            }
+            self.capabilities().check_event(event.to_json()?.len())?;
             // Under one lock, so that all subscribers see one order.
             let state = locked(&self.0.place.events);
             for number in state.by_domain.get(event.event_type.domain()).into_iter().flatten() {
@@ -104,6 +99,7 @@ impl EventBus for MemoryEvents {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::StreamExt;
     use stanchion::event::EventType;
 
     use super::*;

@@ -9,7 +9,7 @@
 //!
 //! use stanchion::clock::ManualClock;
 //! use stanchion::prelude::*;
-//! use stanchion::stores::Environment;
+//! use stanchion::environment::Environment;
 //! use stanchion_memory::{MemoryBackend, MemoryConfig};
 //!
 //! #[tokio::main]

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use stanchion::Result;
 use stanchion::key::Key;
-use stanchion::limit::{Decision, Gcra, RateLimiter, Standing, Tier, check_tiers};
+use stanchion::limit::{Decision, Gcra, LimitCapabilities, RateLimiter, Tier, TierStatus};
 use stanchion::time::{Monotonic, Timestamp};
 
-use crate::backend::{Handle, locked};
+use crate::backend::{CONTRACT, Handle, NEVER_WAITS, locked};
 use crate::expiring::Expiring;
 
 pub(crate) type State = Expiring<Key, HashMap<Tier, Gcra>>;
@@ -45,9 +45,13 @@ fn store(state: &mut State, key: &Key, tiers: &[Tier], states: &[Gcra], now: Mon
 
 #[async_trait]
 impl RateLimiter for MemoryLimits {
+    fn capabilities(&self) -> LimitCapabilities {
+        LimitCapabilities::new(CONTRACT).call_deadline(NEVER_WAITS)
+    }
+
     async fn check(&self, key: &Key, tiers: &[Tier], cost: u32) -> Result<Decision> {
         self.0.operate("limit.check", || {
-            check_tiers(tiers)?;
+            self.capabilities().check_tiers(tiers)?;
             let (mut state, now) = (locked(&self.0.place.limits), self.0.now());
             let mut states = states(&state, key, tiers, now);
             let decision = Gcra::check(&mut states, tiers, cost, instant(now));
@@ -58,18 +62,18 @@ impl RateLimiter for MemoryLimits {
         })
     }
 
-    async fn peek(&self, key: &Key, tiers: &[Tier]) -> Result<Vec<Standing>> {
+    async fn peek(&self, key: &Key, tiers: &[Tier]) -> Result<Vec<TierStatus>> {
         self.0.operate("limit.peek", || {
-            check_tiers(tiers)?;
+            self.capabilities().check_tiers(tiers)?;
             let (state, now) = (locked(&self.0.place.limits), self.0.now());
             let states = states(&state, key, tiers, now);
-            Ok(states.iter().zip(tiers).map(|(gcra, tier)| gcra.standing(tier, instant(now))).collect())
+            Ok(states.iter().zip(tiers).map(|(gcra, tier)| gcra.status(tier, instant(now))).collect())
         })
     }
 
     async fn refund(&self, key: &Key, tiers: &[Tier], cost: u32) -> Result<()> {
         self.0.operate("limit.refund", || {
-            check_tiers(tiers)?;
+            self.capabilities().check_tiers(tiers)?;
             let (mut state, now) = (locked(&self.0.place.limits), self.0.now());
             let states = states(&state, key, tiers, now);
             let refunded: Vec<_> = states
@@ -88,7 +92,7 @@ mod tests {
     use std::time::Duration;
 
     use stanchion::clock::ManualClock;
-    use stanchion::stores::Environment;
+    use stanchion::environment::Environment;
 
     use super::*;
     use crate::{MemoryBackend, MemoryConfig};

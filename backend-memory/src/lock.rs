@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use stanchion::Result;
 use stanchion::key::Key;
 use stanchion::lock::{
-    AcquireOutcome, Fence, Lease, LockRequest, LockToken, Locker, ReleaseOutcome, RenewOutcome,
+    AcquireOutcome, Fence, Lease, LockCapabilities, LockRequest, LockToken, Locker, ReleaseOutcome,
+    RenewOutcome,
 };
 
-use crate::backend::{Handle, locked};
+use crate::backend::{CONTRACT, Handle, NEVER_WAITS, locked};
 use crate::expiring::Expiring;
 
 /// How long the last fence is remembered after its lease. Later ones are greater all the same, since they are
@@ -34,6 +35,10 @@ pub(crate) struct MemoryLocks(pub(crate) Arc<Handle>);
 
 #[async_trait]
 impl Locker for MemoryLocks {
+    fn capabilities(&self) -> LockCapabilities {
+        LockCapabilities::new(CONTRACT).call_deadline(NEVER_WAITS)
+    }
+
     async fn acquire(&self, request: &LockRequest) -> Result<AcquireOutcome> {
         self.0.operate("lock.acquire", || {
             let (mut state, now) = (locked(&self.0.place.locks), self.0.now());
@@ -116,7 +121,7 @@ impl Locker for MemoryLocks {
 #[cfg(test)]
 mod tests {
     use stanchion::clock::{Clock, ManualClock};
-    use stanchion::stores::Environment;
+    use stanchion::environment::Environment;
     use stanchion::time::Ttl;
 
     use super::*;
@@ -130,7 +135,7 @@ mod tests {
                 assert_eq!(locker.release(&lease).await.unwrap(), ReleaseOutcome::Released);
                 lease.fence
             }
-            busy @ AcquireOutcome::Busy { .. } => panic!("{busy:?}"),
+            busy => panic!("{busy:?}"),
         }
     }
 

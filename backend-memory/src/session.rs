@@ -13,7 +13,7 @@ use stanchion::session::{
 use stanchion::time::{Monotonic, Timestamp, Ttl};
 use stanchion::{Error, Result};
 
-use crate::backend::{Handle, locked};
+use crate::backend::{CONTRACT, Handle, NEVER_WAITS, locked};
 use crate::expiring::Expiring;
 
 type Id = (Name, SessionId);
@@ -113,7 +113,7 @@ impl MemorySessions {
 #[async_trait]
 impl SessionStore for MemorySessions {
     fn capabilities(&self) -> SessionCapabilities {
-        SessionCapabilities::new()
+        SessionCapabilities::new(CONTRACT).call_deadline(NEVER_WAITS)
     }
 
     async fn create(&self, service: &Name, session: NewSession) -> Result<CreateOutcome> {
@@ -258,8 +258,8 @@ mod tests {
     use std::time::Duration;
 
     use stanchion::clock::ManualClock;
+    use stanchion::environment::Environment;
     use stanchion::session::SessionToken;
-    use stanchion::stores::Environment;
 
     use super::*;
     use crate::{MemoryBackend, MemoryConfig};

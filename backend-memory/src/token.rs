@@ -7,9 +7,9 @@ use sha2::{Digest, Sha256};
 use stanchion::Result;
 use stanchion::key::{Name, escape};
 use stanchion::time::{Monotonic, Ttl};
-use stanchion::token::{Epoch, Scope, TokenFacts, TokenStore, Verdict, check_facts};
+use stanchion::token::{Epoch, Scope, TokenCapabilities, TokenFacts, TokenStore, Verdict};
 
-use crate::backend::{Handle, locked};
+use crate::backend::{CONTRACT, Handle, NEVER_WAITS, locked};
 use crate::expiring::Expiring;
 
 /// A token's id as it is stored: hashed.
@@ -36,6 +36,10 @@ pub(crate) struct MemoryTokens(pub(crate) Arc<Handle>);
 
 #[async_trait]
 impl TokenStore for MemoryTokens {
+    fn capabilities(&self) -> TokenCapabilities {
+        TokenCapabilities::new(CONTRACT).call_deadline(NEVER_WAITS)
+    }
+
     async fn revoke(&self, service: &Name, jti: &str, ttl: Ttl) -> Result<()> {
         self.0.operate("token.revoke", || {
             escape(jti)?;
@@ -74,12 +78,12 @@ impl TokenStore for MemoryTokens {
 
     async fn check(&self, service: &Name, token: &TokenFacts) -> Result<Verdict> {
         self.0.operate("token.check", || {
-            check_facts(token)?;
+            self.capabilities().check_facts(token)?;
             let (state, now) = (locked(&self.0.place.tokens), self.0.now());
             let revoked = state.revoked.get(&(service.clone(), hash(&token.jti)), now).is_some();
             let epochs: Vec<_> =
                 token.marks.iter().map(|(scope, _)| state.epoch(service, scope, now)).collect();
-            Ok(token.judge(revoked, &epochs))
+            Ok(token.verdict(revoked, &epochs))
         })
     }
 }

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use stanchion::Result;
-use stanchion::clock::ManualClock;
-use stanchion::stores::{Environment, Stores};
-use stanchion_conformance::{Harness, Offers, Place, Time, Unavailable};
+use stanchion::clock::{Clock, ManualClock};
+use stanchion::environment::Environment;
+use stanchion::stores::Stores;
+use stanchion_conformance::{Harness, Offers, Place, Stepped, Time, Unavailable, WallStep};
 use stanchion_memory::{MemoryBackend, MemoryConfig};
 
 struct Memory {
@@ -67,6 +68,13 @@ impl Harness for Memory {
         if let Some(opened) = self.places.lock().unwrap_or_else(PoisonError::into_inner).get(place) {
             opened.clock.advance(by);
         }
+    }
+
+    async fn step_wall_clock(&self, place: &Place, step: WallStep) -> Result<Stepped, Unavailable> {
+        if let Some(opened) = self.places.lock().unwrap_or_else(PoisonError::into_inner).get(place) {
+            opened.clock.set_wall(step.from(opened.clock.wall()));
+        }
+        Ok(Stepped::Clock)
     }
 }
 

@@ -1,37 +1,44 @@
-//! The backend: connections, and the stores on them.
+//! The backend: connects, and puts the stores together.
 
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use stanchion::cache::CacheCapabilities;
+use stanchion::cache::CacheStore;
+use stanchion::environment::Health;
+use stanchion::event::EventBus;
+use stanchion::limit::RateLimiter;
+use stanchion::lock::Locker;
 use stanchion::random::jittered;
-use stanchion::stores::{Backend, Health, Stores};
+use stanchion::session::SessionStore;
+use stanchion::stores::{Backend, Stores};
+use stanchion::token::TokenStore;
 use stanchion::{Error, Result};
 use tokio::sync::watch;
 
-use crate::config::{IntoRedisConfig, Invalidation, RedisConfig};
-use crate::connect::{Context, Link};
-use crate::event::Hub;
+use crate::cache::{CacheSettings, RedisCache};
+use crate::config::{IntoRedisConfig, RedisConfig};
+use crate::connect::{Client, Context};
+use crate::event::{RedisEvents, Subscriptions};
 use crate::feed::Feed;
-use crate::keys::Layout;
-use crate::{cache, event, limit, lock, meta, session, token};
+use crate::limit::RedisLimits;
+use crate::lock::RedisLocks;
+use crate::meta;
+use crate::session::RedisSessions;
+use crate::shared::Shared;
+use crate::token::RedisTokens;
 
 /// All stores on one deployment of Redis. Cheap to clone; clones share the connections.
 #[derive(Clone)]
-pub struct RedisBackend(Arc<Shared>);
+pub struct RedisBackend(Arc<Connected>);
 
-/// What all stores share.
-pub(crate) struct Shared {
-    pub(crate) link: Link,
-    pub(crate) layout: Layout,
-    pub(crate) cache_capabilities: CacheCapabilities,
-    pub(crate) hub: Arc<Hub>,
-    pub(crate) feed: Arc<Feed>,
-    pub(crate) context: Arc<Context>,
-    pub(crate) invalidation: Invalidation,
-    pub(crate) cache_deadline: Duration,
+/// What the stores are made of, and what is closed with them.
+struct Connected {
+    shared: Arc<Shared>,
+    subscriptions: Arc<Subscriptions>,
+    feed: Feed,
+    cache: CacheSettings,
 }
 
 impl RedisBackend {
@@ -41,9 +48,11 @@ impl RedisBackend {
     /// restored for ever, in the background.
     ///
     /// # Errors
-    /// - [`Unavailable`](stanchion::ErrorKind::Unavailable) or `Timeout`, naming hosts, attempts and the last cause;
-    /// - `Denied` for wrong credentials or missing rights, at the first attempt;
-    /// - `Config` for a URL that is none, and for a deployment of another layout, naming both values.
+    /// - [`Unavailable`](stanchion::ErrorKind::Unavailable) or [`Timeout`](stanchion::ErrorKind::Timeout), naming hosts,
+    ///   attempts and the last cause;
+    /// - [`Denied`](stanchion::ErrorKind::Denied) for wrong credentials or missing rights, at the first attempt;
+    /// - [`Config`](stanchion::ErrorKind::Config) for a URL that is none, and for a deployment of another layout, naming
+    ///   both values.
     ///
     /// # Cancel safety
     /// Dropping the future leaves no connection.
@@ -51,67 +60,43 @@ impl RedisBackend {
         let config = config.into_redis_config()?;
         let environment = config.environment.clone().unwrap_or_default().with_own_tasks();
         let context = Context::new(&config, environment);
-        let link = first_connection(&config, &context).await?;
-        let hub = Hub::new(link.any_target(), &context);
+        let client = first_connection(&config, &context).await?;
+        let subscriptions = Subscriptions::new(client.any_target(), &context);
         let feed = Feed::new(config.invalidation, &context);
-        let observer: Weak<Feed> = Arc::downgrade(&feed);
-        link.observe(observer);
-        Ok(Self(Arc::new(Shared {
-            link,
-            layout: context.layout.clone(),
-            cache_capabilities: config.cache.read_deadline(config.cache_deadline),
-            hub,
-            feed,
-            context,
-            invalidation: config.invalidation,
-            cache_deadline: config.cache_deadline,
-        })))
+        client.observe_masters(feed.observer());
+        let cache = CacheSettings::new(&config);
+        let shared = Arc::new(Shared { client, context, deadline: config.deadline });
+        Ok(Self(Arc::new(Connected { shared, subscriptions, feed, cache })))
     }
 
     /// One store of each kind.
     pub fn stores(&self) -> Stores {
-        let shared = &self.0;
-        Stores::builder(shared.context.environment.clone(), Arc::clone(shared) as Arc<dyn Backend>)
-            .cache(Arc::new(cache::RedisCache(Arc::clone(shared))))
-            .sessions(Arc::new(session::RedisSessions(Arc::clone(shared))))
-            .events(Arc::new(event::RedisEvents(Arc::clone(shared))))
-            .locks(Arc::new(lock::RedisLocks(Arc::clone(shared))))
-            .limits(Arc::new(limit::RedisLimits(Arc::clone(shared))))
-            .tokens(Arc::new(token::RedisTokens(Arc::clone(shared))))
-            .build()
+        Stores::builder(self.0.shared.context.environment.clone()).backend(Arc::new(self.clone())).build()
     }
 }
 
 /// One attempt. The layout is part of it, because a server that is still loading takes connections but answers
 /// nothing.
-async fn connect_once(config: &RedisConfig, context: &Arc<Context>) -> Result<Link> {
-    let link = Link::open(config, context).await?;
-    meta::check(&link, context, config.invalidation).await?;
-    Ok(link)
+async fn connect_once(config: &RedisConfig, context: &Arc<Context>) -> Result<Client> {
+    let client = Client::open(config, context).await?;
+    meta::check(&client, context, config.invalidation).await?;
+    Ok(client)
 }
 
-/// Tries several times, with pauses that grow; says where, how often, and why not.
-async fn first_connection(config: &RedisConfig, context: &Arc<Context>) -> Result<Link> {
+/// Tries several times, with pauses that grow; the error says where, how often, and why not.
+async fn first_connection(config: &RedisConfig, context: &Arc<Context>) -> Result<Client> {
     let environment = &context.environment;
     let mut pause = Duration::from_millis(50);
     let attempts = config.connect_attempts.max(1);
     let mut attempt = 1;
     loop {
         let error = match connect_once(config, context).await {
-            Ok(link) => return Ok(link),
+            Ok(client) => return Ok(client),
             Err(error) => error,
         };
         // Neither credentials nor another layout get better by trying.
         if attempt >= attempts || !error.kind().is_transient() {
-            let hosts: Vec<_> = config.addresses.iter().map(|info| info.addr().to_string()).collect();
-            let (hosts, times) = (hosts.join(", "), if attempt == 1 { "attempt" } else { "attempts" });
-            let told = format!("can't connect to {hosts} after {attempt} {times}; the last cause: {error}");
-            let told = Error::new(error.kind(), told).with_operation("connect").with_backend("redis");
-            let told = match error.retry_after() {
-                Some(wait) => told.with_retry_after(wait),
-                None => told,
-            };
-            return Err(told.with_source(error));
+            return Err(gave_up(config, attempt, error));
         }
         tracing::warn!(%error, attempt, "can't connect yet");
         environment.sleep(jittered(&*environment.random, pause)).await;
@@ -120,32 +105,63 @@ async fn first_connection(config: &RedisConfig, context: &Arc<Context>) -> Resul
     }
 }
 
-impl fmt::Debug for RedisBackend {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RedisBackend({:?})", self.0.link)
-    }
+fn gave_up(config: &RedisConfig, attempts: u32, last: Error) -> Error {
+    let hosts: Vec<_> = config.addresses.iter().map(|info| info.addr().to_string()).collect();
+    let (hosts, times) = (hosts.join(", "), if attempts == 1 { "attempt" } else { "attempts" });
+    let message = format!("can't connect to {hosts} after {attempts} {times}; the last cause: {last}");
+    let error = Error::new(last.kind(), message).with_operation("connect").with_backend("redis");
+    let error = match last.retry_after() {
+        Some(wait) => error.with_retry_after(wait),
+        None => error,
+    };
+    error.with_source(last)
 }
 
-impl fmt::Debug for Shared {
+impl fmt::Debug for RedisBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("redis")
+        write!(f, "RedisBackend({:?})", self.0.shared.client)
     }
 }
 
 #[async_trait]
-impl Backend for Shared {
+impl Backend for RedisBackend {
     fn name(&self) -> &'static str {
         "redis"
     }
 
     fn health(&self) -> watch::Receiver<Health> {
-        self.context.board.watch()
+        self.0.shared.context.health.watch()
     }
 
     async fn close(&self) {
-        self.feed.close();
-        self.hub.close().await;
-        self.link.close();
+        self.0.feed.close();
+        self.0.subscriptions.close().await;
+        self.0.shared.client.close();
+    }
+
+    fn cache(&self) -> Option<Arc<dyn CacheStore>> {
+        let Connected { shared, feed, cache, .. } = &*self.0;
+        Some(Arc::new(RedisCache::new(shared, feed, *cache)))
+    }
+
+    fn sessions(&self) -> Option<Arc<dyn SessionStore>> {
+        Some(Arc::new(RedisSessions(Arc::clone(&self.0.shared))))
+    }
+
+    fn events(&self) -> Option<Arc<dyn EventBus>> {
+        Some(Arc::new(RedisEvents::new(&self.0.shared, &self.0.subscriptions)))
+    }
+
+    fn locks(&self) -> Option<Arc<dyn Locker>> {
+        Some(Arc::new(RedisLocks(Arc::clone(&self.0.shared))))
+    }
+
+    fn limits(&self) -> Option<Arc<dyn RateLimiter>> {
+        Some(Arc::new(RedisLimits(Arc::clone(&self.0.shared))))
+    }
+
+    fn tokens(&self) -> Option<Arc<dyn TokenStore>> {
+        Some(Arc::new(RedisTokens(Arc::clone(&self.0.shared))))
     }
 }
 

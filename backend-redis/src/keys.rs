@@ -58,7 +58,7 @@ impl Layout {
         self.with_prefix(format_args!("{namespace}:"))
     }
 
-    /// The channel on which changes in a namespace are told, where the server does not track them.
+    /// The channel on which changes in a namespace are published, where the server does not track them.
     pub(crate) fn invalidated(&self, namespace: &str) -> String {
         self.with_prefix(format_args!("invalidated:{namespace}"))
     }
@@ -118,7 +118,7 @@ pub(crate) fn namespace_of(key: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connect::slot;
+    use crate::command::slot;
 
     fn layout() -> Layout {
         Layout::new(Some(&Name::new("staging").unwrap()), 1_024)
@@ -176,7 +176,7 @@ mod tests {
                 assert_eq!(slot(entry.as_bytes()), slot(lease.as_bytes()), "{lease}");
                 assert!(
                     !lease.starts_with(&layout.begins("cache:user")),
-                    "{lease} would be told as a change"
+                    "{lease} would be tracked as a change"
                 );
             }
         }

@@ -38,6 +38,7 @@
 
 mod backend;
 mod cache;
+mod command;
 mod config;
 mod connect;
 mod error;
@@ -50,6 +51,7 @@ mod meta;
 mod reply;
 mod scripts;
 mod session;
+mod shared;
 #[cfg(feature = "tls")]
 mod tls;
 mod token;

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use redis::Value;
 use stanchion::Result;
 use stanchion::key::Key;
-use stanchion::limit::{Decision, RateLimiter, Standing, Tier, check_tiers};
+use stanchion::limit::{Decision, LimitCapabilities, RateLimiter, Tier, TierStatus};
 
-use crate::backend::Shared;
-use crate::connect::Call;
+use crate::command::Call;
+use crate::shared::{CONTRACT, Shared};
 use crate::{reply, scripts};
 
 #[derive(Debug)]
@@ -18,9 +18,13 @@ pub(crate) struct RedisLimits(pub(crate) Arc<Shared>);
 
 #[async_trait]
 impl RateLimiter for RedisLimits {
+    fn capabilities(&self) -> LimitCapabilities {
+        LimitCapabilities::new(CONTRACT).call_deadline(self.0.deadline)
+    }
+
     async fn check(&self, key: &Key, tiers: &[Tier], cost: u32) -> Result<Decision> {
         let call = Call::write("limit.check");
-        check_tiers(tiers).map_err(|error| call.named(error))?;
+        self.capabilities().check_tiers(tiers).map_err(|error| call.named(error))?;
         // No state is needed to see that it can never be allowed.
         if let Some(tier) = tiers.iter().position(|tier| cost > tier.burst()) {
             return Ok(Decision::CostExceedsCapacity { tier });
@@ -28,9 +32,9 @@ impl RateLimiter for RedisLimits {
         self.take(call, key, tiers, cost).await
     }
 
-    async fn peek(&self, key: &Key, tiers: &[Tier]) -> Result<Vec<Standing>> {
+    async fn peek(&self, key: &Key, tiers: &[Tier]) -> Result<Vec<TierStatus>> {
         let call = Call::read("limit.peek");
-        check_tiers(tiers).map_err(|error| call.named(error))?;
+        self.capabilities().check_tiers(tiers).map_err(|error| call.named(error))?;
         match self.take(call, key, tiers, 0).await? {
             Decision::Allowed { tiers } => Ok(tiers),
             _ => Err(call.unexpected()),
@@ -39,15 +43,15 @@ impl RateLimiter for RedisLimits {
 
     async fn refund(&self, key: &Key, tiers: &[Tier], cost: u32) -> Result<()> {
         let call = Call::write("limit.refund");
-        check_tiers(tiers).map_err(|error| call.named(error))?;
+        self.capabilities().check_tiers(tiers).map_err(|error| call.named(error))?;
         let mut args = vec![cost.to_string()];
         for tier in tiers {
             let (numerator, denominator) = tier.emission();
             args.extend([tier.id(), numerator.to_string(), denominator.to_string()]);
         }
         let args: Vec<_> = args.iter().map(String::as_bytes).collect();
-        let key = self.0.layout.key(key);
-        self.0.link.script(call, &scripts::LIMIT_REFUND, &[&key], &args).await.map(drop)
+        let key = self.0.layout().key(key);
+        self.0.client.run(call, scripts::LIMIT_REFUND.with(&[&key], &args)).await.map(drop)
     }
 }
 
@@ -64,22 +68,22 @@ impl RedisLimits {
             ]);
         }
         let args: Vec<_> = args.iter().map(String::as_bytes).collect();
-        let key = self.0.layout.key(key);
-        let answer = self.0.link.script(call, &scripts::LIMIT_CHECK, &[&key], &args).await?;
-        decision(answer, tiers.len()).ok_or_else(|| call.unexpected())
+        let key = self.0.layout().key(key);
+        let reply = self.0.client.run(call, scripts::LIMIT_CHECK.with(&[&key], &args)).await?;
+        decision(reply, tiers.len()).ok_or_else(|| call.unexpected())
     }
 }
 
 /// The reply to a check of this many tiers.
-fn decision(answer: Value, tiers: usize) -> Option<Decision> {
-    let items = reply::array(answer)?.into_iter().map(reply::integer).collect::<Option<Vec<_>>>()?;
+fn decision(reply: Value, tiers: usize) -> Option<Decision> {
+    let items = reply::array(reply)?.into_iter().map(reply::integer).collect::<Option<Vec<_>>>()?;
     let [_now, allowed, wait, waits_for, standings @ ..] = items.as_slice() else {
         return None;
     };
     let micros = |number: i64| u64::try_from(number).ok().map(Duration::from_micros);
     let standings = standings
         .chunks_exact(3)
-        .map(|one| Some(Standing::new(u32::try_from(one[0]).ok()?, micros(one[1])?, micros(one[2])?)))
+        .map(|one| Some(TierStatus::new(u32::try_from(one[0]).ok()?, micros(one[1])?, micros(one[2])?)))
         .collect::<Option<Vec<_>>>()
         .filter(|standings| standings.len() == tiers)?;
     match allowed {

@@ -7,11 +7,13 @@ use async_trait::async_trait;
 use redis::Value;
 use stanchion::Result;
 use stanchion::key::Key;
-use stanchion::lock::{AcquireOutcome, Fence, Lease, LockRequest, Locker, ReleaseOutcome, RenewOutcome};
+use stanchion::lock::{
+    AcquireOutcome, Fence, Lease, LockCapabilities, LockRequest, Locker, ReleaseOutcome, RenewOutcome,
+};
 use stanchion::time::Ttl;
 
-use crate::backend::Shared;
-use crate::connect::Call;
+use crate::command::{Call, Scripts};
+use crate::shared::{CONTRACT, Shared};
 use crate::{reply, scripts};
 
 /// How long the last fence is remembered after the last lease. Later ones are greater all the same, since they
@@ -29,13 +31,17 @@ fn arguments(token: String, lease: Ttl) -> [String; 3] {
 
 #[async_trait]
 impl Locker for RedisLocks {
+    fn capabilities(&self) -> LockCapabilities {
+        LockCapabilities::new(CONTRACT).call_deadline(self.0.deadline)
+    }
+
     async fn acquire(&self, request: &LockRequest) -> Result<AcquireOutcome> {
         let call = Call::write("lock.acquire");
-        let (lock, fence) = self.0.layout.lock(&request.key);
+        let (lock, fence) = self.0.layout().lock(&request.key);
         let args = arguments(request.token.to_hex(), request.lease);
         let args = args.each_ref().map(String::as_bytes);
-        let answer = self.0.link.script(call, &scripts::LOCK_ACQUIRE, &[&lock, &fence], &args).await?;
-        let (held, number) = pair(answer).ok_or_else(|| call.unexpected())?;
+        let reply = self.0.client.run(call, scripts::LOCK_ACQUIRE.with(&[&lock, &fence], &args)).await?;
+        let (held, number) = pair(reply).ok_or_else(|| call.unexpected())?;
         Ok(match held {
             1 => AcquireOutcome::Acquired(Lease::new(
                 request.key.clone(),
@@ -49,14 +55,14 @@ impl Locker for RedisLocks {
 
     async fn renew(&self, leases: &[Lease]) -> Result<Vec<RenewOutcome>> {
         let call = Call::write("lock.renew");
-        let renewal = |at: usize, form| {
-            let lease = &leases[at];
-            let (lock, fence) = self.0.layout.lock(&lease.key);
+        let renewals = Scripts::many(leases.len(), |step| {
+            let lease = &leases[step.index];
+            let (lock, fence) = self.0.layout().lock(&lease.key);
             let args = arguments(lease.token.to_hex(), lease.lease);
             let args = args.each_ref().map(String::as_bytes);
-            scripts::LOCK_RENEW.routed(form, &[&lock, &fence], &args)
-        };
-        let renewed = self.0.link.scripts(call, leases.len(), renewal).await?;
+            scripts::LOCK_RENEW.routed(step.form, &[&lock, &fence], &args)
+        });
+        let renewed = self.0.client.run_all(call, renewals).await?;
         call.each(renewed, |reply| match reply::count(reply)? {
             1 => Some(RenewOutcome::Held),
             0 => Some(RenewOutcome::Lost),
@@ -66,10 +72,10 @@ impl Locker for RedisLocks {
 
     async fn release(&self, lease: &Lease) -> Result<ReleaseOutcome> {
         let call = Call::write("lock.release");
-        let (lock, _) = self.0.layout.lock(&lease.key);
+        let (lock, _) = self.0.layout().lock(&lease.key);
         let token = lease.token.to_hex();
         let released =
-            self.0.link.script(call, &scripts::LOCK_RELEASE, &[&lock], &[token.as_bytes()]).await?;
+            self.0.client.run(call, scripts::LOCK_RELEASE.with(&[&lock], &[token.as_bytes()])).await?;
         match reply::count(released) {
             Some(1) => Ok(ReleaseOutcome::Released),
             Some(0) => Ok(ReleaseOutcome::WasLost),
@@ -79,19 +85,19 @@ impl Locker for RedisLocks {
 
     async fn inspect(&self, key: &Key) -> Result<Option<(Fence, Duration)>> {
         let call = Call::read("lock.inspect");
-        let (lock, _) = self.0.layout.lock(key);
-        let answer = self.0.link.script(call, &scripts::LOCK_INSPECT, &[&lock], &[]).await?;
-        if answer == Value::Nil {
+        let (lock, _) = self.0.layout().lock(key);
+        let reply = self.0.client.run(call, scripts::LOCK_INSPECT.with(&[&lock], &[])).await?;
+        if reply == Value::Nil {
             return Ok(None);
         }
-        let (fence, left) = pair(answer).ok_or_else(|| call.unexpected())?;
+        let (fence, left) = pair(reply).ok_or_else(|| call.unexpected())?;
         Ok(Some((Fence::new(fence), Duration::from_millis(left))))
     }
 }
 
 /// A reply of two numbers.
-fn pair(answer: Value) -> Option<(u64, u64)> {
-    let mut items = reply::array(answer)?.into_iter().map(reply::count);
+fn pair(reply: Value) -> Option<(u64, u64)> {
+    let mut items = reply::array(reply)?.into_iter().map(reply::count);
     match (items.next()?, items.next()?, items.next()) {
         (Some(first), Some(second), None) => Some((first, second)),
         _ => None,

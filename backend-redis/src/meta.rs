@@ -2,8 +2,9 @@
 
 use stanchion::{Error, ErrorKind, Result};
 
+use crate::command::Call;
 use crate::config::Invalidation;
-use crate::connect::{Call, Context, Link, of_parts};
+use crate::connect::{Client, Context, from_parts};
 use crate::{reply, scripts};
 
 /// The version of everything in `core/docs/wire-format.md`.
@@ -12,8 +13,8 @@ const LAYOUT: &str = "1";
 /// The only field that a record may lack: there was none before there was a choice.
 const INVALIDATION: &str = "invalidation";
 
-/// Creates the record, or compares ours with the one that is there. Learns the server's time on the way.
-pub(crate) async fn check(link: &Link, context: &Context, invalidation: Invalidation) -> Result<()> {
+/// Creates the record, or compares ours with the one that is there. The reply has the server's time as well, which is kept.
+pub(crate) async fn check(client: &Client, context: &Context, invalidation: Invalidation) -> Result<()> {
     let (layout, time) = (&context.layout, &context.time);
     let call = Call::write("connect");
     let buckets = layout.buckets().to_string();
@@ -29,7 +30,7 @@ pub(crate) async fn check(link: &Link, context: &Context, invalidation: Invalida
         ours.iter().flat_map(|(field, value)| [field.as_bytes(), value.as_bytes()]).collect();
     let key = layout.meta();
     let started = time.started();
-    let stored = link.script(call, &scripts::META, &[&key], &args).await?;
+    let stored = client.run(call, scripts::META.with(&[&key], &args)).await?;
     let mut stored = reply::array(stored).ok_or_else(|| call.unexpected())?.into_iter();
     for (field, value) in ours {
         // Field and value alternate.
@@ -46,9 +47,9 @@ pub(crate) async fn check(link: &Link, context: &Context, invalidation: Invalida
     }
     let mut clock = stored.map(reply::count);
     if let (Some(Some(seconds)), Some(Some(micros))) = (clock.next(), clock.next())
-        && let Some(now) = of_parts(seconds, micros)
+        && let Some(now) = from_parts(seconds, micros)
     {
-        time.learn_time(started, now);
+        time.update(started, now);
     }
     Ok(())
 }

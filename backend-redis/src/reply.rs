@@ -1,7 +1,23 @@
-//! Reading replies without trusting them: every function answers `None` for a form it does not know.
+//! Reading replies without trusting them: what reads a form answers `None` for one that it does not know.
 
 use bytes::Bytes;
 use redis::Value;
+use stanchion::Result;
+
+use crate::error::{self, Access};
+
+/// The value of a reply. An error that the server answered comes as a value, and is an error from here on.
+pub(crate) fn checked(value: Value, access: Access) -> Result<Value> {
+    match value {
+        Value::ServerError(error) => Err(error::from_server(&error, access)),
+        value => Ok(value),
+    }
+}
+
+/// What the reply to a `GET` says that the key holds.
+pub(crate) fn read_value(reply: Value) -> Result<Option<Bytes>> {
+    maybe_bytes(reply).ok_or_else(|| error::unexpected_reply(Access::Read))
+}
 
 /// A bulk string, or what RESP3 sends in its place.
 pub(crate) fn bytes(value: Value) -> Option<Bytes> {
@@ -53,8 +69,8 @@ pub(crate) fn array(value: Value) -> Option<Vec<Value>> {
 /// First and last slot, and host and port of their master.
 pub(crate) type SlotRange = (u16, u16, (String, u16));
 
-/// The ranges of `CLUSTER SLOTS`. An empty host is that of the node that was asked.
-pub(crate) fn slot_ranges(value: &Value, asked_host: &str) -> Option<Vec<SlotRange>> {
+/// The ranges of `CLUSTER SLOTS`. An empty host is that of the node that replied.
+pub(crate) fn slot_ranges(value: &Value, node_host: &str) -> Option<Vec<SlotRange>> {
     let ranges = array(value.clone())?.into_iter().map(|range| {
         let mut parts = array(range)?.into_iter();
         let first = u16::try_from(count(parts.next()?)?).ok()?;
@@ -65,7 +81,7 @@ pub(crate) fn slot_ranges(value: &Value, asked_host: &str) -> Option<Vec<SlotRan
             host => text(host)?,
         };
         let port = u16::try_from(count(master.next()?)?).ok()?;
-        let host = if host.is_empty() || host == "?" { asked_host.to_owned() } else { host };
+        let host = if host.is_empty() || host == "?" { node_host.to_owned() } else { host };
         Some((first, last, (host, port)))
     });
     ranges.collect()
@@ -92,9 +108,9 @@ mod tests {
             Value::Array(vec![Value::BulkString(host.as_bytes().to_vec()), Value::Int(7000), Value::Nil])
         };
         let range = |host| Value::Array(vec![Value::Int(0), Value::Int(16_383), node(host)]);
-        let read = slot_ranges(&Value::Array(vec![range("10.0.0.1")]), "asked").unwrap();
+        let read = slot_ranges(&Value::Array(vec![range("10.0.0.1")]), "replied").unwrap();
         assert_eq!(read, [(0, 16_383, ("10.0.0.1".to_owned(), 7000))]);
-        assert_eq!(slot_ranges(&Value::Array(vec![range("")]), "asked").unwrap()[0].2.0, "asked");
+        assert_eq!(slot_ranges(&Value::Array(vec![range("")]), "replied").unwrap()[0].2.0, "replied");
         let beyond = Value::Array(vec![Value::Int(0), Value::Int(16_384), node("h")]);
         for bad in [Value::Int(1), Value::Array(vec![Value::Int(1)]), Value::Array(vec![beyond])] {
             assert_eq!(slot_ranges(&bad, "h"), None);

@@ -17,8 +17,8 @@ use stanchion::session::{
 use stanchion::time::Timestamp;
 use stanchion::{Error, ErrorKind, Result};
 
-use crate::backend::Shared;
-use crate::connect::Call;
+use crate::command::Call;
+use crate::shared::{CONTRACT, Shared};
 use crate::{reply, scripts};
 
 /// What the names of data fields begin with, so that they never meet the record's own fields.
@@ -30,15 +30,15 @@ pub(crate) struct RedisSessions(pub(crate) Arc<Shared>);
 impl RedisSessions {
     /// The user's index, and what the keys of the sessions in it begin with.
     fn of_user(&self, call: Call, service: &Name, user: &str) -> Result<(String, String)> {
-        let index = self.0.layout.session_index(service, user).map_err(|error| call.named(error))?;
-        Ok((index, self.0.layout.sessions(service, bucket_of(user)) + "s:"))
+        let index = self.0.layout().session_index(service, user).map_err(|error| call.named(error))?;
+        Ok((index, self.0.layout().sessions(service, bucket_of(user)) + "s:"))
     }
 }
 
 #[async_trait]
 impl SessionStore for RedisSessions {
     fn capabilities(&self) -> SessionCapabilities {
-        SessionCapabilities::new()
+        SessionCapabilities::new(CONTRACT).call_deadline(self.0.deadline)
     }
 
     async fn create(&self, service: &Name, session: NewSession) -> Result<CreateOutcome> {
@@ -50,7 +50,7 @@ impl SessionStore for RedisSessions {
             SessionLimit::EvictLeastRecent(_) => "least_recent",
             other => return Err(call.named(Error::unsupported(format!("the limit {other:?} is not known")))),
         };
-        let key = self.0.layout.session(service, &session.id);
+        let key = self.0.layout().session(service, &session.id);
         let (index, _) = self.of_user(call, service, &session.user)?;
         let numbers = [
             session.idle.as_millis().to_string(),
@@ -65,21 +65,21 @@ impl SessionStore for RedisSessions {
         for (name, value) in names.iter().zip(session.data.values()) {
             args.extend([name.as_bytes(), value.as_ref()]);
         }
-        let answer = self.0.link.script(call, &scripts::SESSION_CREATE, &[&key, &index], &args).await?;
-        created(session, answer).ok_or_else(|| call.unexpected())
+        let reply = self.0.client.run(call, scripts::SESSION_CREATE.with(&[&key, &index], &args)).await?;
+        created(session, reply).ok_or_else(|| call.unexpected())
     }
 
     async fn load(&self, service: &Name, id: &SessionId) -> Result<Option<SessionRecord>> {
         let call = Call::read("session.load");
-        let key = self.0.layout.session(service, id);
-        let answer = self.0.link.script(call, &scripts::SESSION_LOAD, &[&key], &[]).await?;
-        found(call, id, answer)
+        let key = self.0.layout().session(service, id);
+        let reply = self.0.client.run(call, scripts::SESSION_LOAD.with(&[&key], &[])).await?;
+        found(call, id, reply)
     }
 
     async fn patch(&self, service: &Name, id: &SessionId, patch: &Patch) -> Result<PatchOutcome> {
         let call = Call::write("session.patch");
         self.capabilities().check_bytes(patch.bytes()).map_err(|error| call.named(error))?;
-        let key = self.0.layout.session(service, id);
+        let key = self.0.layout().session(service, id);
         let expected = patch.expected_version.map(|version| version.to_string()).unwrap_or_default();
         let setting = (2 * patch.set.len()).to_string();
         let mut args = vec![expected.as_bytes(), setting.as_bytes()];
@@ -89,17 +89,17 @@ impl SessionStore for RedisSessions {
         }
         let removed: Vec<_> = patch.remove.iter().map(|name| [DATA, name].concat()).collect();
         args.extend(removed.iter().map(String::as_bytes));
-        let answer = self.0.link.script(call, &scripts::SESSION_PATCH, &[&key], &args).await?;
-        patched(answer).ok_or_else(|| call.unexpected())
+        let reply = self.0.client.run(call, scripts::SESSION_PATCH.with(&[&key], &args)).await?;
+        patched(reply).ok_or_else(|| call.unexpected())
     }
 
     async fn touch(&self, service: &Name, id: &SessionId) -> Result<TouchOutcome> {
         let call = Call::write("session.touch");
-        let key = self.0.layout.session(service, id);
-        match self.0.link.script(call, &scripts::SESSION_TOUCH, &[&key], &[]).await? {
+        let key = self.0.layout().session(service, id);
+        match self.0.client.run(call, scripts::SESSION_TOUCH.with(&[&key], &[])).await? {
             Value::Nil => Ok(TouchOutcome::Gone),
-            answer => {
-                let left = reply::count(answer).ok_or_else(|| call.unexpected())?;
+            reply => {
+                let left = reply::count(reply).ok_or_else(|| call.unexpected())?;
                 Ok(TouchOutcome::Touched { expires_in: Duration::from_micros(left) })
             }
         }
@@ -107,16 +107,16 @@ impl SessionStore for RedisSessions {
 
     async fn destroy(&self, service: &Name, id: &SessionId) -> Result<Option<SessionRecord>> {
         let call = Call::write("session.destroy");
-        let key = self.0.layout.session(service, id);
-        let answer = self.0.link.script(call, &scripts::SESSION_DESTROY, &[&key], &[]).await?;
-        found(call, id, answer)
+        let key = self.0.layout().session(service, id);
+        let reply = self.0.client.run(call, scripts::SESSION_DESTROY.with(&[&key], &[])).await?;
+        found(call, id, reply)
     }
 
     async fn list(&self, service: &Name, user: &str) -> Result<Vec<SessionRecord>> {
         let call = Call::read("session.list");
         let (index, stem) = self.of_user(call, service, user)?;
-        let answer = self.0.link.script(call, &scripts::SESSION_LIST, &[&index, &stem], &[]).await?;
-        let mut items = reply::array(answer).ok_or_else(|| call.unexpected())?.into_iter();
+        let reply = self.0.client.run(call, scripts::SESSION_LIST.with(&[&index, &stem], &[])).await?;
+        let mut items = reply::array(reply).ok_or_else(|| call.unexpected())?.into_iter();
         let now = items.next().and_then(reply::count).ok_or_else(|| call.unexpected())?;
         let mut records = Vec::with_capacity(items.len() / 2);
         while let (Some(hash), Some(fields)) = (items.next(), items.next()) {
@@ -137,9 +137,9 @@ impl SessionStore for RedisSessions {
         let (index, stem) = self.of_user(call, service, user)?;
         let kept = except.map(SessionId::hash_text).unwrap_or_default();
         let keys = [index.as_str(), &stem];
-        let answer =
-            self.0.link.script(call, &scripts::SESSION_DESTROY_ALL, &keys, &[kept.as_bytes()]).await?;
-        let ended = reply::array(answer).ok_or_else(|| call.unexpected())?;
+        let reply =
+            self.0.client.run(call, scripts::SESSION_DESTROY_ALL.with(&keys, &[kept.as_bytes()])).await?;
+        let ended = reply::array(reply).ok_or_else(|| call.unexpected())?;
         ended.into_iter().map(|hash| id_of(user, hash).ok_or_else(|| malformed(call))).collect()
     }
 }
@@ -156,8 +156,8 @@ fn id_of(user: &str, hash: Value) -> Option<SessionId> {
 }
 
 /// The reply to creating.
-fn created(session: NewSession, answer: Value) -> Option<CreateOutcome> {
-    let mut items = reply::array(answer)?.into_iter();
+fn created(session: NewSession, reply: Value) -> Option<CreateOutcome> {
+    let mut items = reply::array(reply)?.into_iter();
     match reply::text(items.next()?)?.as_str() {
         "taken" => return Some(CreateOutcome::IdTaken),
         "full" => return Some(CreateOutcome::LimitReached),
@@ -181,8 +181,8 @@ fn created(session: NewSession, answer: Value) -> Option<CreateOutcome> {
 }
 
 /// The reply to patching.
-fn patched(answer: Value) -> Option<PatchOutcome> {
-    let mut items = reply::array(answer)?.into_iter();
+fn patched(reply: Value) -> Option<PatchOutcome> {
+    let mut items = reply::array(reply)?.into_iter();
     match reply::text(items.next()?)?.as_str() {
         "gone" => Some(PatchOutcome::Gone),
         "conflict" => Some(PatchOutcome::Conflict { version: reply::count(items.next()?)? }),
@@ -192,11 +192,11 @@ fn patched(answer: Value) -> Option<PatchOutcome> {
 }
 
 /// The reply to loading and destroying: nil, or the time and the fields.
-fn found(call: Call, id: &SessionId, answer: Value) -> Result<Option<SessionRecord>> {
-    if answer == Value::Nil {
+fn found(call: Call, id: &SessionId, reply: Value) -> Result<Option<SessionRecord>> {
+    if reply == Value::Nil {
         return Ok(None);
     }
-    let mut items = reply::array(answer).ok_or_else(|| call.unexpected())?.into_iter();
+    let mut items = reply::array(reply).ok_or_else(|| call.unexpected())?.into_iter();
     let now = items.next().and_then(reply::count).ok_or_else(|| call.unexpected())?;
     let fields = items.next().ok_or_else(|| call.unexpected())?;
     let record = record(id, now, fields).ok_or_else(|| malformed(call))?;

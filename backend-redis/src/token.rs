@@ -5,11 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use stanchion::key::{Name, escape};
 use stanchion::time::Ttl;
-use stanchion::token::{Epoch, Scope, TokenFacts, TokenStore, Verdict, check_facts};
+use stanchion::token::{Epoch, Scope, TokenCapabilities, TokenFacts, TokenStore, Verdict};
 use stanchion::{Error, ErrorKind, Result};
 
-use crate::backend::Shared;
-use crate::connect::{Call, Routed};
+use crate::command::{Call, Routed};
+use crate::shared::{CONTRACT, Shared};
 use crate::{reply, scripts};
 
 #[derive(Debug)]
@@ -28,42 +28,48 @@ fn epoch(call: Call, stored: redis::Value) -> Result<Epoch> {
 
 #[async_trait]
 impl TokenStore for RedisTokens {
+    fn capabilities(&self) -> TokenCapabilities {
+        TokenCapabilities::new(CONTRACT).call_deadline(self.0.deadline)
+    }
+
     async fn revoke(&self, service: &Name, jti: &str, ttl: Ttl) -> Result<()> {
         let call = Call::write("token.revoke");
         escape(jti).map_err(|error| call.named(error))?;
-        let key = self.0.layout.jti(service, jti);
+        let key = self.0.layout().jti(service, jti);
         let ttl = ttl.as_millis().to_string();
-        self.0.link.script(call, &scripts::TOKEN_REVOKE, &[&key], &[ttl.as_bytes()]).await.map(drop)
+        self.0.client.run(call, scripts::TOKEN_REVOKE.with(&[&key], &[ttl.as_bytes()])).await.map(drop)
     }
 
     async fn revoke_all(&self, service: &Name, scope: &Scope, ttl: Ttl) -> Result<Epoch> {
         let call = Call::write("token.revoke_all");
-        let key = self.0.layout.scope(service, scope).map_err(|error| call.named(error))?;
+        let key = self.0.layout().scope(service, scope).map_err(|error| call.named(error))?;
         let ttl = ttl.as_millis().to_string();
-        let epoch = self.0.link.script(call, &scripts::TOKEN_REVOKE_ALL, &[&key], &[ttl.as_bytes()]).await?;
+        let epoch =
+            self.0.client.run(call, scripts::TOKEN_REVOKE_ALL.with(&[&key], &[ttl.as_bytes()])).await?;
         reply::count(epoch).map(Epoch::new).ok_or_else(|| call.unexpected())
     }
 
     async fn epochs(&self, service: &Name, scopes: &[Scope]) -> Result<Vec<Epoch>> {
         let call = Call::read("token.epochs");
         let commands =
-            scopes.iter().map(|scope| self.0.layout.scope(service, scope).map(|key| Routed::get(&key)));
+            scopes.iter().map(|scope| self.0.layout().scope(service, scope).map(|key| Routed::get(&key)));
         let commands = commands.collect::<Result<_>>().map_err(|error| call.named(error))?;
-        let stored = call.all(self.0.link.batch(call, commands).await?)?;
+        let stored = call.all(self.0.client.batch(call, commands).await?)?;
         stored.into_iter().map(|stored| epoch(call, stored)).collect()
     }
 
     async fn check(&self, service: &Name, token: &TokenFacts) -> Result<Verdict> {
         let call = Call::read("token.check");
-        check_facts(token).map_err(|error| call.named(error))?;
-        let mut commands = vec![Routed::get(&self.0.layout.jti(service, &token.jti))];
+        self.capabilities().check_facts(token).map_err(|error| call.named(error))?;
+        let mut commands = vec![Routed::get(&self.0.layout().jti(service, &token.jti))];
         for (scope, _) in &token.marks {
-            commands
-                .push(Routed::get(&self.0.layout.scope(service, scope).map_err(|error| call.named(error))?));
+            commands.push(Routed::get(
+                &self.0.layout().scope(service, scope).map_err(|error| call.named(error))?,
+            ));
         }
-        let mut stored = call.all(self.0.link.batch(call, commands).await?)?.into_iter();
+        let mut stored = call.all(self.0.client.batch(call, commands).await?)?.into_iter();
         let jti = stored.next().and_then(reply::maybe_bytes).ok_or_else(|| call.unexpected())?;
         let epochs = stored.map(|stored| epoch(call, stored)).collect::<Result<Vec<_>>>()?;
-        Ok(token.judge(jti.is_some(), &epochs))
+        Ok(token.verdict(jti.is_some(), &epochs))
     }
 }

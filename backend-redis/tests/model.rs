@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use stanchion::clock::ManualClock;
-use stanchion::stores::Environment;
-use stanchion_conformance::Place;
+use stanchion::environment::Environment;
 use stanchion_conformance::model::{World, agree, cases};
 use stanchion_conformance::servers::{RedisServer, Topology};
+use stanchion_conformance::{Offers, Place};
 use stanchion_memory::{MemoryBackend, MemoryConfig};
 use stanchion_redis::{RedisBackend, RedisConfig};
 use tokio::runtime::Runtime;
@@ -57,7 +57,7 @@ fn agrees(topology: Topology) -> Result<Completion, Failed> {
         // No answers at all differ from any.
         Err(error) => panic!("can't connect: {error}"),
     };
-    agree(&runtime, cases(USUAL), MOST, async || memory(), subject)?;
+    agree(&runtime, Offers::all(), cases(USUAL), MOST, async || memory(), subject)?;
     Ok(Completion::Completed)
 }
 

@@ -1,8 +1,11 @@
 //! Rules, the cases that check them, and how a case ends.
 
+use std::error::Error;
 use std::fmt;
 
 use futures_util::future::BoxFuture;
+
+use stanchion::contract::Contract;
 
 use crate::Context;
 
@@ -59,6 +62,9 @@ impl Area {
 pub struct Rule {
     /// `CACHE-07`. Numbers are never used again.
     pub id: &'static str,
+    /// The version of the contract that brought it; a backend that was written against an earlier one, as its capabilities
+    /// say, is not held to it.
+    pub since: Contract,
     /// Must or should.
     pub level: Level,
     /// The rule, in a sentence.
@@ -105,8 +111,47 @@ impl fmt::Display for Failure {
     }
 }
 
+impl Failure {
+    /// The harness broke by this error, which is shown with what caused it.
+    pub fn broken(what: &str, error: &dyn Error) -> Self {
+        Self::Broken(format!("{what}: {}", with_sources(error)))
+    }
+}
+
 impl From<stanchion::Error> for Failure {
     fn from(error: stanchion::Error) -> Self {
-        Self::Failed { expected: "an answer".to_owned(), observed: format!("the error {error}") }
+        Self::Failed {
+            expected: "an answer".to_owned(),
+            observed: format!("the error {}", with_sources(&error)),
+        }
+    }
+}
+
+/// An error and what caused it, down to the first cause.
+pub(crate) fn with_sources(error: &dyn Error) -> String {
+    let (mut text, mut cause) = (error.to_string(), error.source());
+    while let Some(error) = cause {
+        text = format!("{text}, caused by: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use stanchion::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_by_an_error_shows_the_whole_chain() {
+        let file = std::io::Error::other("permission denied");
+        let store = stanchion::Error::new(ErrorKind::Unavailable, "can't lock").with_source(file);
+        let outer = stanchion::Error::new(ErrorKind::Config, "can't begin").with_source(store);
+        let chain =
+            "configuration: can't begin, caused by: unavailable: can't lock, caused by: permission denied";
+        let broken = Failure::broken("can't open a place", &outer).to_string();
+        assert_eq!(broken, format!("the harness broke: can't open a place: {chain}"));
+        assert!(Failure::from(outer).to_string().ends_with(chain));
     }
 }

@@ -35,7 +35,7 @@ pub(crate) fn refused<T: Debug>(outcome: Result<T>, kind: ErrorKind, what: &str)
 
 /// A name that is known to be one.
 pub(crate) fn name(text: &str) -> Outcome<Name> {
-    Name::new(text).map_err(|error| Failure::Broken(error.to_string()))
+    Name::new(text).map_err(|error| Failure::broken("no name", &error))
 }
 
 /// Polls a call so often, and drops it: in the middle of what it does, if it does that in more steps than one.

@@ -3,12 +3,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use stanchion::clock::{Clock, SystemClock};
 use stanchion::stores::Stores;
 use stanchion::time::Ttl;
 
-use crate::child::{Child, Role};
-use crate::{Failure, Harness, Outcome, OwnedServer, Place, Time};
+use crate::child::Child;
+use crate::wall::Frame;
+use crate::{Failure, Harness, Outcome, OwnedServer, Place, Time, WallStep};
 
 /// A place, and the harness to open it with.
 pub struct Context {
@@ -43,23 +45,24 @@ impl Context {
     }
 
     fn opened(&self, stores: stanchion::Result<Stores>) -> Outcome<Stores> {
-        let stores = stores.map_err(|error| Failure::Broken(format!("can't open a place: {error}")))?;
+        let stores = stores.map_err(|error| Failure::broken("can't open a place", &error))?;
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).push(stores.clone());
         Ok(stores)
     }
 
     /// A server of the case's own; without one the case is ignored, or failed where there must be one.
     pub(crate) async fn server(&self) -> Outcome<Server<'_>> {
-        match self.harness.owned_server().await {
-            Ok(server) => Ok(Server { server, context: self }),
-            Err(missing) if missing.fatal => Err(Failure::Broken(missing.reason)),
-            Err(missing) => Err(Failure::Ignored(missing.reason)),
-        }
+        Ok(Server { server: self.harness.owned_server().await?, context: self })
     }
 
     /// Another process with a handle on the case's place, which can be killed.
-    pub(crate) fn child(&self, role: &Role) -> Outcome<Child> {
-        Child::start(&*self.harness, &self.place, role)
+    pub(crate) async fn child(&self) -> Outcome<Child> {
+        Child::start(&*self.harness, &self.place).await
+    }
+
+    /// So many other processes with a handle each on the case's place.
+    pub(crate) async fn children(&self, count: usize) -> Outcome<Vec<Child>> {
+        try_join_all((0..count).map(|_| self.child())).await
     }
 
     /// A short life: a test can wait for its end.
@@ -96,6 +99,12 @@ impl Context {
     /// Lets a part of a life pass.
     pub(crate) async fn advance(&self, by: Duration) {
         self.harness.advance(&self.place, by).await;
+    }
+
+    /// Sets the store's wall clock; where that can't be done the case is ignored.
+    pub(crate) async fn step(&self, step: WallStep) -> Outcome<Frame> {
+        let stepped = self.harness.step_wall_clock(&self.place, step).await?;
+        Ok(Frame { step, stepped })
     }
 
     /// Runs something that looks at a thing of the given life while that lasts. If the machine was so slow that the

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stanchion::Result;
+use stanchion::cache::CacheParts;
 use stanchion::key::Name;
 use stanchion::random::{Random, SystemRandom};
 use stanchion::stores::Stores;
 
-use crate::{Area, OwnedServer};
+use crate::case::with_sources;
+use crate::{Area, Failure, OwnedServer, Stepped, WallStep};
 
 /// Where one case happens. A backend keeps everything of a place under its prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -58,12 +60,22 @@ pub struct Offers {
     pub lock: bool,
     pub limit: bool,
     pub token: bool,
+    /// Which optional parts the cache has. For one that it does not have, the suite demands what the contract says of it.
+    pub cache_parts: CacheParts,
 }
 
 impl Offers {
     /// Every area.
     pub const fn all() -> Self {
-        Self { cache: true, session: true, event: true, lock: true, limit: true, token: true }
+        Self {
+            cache: true,
+            session: true,
+            event: true,
+            lock: true,
+            limit: true,
+            token: true,
+            cache_parts: CacheParts::all(),
+        }
     }
 
     /// Whether this area is offered.
@@ -90,6 +102,24 @@ pub struct Unavailable {
     pub fatal: bool,
 }
 
+impl Unavailable {
+    /// Something that a harness or its backend doesn't have; the cases that need it are ignored with the reason.
+    pub fn lacking(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), fatal: false }
+    }
+
+    /// Something that must be there, and failed by this error, which is shown with what caused it.
+    pub fn broken(what: &str, error: &dyn std::error::Error) -> Self {
+        Self { reason: format!("{what}: {}", with_sources(error)), fatal: true }
+    }
+}
+
+impl From<Unavailable> for Failure {
+    fn from(missing: Unavailable) -> Self {
+        if missing.fatal { Self::Broken(missing.reason) } else { Self::Ignored(missing.reason) }
+    }
+}
+
 /// A backend under test.
 #[async_trait]
 pub trait Harness: Send + Sync + 'static {
@@ -111,9 +141,17 @@ pub trait Harness: Send + Sync + 'static {
     /// Lets time pass in a place.
     async fn advance(&self, place: &Place, by: Duration);
 
+    /// Sets the wall clock of a place's store: the time by which the store makes fences, generations and epochs, and may
+    /// judge lives. Time itself passes as before. Where the clock can't be set, a harness may move all that is stored by as
+    /// much in the other direction, deadlines included. Without either, the default, the cases that ask for it are ignored
+    /// with the reason.
+    async fn step_wall_clock(&self, _place: &Place, _step: WallStep) -> Result<Stepped, Unavailable> {
+        Err(Unavailable::lacking("the harness can't set the wall clock of the store"))
+    }
+
     /// What another process must find in its environment to open the same places with the harness of this
     /// name: the address of the server, say. `None`, the default, if no other process can: what is in memory
-    /// is in one process. Cases that kill a process are ignored then, with this reason.
+    /// is in one process. Cases with several processes are ignored then, with this reason.
     fn child_environment(&self) -> Option<Vec<(String, String)>> {
         None
     }
@@ -121,6 +159,6 @@ pub trait Harness: Send + Sync + 'static {
     /// A server for one case alone, which breaks it. Without one, the default, cases of the area `fault` are
     /// ignored with the reason.
     async fn owned_server(&self) -> Result<Box<dyn OwnedServer>, Unavailable> {
-        Err(Unavailable { reason: "the harness has no server that a case may break".into(), fatal: false })
+        Err(Unavailable::lacking("the harness has no server that a case may break"))
     }
 }

@@ -50,7 +50,10 @@
 //! twice is two processes; another place must see nothing of it.
 //!
 //! A harness whose places another process can open says how ([`Harness::child_environment`]); then the test
-//! binary is also run again, as a process that is killed. A backend in one process has those cases ignored.
+//! binary is also run again, as processes that race, and one that is killed. A backend in one process has those cases
+//! ignored.
+//!
+//! Cases that set the store's wall clock run where the harness can ([`Harness::step_wall_clock`]).
 //!
 //! Cases of the area `fault` break their server: a harness that can give a case one of its own says so
 //! ([`Harness::owned_server`]). Elsewhere they are ignored, with the reason.
@@ -75,14 +78,18 @@ mod harness;
 #[cfg(feature = "model")]
 pub mod model;
 mod owned;
+mod part;
 pub mod report;
 mod runner;
 #[cfg(feature = "servers")]
 pub mod servers;
+mod wall;
 
 pub use self::case::{Area, Case, Failure, Level, Outcome, Rule};
 pub use self::child::run_child;
 pub use self::context::Context;
 pub use self::harness::{Harness, Offers, Place, Time, Unavailable};
 pub use self::owned::OwnedServer;
-pub use self::runner::{main, run_case, run_refused};
+pub use self::part::Part;
+pub use self::runner::{main, run_case, run_refused, run_without};
+pub use self::wall::{Stepped, WallStep};

@@ -22,6 +22,9 @@ pub enum Status {
     Refused,
     /// The case could not run, for this reason.
     Ignored(String),
+    /// The rule came with a later version of the contract than the backend was written against; the case was not run.
+    #[serde(rename = "not claimed")]
+    NotClaimed,
     /// The backend does something else.
     Failed,
 }
@@ -37,13 +40,14 @@ pub struct Entry {
     pub results: BTreeMap<String, Status>,
 }
 
-pub(crate) fn record(harness: &str, case: &str, rule: Option<&Rule>, status: Status) {
+pub(crate) fn record(harness: &str, case: &str, rule: Option<&Rule>, status: &Status) {
     let Some(folder) = std::env::var_os("STANCHION_REPORT_DIR") else {
         return;
     };
     let harness = format!("{harness}{}", std::env::var("STANCHION_REPORT_SUFFIX").unwrap_or_default());
     let rule = rule.map(|rule| format!("{} {}", rule.id, rule.level)).unwrap_or_default();
-    let entry = Entry { case: case.to_owned(), rule, results: BTreeMap::from([(harness.clone(), status)]) };
+    let entry =
+        Entry { case: case.to_owned(), rule, results: BTreeMap::from([(harness.clone(), status.clone())]) };
     let folder = Path::new(&folder).join(&harness);
     let file = folder.join(format!("{}.json", case.replace("::", ".")));
     // A later run in which it could not run takes nothing back.
@@ -59,12 +63,15 @@ pub(crate) fn record(harness: &str, case: &str, rule: Option<&Rule>, status: Sta
 /// Reads all that was recorded under a folder, sorted by case.
 ///
 /// # Errors
-/// If the folder can't be read, or a file in it is no record.
+/// If the folder can't be read, or a file in it is no record; the error names it.
 pub fn collect(folder: &Path) -> io::Result<Vec<Entry>> {
     let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
-    for harness in fs::read_dir(folder)? {
-        for file in fs::read_dir(harness?.path())? {
-            let entry: Entry = serde_json::from_slice(&fs::read(file?.path())?)?;
+    for harness in fs::read_dir(folder).map_err(of(folder))? {
+        let harness = harness?.path();
+        for file in fs::read_dir(&harness).map_err(of(&harness))? {
+            let file = file?.path();
+            let read = fs::read(&file).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
+            let entry: Entry = read.map_err(of(&file))?;
             match entries.get_mut(&entry.case) {
                 Some(known) => known.results.extend(entry.results),
                 None => {
@@ -76,12 +83,30 @@ pub fn collect(folder: &Path) -> io::Result<Vec<Entry>> {
     Ok(entries.into_values().collect())
 }
 
+/// Writes the report for people and for programs: `report.md` and `report.json` of a folder that is there.
+///
+/// # Errors
+/// If one can't be written; the error names it.
+pub fn write(entries: &[Entry], folder: &Path) -> io::Result<()> {
+    let written = |name: &str, text: String| {
+        let file = folder.join(name);
+        fs::write(&file, text).map_err(of(&file))
+    };
+    written("report.md", markdown(entries))?;
+    written("report.json", serde_json::to_string_pretty(entries)? + "\n")
+}
+
+/// The error with the path that it is about.
+fn of(path: &Path) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
 /// The report for people.
 pub fn markdown(entries: &[Entry]) -> String {
     let harnesses: BTreeSet<&String> = entries.iter().flat_map(|entry| entry.results.keys()).collect();
     let mut text = String::from(
         "# Conformance report\n\nEvery case of the suite with its rule, on every backend and topology. ✓ passed, – refused as \
-         not offered, · not run here, ✗ **failed**. The rules are in [RULES.md](RULES.md).\n\n",
+         not offered, ○ not claimed (of a later contract), · not run here, ✗ **failed**. The rules are in [RULES.md](RULES.md).\n\n",
     );
     // Writing into a String can't fail.
     let _ = write!(text, "| | |");
@@ -101,6 +126,7 @@ pub fn markdown(entries: &[Entry]) -> String {
             let mark = match entry.results.get(*harness) {
                 Some(Status::Passed) => "✓",
                 Some(Status::Refused) => "–",
+                Some(Status::NotClaimed) => "○",
                 Some(Status::Ignored(_)) | None => "·",
                 Some(Status::Failed) => "✗",
             };

@@ -8,11 +8,15 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use libtest_mimic::{Arguments, Completion, Trial};
 use stanchion::ErrorKind;
+use stanchion::contract::Contract;
+use stanchion::stores::Stores;
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
 use crate::report::{self, Status};
-use crate::{Area, Case, Context, Failure, Harness, Outcome, Rule, Unavailable, cases, check, run_child};
+use crate::{
+    Area, Case, Context, Failure, Harness, Outcome, Part, Rule, Unavailable, cases, check, part, run_child,
+};
 
 /// A case that hangs is a failure, and not a stuck run.
 const LONGEST: Duration = Duration::from_mins(1);
@@ -50,22 +54,73 @@ pub async fn run_refused(harness: Arc<dyn Harness>, area: Area) -> Outcome {
     outcome
 }
 
+/// Whether a backend lacks an optional part of the cache, and the façade does without it what the contract says.
+pub async fn run_without(harness: Arc<dyn Harness>, part: Part) -> Outcome {
+    let context = Context::new(harness);
+    let outcome = match context.open().await {
+        Ok(stores) => part::without(part, &stores).await,
+        Err(failure) => Err(failure),
+    };
+    context.close().await;
+    outcome
+}
+
 struct Subject {
     harness: Arc<dyn Harness>,
     prepared: OnceCell<Result<(), Unavailable>>,
 }
 
 impl Subject {
-    /// Runs something on the prepared harness, and reports it.
-    async fn run(
-        &self,
-        case: &str,
-        rule: Option<&Rule>,
-        passed: Status,
-        work: impl Future<Output = Outcome>,
-    ) -> Result<Completion, libtest_mimic::Failed> {
+    fn new(harness: impl Harness) -> Self {
+        Self { harness: Arc::new(harness), prepared: OnceCell::new() }
+    }
+
+    /// Runs a case of a rule, if the backend is held to it, and reports it.
+    async fn run_case(&self, area: Area, rule: &Rule, case: &Case) -> Ended {
+        let name = format!("{}::{}", area.name(), case.name);
+        let ended = match self.not_claimed(area, rule).await {
+            Some(why) => (Status::NotClaimed, Ok(Completion::ignored_with(why))),
+            None => self.run(Some(rule), Status::Passed, run_case(Arc::clone(&self.harness), case)).await,
+        };
+        report::record(self.harness.name(), &name, Some(rule), &ended.0);
+        ended
+    }
+
+    /// Why a rule of a later contract is not claimed; `None` if the backend is held to it. A backend that can't be asked is
+    /// held to every rule.
+    async fn not_claimed(&self, area: Area, rule: &Rule) -> Option<String> {
+        if rule.since <= Contract::V1 {
+            return None;
+        }
+        let context = Context::new(Arc::clone(&self.harness));
+        let declared = match context.open().await {
+            Ok(stores) => contract(&stores, area),
+            Err(_) => None,
+        };
+        context.close().await;
+        let declared = declared.filter(|declared| *declared < rule.since)?.number();
+        let since = rule.since.number();
+        Some(format!("not claimed: of version {since} of the contract, and the backend is of {declared}"))
+    }
+
+    /// Whether an optional part of the cache that is not offered is absent, with a report of it.
+    async fn run_without(&self, part: Part) -> Ended {
+        let ended = self.run(None, Status::Refused, run_without(Arc::clone(&self.harness), part)).await;
+        report::record(self.harness.name(), &format!("cache::{}::refused", part.name()), None, &ended.0);
+        ended
+    }
+
+    /// Whether an area that is not offered is refused, with a report of it.
+    async fn run_refused(&self, area: Area) -> Ended {
+        let ended = self.run(None, Status::Refused, run_refused(Arc::clone(&self.harness), area)).await;
+        report::record(self.harness.name(), &format!("{}::refused", area.name()), None, &ended.0);
+        ended
+    }
+
+    /// Runs something on the prepared harness.
+    async fn run(&self, rule: Option<&Rule>, passed: Status, work: impl Future<Output = Outcome>) -> Ended {
         let prepared = self.prepared.get_or_init(|| self.harness.prepare()).await;
-        let (status, completion) = match prepared {
+        match prepared {
             Err(missing) if missing.fatal => (Status::Failed, Err(missing.reason.clone().into())),
             Err(missing) => (
                 Status::Ignored(missing.reason.clone()),
@@ -81,11 +136,12 @@ impl Subject {
                     (Status::Failed, Err(format!("{}{failure}", rule.unwrap_or_default()).into()))
                 }
             },
-        };
-        report::record(self.harness.name(), case, rule, status);
-        completion
+        }
     }
 }
+
+/// What came of a trial, for the report and for whoever runs it.
+type Ended = (Status, Result<Completion, libtest_mimic::Failed>);
 
 /// Runs every case on every harness; the whole `main` of a test binary.
 pub fn main<H: Harness>(harnesses: impl IntoIterator<Item = H>) -> ExitCode {
@@ -103,13 +159,20 @@ pub fn main<H: Harness>(harnesses: impl IntoIterator<Item = H>) -> ExitCode {
     };
     let mut trials = Vec::new();
     for harness in harnesses {
-        let subject = Arc::new(Subject { harness: Arc::new(harness), prepared: OnceCell::new() });
+        let subject = Arc::new(Subject::new(harness));
         for (area, rules) in cases::ALL {
             if subject.harness.offers().has(*area) {
                 for rule in *rules {
                     for case in rule.cases {
-                        trials.push(trial(&runtime, &subject, *area, rule, case));
+                        if *area != Area::Cache || part::is_offered(&*subject.harness, case.name) {
+                            trials.push(trial(&runtime, &subject, *area, rule, case));
+                        }
                     }
+                }
+                if *area == Area::Cache {
+                    let parts = subject.harness.offers().cache_parts;
+                    let absent = Part::ALL.into_iter().filter(|part| !part.is_in(parts));
+                    trials.extend(absent.map(|part| without(&runtime, &subject, part)));
                 }
             } else {
                 trials.push(refused(&runtime, &subject, *area));
@@ -129,18 +192,35 @@ fn trial(
     case: &'static Case,
 ) -> Trial {
     let (runtime, subject) = (Arc::clone(runtime), Arc::clone(subject));
-    let name = format!("{}::{}", area.name(), case.name);
-    Trial::ignorable_test(format!("{}::{name}", subject.harness.name()), move || {
-        let work = run_case(Arc::clone(&subject.harness), case);
-        runtime.block_on(subject.run(&name, Some(rule), Status::Passed, work))
-    })
+    let name = format!("{}::{}::{}", subject.harness.name(), area.name(), case.name);
+    Trial::ignorable_test(name, move || runtime.block_on(subject.run_case(area, rule, case)).1)
 }
 
 fn refused(runtime: &Arc<Runtime>, subject: &Arc<Subject>, area: Area) -> Trial {
     let (runtime, subject) = (Arc::clone(runtime), Arc::clone(subject));
-    let name = format!("{}::refused", area.name());
-    Trial::ignorable_test(format!("{}::{name}", subject.harness.name()), move || {
-        let work = run_refused(Arc::clone(&subject.harness), area);
-        runtime.block_on(subject.run(&name, None, Status::Refused, work))
-    })
+    let name = format!("{}::{}::refused", subject.harness.name(), area.name());
+    Trial::ignorable_test(name, move || runtime.block_on(subject.run_refused(area)).1)
 }
+
+fn without(runtime: &Arc<Runtime>, subject: &Arc<Subject>, part: Part) -> Trial {
+    let (runtime, subject) = (Arc::clone(runtime), Arc::clone(subject));
+    let name = format!("{}::cache::{}::refused", subject.harness.name(), part.name());
+    Trial::ignorable_test(name, move || runtime.block_on(subject.run_without(part)).1)
+}
+
+/// The contract that an area's store was written against.
+fn contract(stores: &Stores, area: Area) -> Option<Contract> {
+    let base = match area {
+        Area::Cache => stores.cache_store().ok()?.capabilities().base,
+        Area::Session => stores.session_store().ok()?.capabilities().base,
+        Area::Event => stores.event_bus().ok()?.capabilities().base,
+        Area::Lock => stores.locker().ok()?.capabilities().base,
+        Area::Limit => stores.rate_limiter().ok()?.capabilities().base,
+        Area::Token => stores.token_store().ok()?.capabilities().base,
+        Area::Stores | Area::Fault => return None,
+    };
+    Some(base.contract)
+}
+
+#[cfg(test)]
+mod tests;

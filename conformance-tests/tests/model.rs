@@ -5,19 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use stanchion::Result;
 use stanchion::clock::ManualClock;
+use stanchion::environment::Environment;
 use stanchion::key::{Key, Name};
-use stanchion::limit::{Decision, RateLimiter, Standing, Tier};
+use stanchion::limit::{Decision, LimitCapabilities, RateLimiter, Tier, TierStatus};
 use stanchion::session::{
     CreateOutcome, NewSession, Patch, PatchOutcome, SessionCapabilities, SessionId, SessionRecord,
     SessionStore, TouchOutcome,
 };
-use stanchion::stores::{Backend, Environment, Health, Stores};
-use stanchion_conformance::model::{Operation, World, agree, cases};
+use stanchion::stores::Stores;
+use stanchion::{ErrorKind, Result};
+use stanchion_conformance::Offers;
+use stanchion_conformance::model::{Answer, Operation, World, agree, cases};
 use stanchion_memory::{MemoryBackend, MemoryConfig};
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
 
 /// Two handles on a fresh memory, each as `alter` makes it.
 fn world(alter: impl Fn(&Stores) -> Stores) -> World {
@@ -34,8 +35,14 @@ fn runtime() -> Runtime {
 
 #[test]
 fn memory_agrees_with_itself() {
-    let agreed =
-        agree(&runtime(), cases(64), 60, async || world(Stores::clone), async || world(Stores::clone));
+    let agreed = agree(
+        &runtime(),
+        Offers::all(),
+        cases(64),
+        60,
+        async || world(Stores::clone),
+        async || world(Stores::clone),
+    );
     assert!(agreed.is_ok(), "{}", agreed.unwrap_err());
 }
 
@@ -85,29 +92,18 @@ struct KeepsWhatIsRefunded(Arc<dyn RateLimiter>);
 
 #[async_trait]
 impl RateLimiter for KeepsWhatIsRefunded {
+    fn capabilities(&self) -> LimitCapabilities {
+        self.0.capabilities()
+    }
     async fn check(&self, key: &Key, tiers: &[Tier], cost: u32) -> Result<Decision> {
         self.0.check(key, tiers, cost).await
     }
-    async fn peek(&self, key: &Key, tiers: &[Tier]) -> Result<Vec<Standing>> {
+    async fn peek(&self, key: &Key, tiers: &[Tier]) -> Result<Vec<TierStatus>> {
         self.0.peek(key, tiers).await
     }
     async fn refund(&self, key: &Key, tiers: &[Tier], _cost: u32) -> Result<()> {
         self.0.refund(key, tiers, 0).await
     }
-}
-
-#[derive(Debug)]
-struct Life(watch::Sender<Health>);
-
-#[async_trait]
-impl Backend for Life {
-    fn name(&self) -> &'static str {
-        "wrong"
-    }
-    fn health(&self) -> watch::Receiver<Health> {
-        self.0.subscribe()
-    }
-    async fn close(&self) {}
 }
 
 /// The same stores, but for those that are given.
@@ -116,8 +112,7 @@ fn altered(
     sessions: impl Fn(Arc<dyn SessionStore>) -> Arc<dyn SessionStore>,
     limits: impl Fn(Arc<dyn RateLimiter>) -> Arc<dyn RateLimiter>,
 ) -> Stores {
-    let life = Arc::new(Life(watch::Sender::new(Health::Up)));
-    Stores::builder(stores.environment().clone(), life)
+    Stores::builder(stores.environment().clone())
         .cache(stores.cache_store().unwrap())
         .sessions(sessions(stores.session_store().unwrap()))
         .events(stores.event_bus().unwrap())
@@ -130,7 +125,8 @@ fn altered(
 #[test]
 fn a_version_that_stands_still_is_found_and_shrunk() {
     let wrong = async || world(|stores| altered(stores, |s| Arc::new(ForgetsTheVersion(s)), |limits| limits));
-    let found = agree(&runtime(), 1_000, 60, async || world(Stores::clone), wrong).unwrap_err();
+    let found =
+        agree(&runtime(), Offers::all(), 1_000, 60, async || world(Stores::clone), wrong).unwrap_err();
     assert!(
         matches!(found.steps.as_slice(), [one, two]
             if matches!(&one.operation, Operation::Session(_)) && matches!(&two.operation, Operation::Session(_))),
@@ -146,6 +142,50 @@ fn a_version_that_stands_still_is_found_and_shrunk() {
 fn a_refund_that_is_kept_is_found_and_shrunk() {
     let wrong =
         async || world(|stores| altered(stores, |s| s, |limits| Arc::new(KeepsWhatIsRefunded(limits))));
-    let found = agree(&runtime(), 1_000, 60, async || world(Stores::clone), wrong).unwrap_err();
+    let found =
+        agree(&runtime(), Offers::all(), 1_000, 60, async || world(Stores::clone), wrong).unwrap_err();
     assert_eq!(found.steps.len(), 3, "taken, given back, looked at:\n{found}");
+}
+
+/// Limits and locks alone, and limits that are wrong if they are to be.
+fn some(stores: &Stores, wrong: bool) -> Stores {
+    let mut limits = stores.rate_limiter().unwrap();
+    if wrong {
+        limits = Arc::new(KeepsWhatIsRefunded(limits));
+    }
+    Stores::builder(stores.environment().clone()).limits(limits).locks(stores.locker().unwrap()).build()
+}
+
+fn offers(limit: bool, lock: bool) -> Offers {
+    let mut offers = Offers::all();
+    (offers.cache, offers.session, offers.event, offers.token) = (false, false, false, false);
+    (offers.limit, offers.lock) = (limit, lock);
+    offers
+}
+
+#[test]
+fn a_store_of_some_areas_is_compared_in_those() {
+    let (right, wrong) =
+        (async || world(|stores| some(stores, false)), async || world(|stores| some(stores, true)));
+    let all = async || world(Stores::clone);
+    let agreed = agree(&runtime(), offers(true, true), cases(64), 60, all, right);
+    assert!(agreed.is_ok(), "{}", agreed.unwrap_err());
+    let agreed = agree(&runtime(), offers(false, true), cases(64), 60, all, wrong);
+    assert!(agreed.is_ok(), "what is not offered is in no sequence:\n{}", agreed.unwrap_err());
+    let found = agree(&runtime(), offers(true, true), 1_000, 60, all, wrong).unwrap_err();
+    assert_eq!(found.steps.len(), 3, "taken, given back, looked at:\n{found}");
+    // One that says that it has everything is found out.
+    assert!(agree(&runtime(), Offers::all(), 64, 60, all, right).is_err());
+}
+
+#[test]
+fn one_area_is_enough_and_none_is_no_agreement() {
+    let all = async || world(Stores::clone);
+    let mut events = offers(false, false);
+    events.event = true;
+    let agreed = agree(&runtime(), events, cases(16), 20, all, all);
+    assert!(agreed.is_ok(), "{}", agreed.unwrap_err());
+    let nothing = agree(&runtime(), offers(false, false), 64, 60, all, all).unwrap_err();
+    assert!(nothing.steps.is_empty());
+    assert!(matches!(nothing.observed, Answer::Failed(ErrorKind::Unsupported, _)), "{nothing}");
 }

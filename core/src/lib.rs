@@ -17,7 +17,7 @@
 //!     // let stores = stanchion_redis::RedisBackend::connect("redis://localhost").await?.stores();
 //!     let users = stores.cache::<String>("user").ttl(minutes(10)).build()?;
 //!     let user = users.get_or_load("u123", load_user).await?;
-//!     let _guard = stores.locks().acquire("nightly-report").await?;
+//!     let _guard = stores.locks()?.acquire("nightly-report").await?;
 //!     assert_eq!(*user, "Ada");
 //!     Ok(())
 //! }
@@ -42,16 +42,20 @@
 pub mod cache;
 pub mod clock;
 pub mod codec;
+pub mod contract;
+pub mod environment;
 pub mod error;
 pub mod event;
 pub mod guide;
 pub mod key;
+pub mod layer;
 pub mod limit;
 pub mod lock;
 pub mod prelude;
 pub mod random;
 pub mod session;
 pub mod stores;
+pub mod telemetry;
 pub mod time;
 pub mod token;
 

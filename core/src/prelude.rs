@@ -1,6 +1,7 @@
 //! What most services need: `use stanchion::prelude::*`.
 
 pub use crate::cache::{Cache, Counters, Freshness, LoadError, Loaded, Served, SetOutcome, Tag};
+pub use crate::environment::Health;
 pub use crate::error::{Effect, Error, ErrorKind};
 pub use crate::event::{Delivery, Event, Topic};
 pub use crate::key::Key;
@@ -9,7 +10,7 @@ pub use crate::lock::{LockGuard, LockState, Locks};
 pub use crate::session::{
     Patch, PatchOutcome, SessionId, SessionLimit, SessionToken, Sessions, TouchOutcome,
 };
-pub use crate::stores::{Health, Stores};
+pub use crate::stores::Stores;
 pub use crate::time::{days, hours, minutes, seconds};
 #[cfg(feature = "jwt")]
 pub use crate::token::{Claims, IssueOptions, JwtKey, VerifyError};

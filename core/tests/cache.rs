@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use stanchion::cache::{CacheBuilder, SetOptions};
 use stanchion::codec::Postcard;
+use stanchion::environment::Environment;
 use stanchion::prelude::*;
-use stanchion::stores::Environment;
 use stanchion::time::Ttl;
 use tokio::sync::{Notify, oneshot};
 

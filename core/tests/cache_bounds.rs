@@ -7,10 +7,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use stanchion::ErrorKind;
-use stanchion::cache::{CacheCapabilities, WarmOptions, Why};
+use stanchion::cache::{StaleReason, WarmOptions};
 use stanchion::clock::ManualClock;
+use stanchion::environment::Environment;
 use stanchion::prelude::*;
-use stanchion::stores::Environment;
 use stanchion_memory::{MemoryBackend, MemoryConfig, MokaNear};
 
 use support::{Flaky, manual};
@@ -22,8 +22,7 @@ fn tag_of(id: &str) -> Vec<Tag> {
 #[tokio::test]
 async fn a_batch_may_have_more_tags_than_a_batch_has_keys() {
     let environment = Environment::system().clock(Arc::new(ManualClock::new()));
-    let capabilities = CacheCapabilities::new().max_batch(4);
-    let backend = MemoryBackend::with(MemoryConfig::new().environment(environment).cache(capabilities));
+    let backend = MemoryBackend::with(MemoryConfig::new().environment(environment).max_batch(4));
     let cache: Cache<u32> = backend.stores().cache("n").tags(tag_of).build().unwrap();
     let values: Vec<_> = (0..4).map(|n| (n, n)).collect();
     cache.set_many(&values).await.unwrap();
@@ -93,11 +92,11 @@ async fn who_fails_closed_is_served_what_is_stale_first() {
     flaky.lose();
     let served = cache.serve(1, || async { Ok::<_, Infallible>(2) }).await.unwrap();
     assert_eq!(*served.value, 1);
-    assert!(matches!(served.freshness, Freshness::Stale { why: Why::StoreFailed, .. }), "{served:?}");
+    assert!(matches!(served.freshness, Freshness::Stale { why: StaleReason::StoreFailed, .. }), "{served:?}");
     let many = cache.serve_many(&[1], |_| async { Ok::<_, Infallible>(vec![(1, 2)]) }).await.unwrap();
     let one = many[0].as_ref().unwrap();
     assert_eq!(*one.value, 1);
-    assert!(matches!(one.freshness, Freshness::Stale { why: Why::StoreFailed, .. }), "{one:?}");
+    assert!(matches!(one.freshness, Freshness::Stale { why: StaleReason::StoreFailed, .. }), "{one:?}");
     assert_eq!(cache.stats().loads, 0);
 }
 
@@ -143,6 +142,6 @@ async fn a_batch_that_gets_no_leases_is_served_what_is_stale_first() {
     let served = cache.serve_many(&[1], |_| async { Ok::<_, Infallible>(vec![(1, 2)]) }).await.unwrap();
     let one = served[0].as_ref().unwrap();
     assert_eq!(*one.value, 1);
-    assert!(matches!(one.freshness, Freshness::Stale { why: Why::StoreFailed, .. }), "{one:?}");
+    assert!(matches!(one.freshness, Freshness::Stale { why: StaleReason::StoreFailed, .. }), "{one:?}");
     assert_eq!(cache.stats().loads, 0);
 }

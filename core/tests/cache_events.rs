@@ -3,13 +3,17 @@
 
 mod support;
 
-use stanchion::cache::CacheBuilder;
-use stanchion::event::Events;
-use stanchion::event::standard::CacheInvalidated;
-use stanchion::prelude::*;
-use stanchion::stores::Environment;
+use std::sync::Arc;
 
-use support::manual;
+use async_trait::async_trait;
+use stanchion::cache::CacheBuilder;
+use stanchion::contract::Contract;
+use stanchion::environment::Environment;
+use stanchion::event::standard::CacheInvalidated;
+use stanchion::event::{Envelope, EventBus, EventCapabilities, Events, SubscribeOptions, Subscription};
+use stanchion::prelude::*;
+
+use support::{down, manual};
 
 /// The cache, the keys and the tags of an event.
 type Told = (String, Vec<String>, Vec<String>);
@@ -52,7 +56,7 @@ async fn drop_all(cache: &Cache<u32>) {
 #[tokio::test]
 async fn each_removal_and_each_drop_of_a_tag_is_one_event() {
     let (backend, _) = manual();
-    let (stores, topic) = (backend.stores(), backend.handle().stores().topic());
+    let (stores, topic) = (backend.stores(), backend.handle().stores().topic().unwrap());
     let mut events = topic.subscribe().await.unwrap();
     let cache = stores.cache("user").publishing().build().unwrap();
     drop_all(&cache).await;
@@ -75,19 +79,58 @@ async fn each_removal_and_each_drop_of_a_tag_is_one_event() {
 #[tokio::test]
 async fn nothing_is_published_unless_that_is_asked_for() {
     let (backend, _) = manual();
-    let (stores, topic) = (backend.stores(), backend.stores().topic());
+    let (stores, topic) = (backend.stores(), backend.stores().topic().unwrap());
     let mut events = topic.subscribe().await.unwrap();
     drop_all(&stores.cache("user").build().unwrap()).await;
     assert_eq!(published(&mut events, &topic).await, []);
 }
 
+/// A bus that takes nothing.
+#[derive(Debug)]
+struct Down;
+
+#[async_trait]
+impl EventBus for Down {
+    fn capabilities(&self) -> EventCapabilities {
+        EventCapabilities::new(Contract::V1)
+    }
+
+    async fn publish(&self, _: &Envelope) -> stanchion::Result<()> {
+        Err(down(Effect::Unknown))
+    }
+
+    async fn subscribe(&self, _: SubscribeOptions) -> stanchion::Result<Box<dyn Subscription>> {
+        Err(down(Effect::NotApplied))
+    }
+}
+
 #[tokio::test]
 async fn an_event_that_can_not_be_published_fails_nothing() {
     let (backend, _) = manual();
-    let store = backend.stores().cache_store().unwrap();
-    // Without a bundle there is no bus.
     let cache: Cache<u32> =
-        CacheBuilder::new(store, Environment::system(), "user").publishing().build().unwrap();
+        backend.stores().cache("user").event_bus(Arc::new(Down)).publishing().build().unwrap();
     drop_all(&cache).await;
     assert_eq!(cache.get("a").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn publishing_without_events_is_refused_when_the_facade_is_built() {
+    let (backend, _) = manual();
+    let builder: CacheBuilder<u32> =
+        CacheBuilder::new(backend.stores().cache_store().unwrap(), Environment::system(), "user");
+    assert_eq!(builder.publishing().build().unwrap_err().kind(), ErrorKind::Unsupported);
+    let stores = Stores::builder(Environment::system())
+        .cache(backend.stores().cache_store().unwrap())
+        .sessions(backend.stores().session_store().unwrap())
+        .build();
+    let refused = [
+        stores.cache::<u32>("user").publishing().build().map(drop),
+        stores.sessions().publishing().build().map(drop),
+        stores.sessions().revoking_tokens(minutes(5)).build().map(drop),
+        stores.topic::<CacheInvalidated>().map(drop),
+        stores.locks().map(drop),
+    ];
+    for answer in refused {
+        assert_eq!(answer.unwrap_err().kind(), ErrorKind::Unsupported);
+    }
 }

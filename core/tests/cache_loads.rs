@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use stanchion::cache::{CacheBuilder, Eager, WarmOptions, Why};
+use stanchion::cache::{CacheBuilder, Eager, StaleReason, WarmOptions};
+use stanchion::environment::Environment;
 use stanchion::prelude::*;
-use stanchion::stores::Environment;
 use stanchion_memory::{MemoryBackend, MokaNear};
 use tokio::sync::Notify;
 
+use stanchion::cache::AllParts as _;
 use support::{Flaky, instant, manual, settle, slow};
 
 fn plain(backend: &MemoryBackend) -> Cache<u32> {
@@ -163,7 +164,7 @@ async fn a_stale_value_is_served_while_it_is_loaded_anew() {
     let served = cache.serve(1, || async { Ok::<_, Infallible>(2) }).await.unwrap();
     assert_eq!(*served.value, 1);
     let age = match served.freshness {
-        Freshness::Stale { age, why: Why::Revalidating } => age,
+        Freshness::Stale { age, why: StaleReason::Revalidating } => age,
         other => panic!("{other:?}"),
     };
     assert_eq!(age, minutes(2));
@@ -219,7 +220,7 @@ async fn what_can_not_be_loaded_is_served_stale_and_its_loader_left_alone() {
     for _ in 0..5 {
         let served = serve().await.unwrap();
         assert_eq!(*served.value, 1);
-        assert!(matches!(served.freshness, Freshness::Stale { why: Why::LoaderFailed, .. }));
+        assert!(matches!(served.freshness, Freshness::Stale { why: StaleReason::LoaderFailed, .. }));
     }
     assert_eq!(tried.load(Ordering::SeqCst), 1, "left alone for half a minute");
     clock.advance(seconds(30));
@@ -264,7 +265,7 @@ async fn a_slow_loader_is_passed_by_and_a_stuck_one_is_ended() {
     clock.advance(seconds(1));
     let served = serving.await.unwrap().unwrap();
     assert_eq!(*served.value, 1);
-    assert!(matches!(served.freshness, Freshness::Stale { why: Why::LoaderSlow, .. }));
+    assert!(matches!(served.freshness, Freshness::Stale { why: StaleReason::LoaderSlow, .. }));
     // The load goes on in the background.
     go.notify_one();
     settle().await;

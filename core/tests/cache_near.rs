@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use stanchion::cache::{CacheBuilder, SetOptions, SetOutcome};
+use stanchion::environment::Environment;
 use stanchion::prelude::*;
-use stanchion::stores::Environment;
 use stanchion::time::Ttl;
 use stanchion_memory::{MemoryBackend, MokaNear};
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use stanchion::cache::{Eager, WarmOptions, Why};
+use stanchion::cache::{Eager, StaleReason, WarmOptions};
 use stanchion::prelude::*;
 use stanchion_memory::MokaNear;
 
@@ -41,7 +41,7 @@ async fn an_error_is_the_callers_unless_fail_safe_is_asked_for() {
             }
             (true, Ok(served)) => {
                 assert_eq!(*served.value, 1);
-                assert!(matches!(served.freshness, Freshness::Stale { why: Why::LoaderFailed, .. }));
+                assert!(matches!(served.freshness, Freshness::Stale { why: StaleReason::LoaderFailed, .. }));
             }
             other => panic!("{other:?}"),
         }
@@ -247,7 +247,7 @@ async fn what_follows_events_ends_with_its_cache() {
         assert!(Arc::strong_count(&inside) > 0);
         Some(event.user_id.clone())
     };
-    cache.invalidate_on(&stores.topic::<UserUpdated>(), key).await.unwrap();
+    cache.invalidate_on(&stores.topic::<UserUpdated>().unwrap(), key).await.unwrap();
     settle().await;
     assert_eq!(Arc::strong_count(&held), 2);
     drop(cache);
@@ -274,7 +274,7 @@ async fn a_find_decides_by_what_it_found_and_its_caller_can_tell() {
     let fails = || async { Err::<Option<u32>, _>("down") };
     let (value, freshness) = cache.serve_found(1, fails).await.unwrap();
     assert_eq!(value.as_deref(), Some(&1));
-    assert!(matches!(freshness, Freshness::Stale { why: Why::LoaderFailed, .. }), "{freshness:?}");
+    assert!(matches!(freshness, Freshness::Stale { why: StaleReason::LoaderFailed, .. }), "{freshness:?}");
 }
 
 #[tokio::test]

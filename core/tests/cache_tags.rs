@@ -166,10 +166,13 @@ async fn an_event_drops_what_it_names_and_a_gap_drops_all() {
     let (stores, there) = (backend.stores(), backend.handle().stores());
     let users: Cache<u32> = stores.cache("user").near(MokaNear::entries(10)).build().unwrap();
     let lists: Cache<u32> = stores.cache("list").build().unwrap();
-    let topic = there.topic::<UserUpdated>();
-    users.invalidate_on(&stores.topic::<UserUpdated>(), |event| Some(event.user_id.clone())).await.unwrap();
+    let topic = there.topic::<UserUpdated>().unwrap();
+    users
+        .invalidate_on(&stores.topic::<UserUpdated>().unwrap(), |event| Some(event.user_id.clone()))
+        .await
+        .unwrap();
     lists
-        .invalidate_tag_on(&stores.topic::<UserUpdated>(), |event| Some(user(&event.user_id)))
+        .invalidate_tag_on(&stores.topic::<UserUpdated>().unwrap(), |event| Some(user(&event.user_id)))
         .await
         .unwrap();
     for id in ["u1", "u2"] {
@@ -196,8 +199,8 @@ async fn an_event_drops_what_it_names_and_a_gap_drops_all() {
 async fn removals_and_warmings_are_published_where_that_is_asked_for() {
     let (backend, _) = manual();
     let stores = backend.stores();
-    let mut invalidated = stores.topic::<CacheInvalidated>().subscribe().await.unwrap();
-    let mut warmed = stores.topic::<CacheWarmed>().subscribe().await.unwrap();
+    let mut invalidated = stores.topic::<CacheInvalidated>().unwrap().subscribe().await.unwrap();
+    let mut warmed = stores.topic::<CacheWarmed>().unwrap().subscribe().await.unwrap();
     let cache: Cache<u32> = stores.cache("n").publishing().build().unwrap();
     cache.set(1, &1).await.unwrap();
     cache.remove_many(&[1, 2]).await.unwrap();

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use stanchion::environment::Environment;
 use stanchion::key::Key;
 use stanchion::lock::{
-    AcquireOutcome, Fence, Lease, LockRequest, Locker, Locks, ReleaseOutcome, RenewOutcome,
+    AcquireOutcome, Fence, Lease, LockCapabilities, LockRequest, Locker, Locks, ReleaseOutcome, RenewOutcome,
 };
 use stanchion::prelude::*;
-use stanchion::stores::Environment;
 use stanchion::{Effect, Result};
 use tokio::sync::Semaphore;
 
@@ -22,7 +22,7 @@ use support::{down, manual, settle};
 #[tokio::test]
 async fn a_lock_is_held_by_one_and_released_by_drop() {
     let (backend, _) = manual();
-    let (here, there) = (backend.stores().locks(), backend.handle().stores().locks());
+    let (here, there) = (backend.stores().locks().unwrap(), backend.handle().stores().locks().unwrap());
     let guard = here.acquire("job").await.unwrap();
     assert_eq!(guard.state(), LockState::Held);
     assert!(there.try_acquire("job").await.unwrap().is_none());
@@ -38,7 +38,7 @@ async fn a_lock_is_held_by_one_and_released_by_drop() {
 #[tokio::test]
 async fn waiting_ends_with_the_lock_or_with_the_deadline() {
     let (backend, clock) = manual();
-    let locks = backend.stores().locks();
+    let locks = backend.stores().locks().unwrap();
     let guard = locks.acquire("job").await.unwrap();
     let waiter = tokio::spawn(locks.acquire("job").wait(seconds(60)).into_future());
     settle().await;
@@ -58,7 +58,7 @@ async fn waiting_ends_with_the_lock_or_with_the_deadline() {
 #[tokio::test]
 async fn a_living_holder_renews_and_a_stalled_one_learns_that_it_lost() {
     let (backend, clock) = manual();
-    let (here, there) = (backend.stores().locks(), backend.handle().stores().locks());
+    let (here, there) = (backend.stores().locks().unwrap(), backend.handle().stores().locks().unwrap());
     let guard = here.acquire("job").lease(seconds(30)).await.unwrap();
     for _ in 0..30 {
         clock.advance(seconds(10));
@@ -81,12 +81,12 @@ async fn a_living_holder_renews_and_a_stalled_one_learns_that_it_lost() {
 async fn closing_the_stores_releases_what_is_held() {
     let (backend, _) = manual();
     let stores = backend.stores();
-    let guard = stores.locks().acquire("job").await.unwrap();
-    let other = backend.handle().stores().locks();
+    let guard = stores.locks().unwrap().acquire("job").await.unwrap();
+    let other = backend.handle().stores().locks().unwrap();
     stores.close(seconds(1)).await.unwrap();
     assert_eq!(guard.state(), LockState::Lost);
     assert!(other.try_acquire("job").await.unwrap().is_some());
-    assert_eq!(stores.locks().acquire("job").await.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(stores.locks().unwrap().acquire("job").await.unwrap_err().kind(), ErrorKind::Closed);
 }
 
 #[test]
@@ -94,11 +94,11 @@ fn a_guard_may_be_dropped_outside_any_runtime() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (stores, guard) = runtime.block_on(async {
         let stores = stanchion_memory::MemoryBackend::new().stores();
-        let guard = stores.locks().acquire("job").await.unwrap();
+        let guard = stores.locks().unwrap().acquire("job").await.unwrap();
         (stores, guard)
     });
     drop(guard);
-    let again = runtime.block_on(async { stores.locks().acquire("job").wait(seconds(10)).await });
+    let again = runtime.block_on(async { stores.locks().unwrap().acquire("job").wait(seconds(10)).await });
     assert!(again.is_ok());
 }
 
@@ -114,6 +114,9 @@ struct Slow {
 
 #[async_trait]
 impl Locker for Slow {
+    fn capabilities(&self) -> LockCapabilities {
+        self.inner.capabilities()
+    }
     async fn acquire(&self, request: &LockRequest) -> Result<AcquireOutcome> {
         self.before.acquire().await.unwrap().forget();
         let outcome = self.inner.acquire(request).await;
@@ -181,4 +184,48 @@ async fn an_acquisition_whose_answer_was_lost_is_undone() {
     let key = Key::new("locks", "lock", "job").unwrap();
     assert_eq!(slow.inspect(&key).await.unwrap(), None);
     assert_eq!(slow.releases.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn with_holds_the_lock_for_as_long_as_the_work_runs() {
+    let (backend, _) = manual();
+    let (locks, other) = (backend.stores().locks().unwrap(), backend.handle().stores().locks().unwrap());
+    let there = other.clone();
+    // In a task: the future can be sent to another thread.
+    let held = tokio::spawn(async move {
+        locks
+            .with("job", async |guard| {
+                assert!(there.try_acquire("job").await.unwrap().is_none());
+                guard.fence()
+            })
+            .await
+    });
+    let fence = held.await.unwrap().unwrap().unwrap();
+    let next = other.try_acquire("job").await.unwrap().unwrap();
+    assert!(next.fence() > fence);
+}
+
+#[tokio::test]
+async fn with_cancels_the_work_when_the_lock_is_lost_and_releases_when_it_is_dropped() {
+    let (backend, clock) = manual();
+    let locks = backend.stores().locks().unwrap();
+    let key = stanchion::key::Key::new("locks", "lock", "job").unwrap();
+    let working = tokio::spawn({
+        let locks = locks.clone();
+        async move { locks.with("job", async |_| std::future::pending::<()>().await).await }
+    });
+    settle().await;
+    let locker = backend.stores().locker().unwrap();
+    assert!(locker.inspect(&key).await.unwrap().is_some());
+    // No task of this runtime runs meanwhile: the lease runs out.
+    clock.advance(seconds(60));
+    assert!(working.await.unwrap().unwrap().is_none());
+
+    let working =
+        tokio::spawn(async move { locks.with("job", async |_| std::future::pending::<()>().await).await });
+    settle().await;
+    assert!(locker.inspect(&key).await.unwrap().is_some());
+    working.abort();
+    settle().await;
+    assert!(locker.inspect(&key).await.unwrap().is_none());
 }

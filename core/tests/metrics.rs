@@ -41,9 +41,9 @@ impl Recorder for Counted {
 async fn counts_are_exported_by_cache_and_level() {
     let recorder = Counted::default();
     let (backend, _) = manual();
-    let cache = metrics::with_local_recorder(&recorder, || {
-        backend.stores().cache::<u32>("user").near(MokaNear::entries(10)).build().unwrap()
-    });
+    let cache = backend.stores().cache::<u32>("user").near(MokaNear::entries(10)).build().unwrap();
+    // The runtime has this one thread.
+    let _here = metrics::set_default_local_recorder(&recorder);
     for secret in ["alice", "bob"] {
         for _ in 0..3 {
             cache.get_or_load(secret, || async { Ok::<_, Infallible>(1) }).await.unwrap();

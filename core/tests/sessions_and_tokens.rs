@@ -11,12 +11,12 @@ use async_trait::async_trait;
 use stanchion::event::standard::{SessionCreated, SessionEnd, SessionExpired};
 use stanchion::key::Name;
 use stanchion::prelude::*;
-use stanchion::stores::{Backend, Health};
 use stanchion::time::{Timestamp, Ttl};
-use stanchion::token::{Epoch, IssueOptions, Mark, Reason, TokenFacts, TokenStore, Verdict};
+use stanchion::token::{
+    Epoch, IssueOptions, Mark, Reason, TokenCapabilities, TokenFacts, TokenStore, Verdict,
+};
 
 use support::{manual, settle};
-use tokio::sync::watch;
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
@@ -99,28 +99,16 @@ async fn ending_a_session_revokes_its_tokens_however_it_ends() {
     assert!(tokens.verify(&token).await.is_err());
 }
 
-#[derive(Debug)]
-struct Steady(watch::Sender<Health>);
-
-#[async_trait]
-impl Backend for Steady {
-    fn name(&self) -> &'static str {
-        "steady"
-    }
-
-    fn health(&self) -> watch::Receiver<Health> {
-        self.0.subscribe()
-    }
-
-    async fn close(&self) {}
-}
-
 /// Tokens that can't be revoked.
 #[derive(Debug)]
 struct Stubborn(Arc<dyn TokenStore>);
 
 #[async_trait]
 impl TokenStore for Stubborn {
+    fn capabilities(&self) -> TokenCapabilities {
+        self.0.capabilities()
+    }
+
     async fn revoke(&self, service: &Name, jti: &str, ttl: Ttl) -> stanchion::Result<()> {
         self.0.revoke(service, jti, ttl).await
     }
@@ -142,8 +130,8 @@ impl TokenStore for Stubborn {
 async fn a_session_whose_opening_failed_is_not_left_there() {
     let (backend, _) = manual();
     let right = backend.stores();
-    let stores = Stores::builder(right.environment().clone(), Arc::new(Steady(watch::channel(Health::Up).0)))
-        .sessions(right.session_store().unwrap())
+    let stores = Stores::builder(right.environment().clone())
+        .backend(Arc::new(backend.clone()))
         .tokens(Arc::new(Stubborn(right.token_store().unwrap())))
         .build();
     let sessions =
@@ -203,8 +191,8 @@ async fn sessions_announce_their_beginning_and_end() {
     let (backend, _) = manual();
     let stores = backend.stores().service("auth").unwrap();
     let sessions = stores.sessions().publishing().build().unwrap();
-    let mut created = stores.topic::<SessionCreated>().subscribe().await.unwrap();
-    let mut expired = stores.topic::<SessionExpired>().subscribe().await.unwrap();
+    let mut created = stores.topic::<SessionCreated>().unwrap().subscribe().await.unwrap();
+    let mut expired = stores.topic::<SessionExpired>().unwrap().subscribe().await.unwrap();
     let opened = open(&sessions, "u1").await;
     sessions.destroy(&opened.token).await.unwrap();
     settle().await;
@@ -323,4 +311,15 @@ async fn services_keep_their_sessions_and_tokens_apart() {
     a.token_store().unwrap().revoke(&Name::new("a").unwrap(), "j", Ttl::MAX).await.unwrap();
     assert_ne!(a.tokens().build().unwrap().check(&facts).await.unwrap(), Verdict::Active);
     assert_eq!(b.tokens().build().unwrap().check(&facts).await.unwrap(), Verdict::Active);
+}
+
+#[tokio::test]
+async fn a_new_session_has_nothing_to_be_removed_or_expected() {
+    let (backend, _) = manual();
+    let sessions = backend.stores().sessions().build().unwrap();
+    for patch in [Patch::new().remove("theme"), Patch::new().expecting(1)] {
+        let error = sessions.create("u1", patch).await.unwrap_err();
+        assert_eq!((error.kind(), error.effect()), (ErrorKind::InvalidInput, Effect::NotApplied));
+    }
+    assert!(sessions.list("u1").await.unwrap().is_empty());
 }

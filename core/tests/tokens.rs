@@ -11,9 +11,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use stanchion::clock::ManualClock;
+use stanchion::environment::Environment;
 use stanchion::prelude::*;
 use stanchion::random::Random;
-use stanchion::stores::Environment;
 use stanchion_memory::{MemoryBackend, MemoryConfig};
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";

@@ -9,11 +9,10 @@ use stanchion::key::Key;
 use stanchion::time::{Ttl, days};
 use stanchion::{Error, Result};
 
-use super::RedisCache;
+use crate::command::{Part, Routed, Script, Step};
 use crate::config::Invalidation;
-use crate::connect::{Part, Routed};
 use crate::keys::{Layout, namespace_of};
-use crate::scripts::{self, Form, Script};
+use crate::scripts;
 
 /// How long a generation is remembered. Later ones are greater all the same, since they are made of the time.
 const GENERATION_KEPT: Duration = days(30);
@@ -44,28 +43,39 @@ pub(super) fn wanted(want: Want) -> Result<&'static [u8]> {
     }
 }
 
-impl RedisCache {
-    /// The channel on which a change of this key is told, empty where the server tells it by itself.
+/// Builds the commands of the cache.
+#[derive(Debug)]
+pub(super) struct CacheCommands {
+    layout: Layout,
+    invalidation: Invalidation,
+}
+
+impl CacheCommands {
+    pub(super) fn new(layout: &Layout, invalidation: Invalidation) -> Self {
+        Self { layout: layout.clone(), invalidation }
+    }
+
+    /// The channel on which a change of this key is published, empty where the server tracks it by itself.
     fn channel(&self, key: &Key) -> String {
-        match self.0.invalidation {
+        match self.invalidation {
             Invalidation::Tracking => String::new(),
-            Invalidation::Bus => self.0.layout.invalidated(namespace_of(key.as_str()).unwrap_or_default()),
+            Invalidation::Bus => self.layout.invalidated(namespace_of(key.as_str()).unwrap_or_default()),
         }
     }
 
     /// The stored key of an entry and of the lease on it.
     fn keys<'a>(&self, key: &'a Key) -> (Cow<'a, str>, String) {
-        let entry = self.0.layout.key(key);
+        let entry = self.layout.key(key);
         let lease = Layout::lease(&entry);
         (entry, lease)
     }
 
     /// A script on an entry and its lease, or on one of the two.
-    fn on(&self, script: &Script, key: &Key, part: Part, form: Form, args: &[&[u8]]) -> Routed {
+    fn on(&self, script: &Script, key: &Key, step: Step, args: &[&[u8]]) -> Routed {
         let (entry, lease) = self.keys(key);
-        match part {
-            Part::Both => script.routed(form, &[&entry, &lease], args),
-            Part::Entry => script.routed(form, &[&entry], args),
+        match step.part {
+            Part::Both => script.routed(step.form, &[&entry, &lease], args),
+            Part::Entry => script.routed(step.form, &[&entry], args),
             Part::Lease => {
                 let mut command = Cmd::with_capacity(2, lease.len() + 6);
                 command.arg("UNLINK").arg(&lease);
@@ -74,62 +84,77 @@ impl RedisCache {
         }
     }
 
-    pub(super) fn set_command(
-        &self,
-        key: &Key,
-        value: &[u8],
-        options: &SetOptions,
-        part: Part,
-        form: Form,
-    ) -> Routed {
+    pub(super) fn get(&self, key: &Key) -> Routed {
+        Routed::get(&self.layout.key(key))
+    }
+
+    pub(super) fn get_with_ttl(&self, key: &Key, step: Step) -> Routed {
+        scripts::CACHE_READ.routed(step.form, &[&self.layout.key(key)], &[])
+    }
+
+    pub(super) fn set(&self, key: &Key, value: &[u8], options: &SetOptions, step: Step) -> Routed {
         let channel = self.channel(key);
         // What is not known was refused before.
         let (condition, expected) = condition(&options.when).unwrap_or((b"absent", b""));
         let (ttl, schema) = (options.ttl.as_millis().to_string(), options.schema.to_string());
         let args = [condition, value, ttl.as_bytes(), schema.as_bytes(), channel.as_bytes(), expected];
         let used = if expected.is_empty() && options.when == When::Always { 5 } else { 6 };
-        self.on(&scripts::CACHE_SET, key, part, form, &args[..used])
+        self.on(&scripts::CACHE_SET, key, step, &args[..used])
     }
 
-    pub(super) fn remove_command(&self, key: &Key, part: Part, form: Form) -> Routed {
-        self.on(&scripts::CACHE_REMOVE, key, part, form, &[self.channel(key).as_bytes()])
+    pub(super) fn remove(&self, key: &Key, step: Step) -> Routed {
+        self.on(&scripts::CACHE_REMOVE, key, step, &[self.channel(key).as_bytes()])
     }
 
-    pub(super) fn add_command(&self, key: &Key, delta: i64, ttl: Ttl, part: Part, form: Form) -> Routed {
+    pub(super) fn add(&self, key: &Key, delta: i64, ttl: Ttl, step: Step) -> Routed {
         let channel = self.channel(key);
         let (delta, ttl) = (delta.to_string(), ttl.as_millis().to_string());
         let args = [delta.as_bytes(), ttl.as_bytes(), channel.as_bytes()];
-        self.on(&scripts::CACHE_ADD, key, part, form, &args)
+        self.on(&scripts::CACHE_ADD, key, step, &args)
     }
 
-    pub(super) fn touch_command(&self, key: &Key, ttl: Ttl, form: Form) -> Routed {
+    pub(super) fn touch(&self, key: &Key, ttl: Ttl, step: Step) -> Routed {
         let (ttl, channel) = (ttl.as_millis().to_string(), self.channel(key));
         let args = [ttl.as_bytes(), channel.as_bytes()];
-        scripts::CACHE_TOUCH.routed(form, &[&self.0.layout.key(key)], &args)
+        scripts::CACHE_TOUCH.routed(step.form, &[&self.layout.key(key)], &args)
     }
 
-    pub(super) fn fetch_command(&self, request: &LeaseRequest, form: Form) -> Routed {
+    pub(super) fn ttl(&self, key: &Key, step: Step) -> Routed {
+        scripts::CACHE_TTL.routed(step.form, &[&self.layout.key(key)], &[])
+    }
+
+    pub(super) fn fetch(&self, request: &LeaseRequest, step: Step) -> Routed {
         let (entry, lease) = self.keys(&request.key);
         let (token, life) = (request.token.to_hex(), request.lease.as_millis().to_string());
         // What is not known was refused before.
         let wanted = wanted(request.want).unwrap_or(b"absent");
-        scripts::CACHE_FETCH.routed(form, &[&entry, &lease], &[token.as_bytes(), life.as_bytes(), wanted])
+        let args = [token.as_bytes(), life.as_bytes(), wanted];
+        scripts::CACHE_FETCH.routed(step.form, &[&entry, &lease], &args)
     }
 
-    pub(super) fn fill_command(&self, fill: &Fill, form: Form) -> Routed {
+    pub(super) fn fill(&self, fill: &Fill, step: Step) -> Routed {
         let ((entry, lease), channel) = (self.keys(&fill.key), self.channel(&fill.key));
         let (token, ttl) = (fill.token.to_hex(), fill.ttl.as_millis().to_string());
         let args = [token.as_bytes(), &fill.value[..], ttl.as_bytes(), channel.as_bytes()];
-        scripts::CACHE_FILL.routed(form, &[&entry, &lease], &args)
+        scripts::CACHE_FILL.routed(step.form, &[&entry, &lease], &args)
     }
 
-    pub(super) fn abandon_command(&self, key: &Key, token: &LeaseToken, form: Form) -> Routed {
+    pub(super) fn release(&self, key: &Key, token: &LeaseToken, step: Step) -> Routed {
         let (_, lease) = self.keys(key);
-        scripts::CACHE_ABANDON.routed(form, &[&lease], &[token.to_hex().as_bytes()])
+        scripts::CACHE_RELEASE.routed(step.form, &[&lease], &[token.to_hex().as_bytes()])
     }
 
-    pub(super) fn tag_command(&self, script: &Script, tag: &Tag, form: Form) -> Routed {
+    pub(super) fn generation(&self, tag: &Tag, step: Step) -> Routed {
+        self.on_tag(&scripts::CACHE_GENERATION, tag, step)
+    }
+
+    pub(super) fn bump(&self, tag: &Tag, step: Step) -> Routed {
+        self.on_tag(&scripts::CACHE_BUMP, tag, step)
+    }
+
+    fn on_tag(&self, script: &Script, tag: &Tag, step: Step) -> Routed {
         let (kept, channel) = (GENERATION_KEPT.as_millis().to_string(), self.channel(tag.key()));
-        script.routed(form, &[&self.0.layout.key(tag.key())], &[kept.as_bytes(), channel.as_bytes()])
+        let args = [kept.as_bytes(), channel.as_bytes()];
+        script.routed(step.form, &[&self.layout.key(tag.key())], &args)
     }
 }

@@ -1,4 +1,4 @@
-//! What the replies of the cache's scripts say; `None` for a form that is not known.
+//! Reads the replies of the cache's scripts; `None` for a form that is not known.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(super) fn set(reply: Value) -> Option<SetOutcome> {
     }
 }
 
-/// What is left of a life, in ms. Somebody else's key without an expiry (-1) lives as long as anything can; what has
+/// The rest of a time to live, in ms. Somebody else's key without an expiry (-1) lives as long as anything can; an entry with
 /// less than a whole millisecond left is there still.
 pub(super) fn life(millis: i64) -> Option<Ttl> {
     match millis {
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_life_is_told_from_no_expiry() {
+    fn a_time_to_live_is_distinct_from_no_expiry() {
         assert_eq!(
             [life(-2), life(-1), life(0), life(5)].map(|ttl| ttl.map(Ttl::as_millis)),
             [None, Some(Ttl::MAX.as_millis()), Some(1), Some(5)]

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stanchion::stores::Environment;
+use stanchion::environment::Environment;
 
-use super::{Board, ServerTime};
+use super::health::HealthTracker;
+use super::time::ServerTime;
 use crate::config::RedisConfig;
 use crate::keys::Layout;
 
@@ -14,12 +15,12 @@ pub(crate) struct Context {
     pub(crate) deadline: Duration,
     pub(crate) ping_every: Duration,
     pub(crate) environment: Environment,
-    pub(crate) board: Arc<Board>,
+    pub(crate) health: HealthTracker,
     pub(crate) time: ServerTime,
     pub(crate) layout: Layout,
     pub(crate) cluster: bool,
     #[cfg(feature = "tls")]
-    pub(super) tls: crate::tls::Settled,
+    pub(super) tls: crate::tls::TlsClient,
 }
 
 impl Context {
@@ -30,12 +31,12 @@ impl Context {
             deadline,
             ping_every,
             environment,
-            board: Arc::new(Board::new()),
+            health: HealthTracker::new(),
             time,
             layout: Layout::new(config.prefix.as_ref(), config.buckets),
             cluster: config.cluster,
             #[cfg(feature = "tls")]
-            tls: crate::tls::Settled::new(config.certificates.clone()),
+            tls: crate::tls::TlsClient::new(config.certificates.clone()),
         })
     }
 }

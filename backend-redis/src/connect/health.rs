@@ -1,26 +1,26 @@
-//! Which connections are up, and what that makes of the whole.
+//! Which connections are up, and the health of the backend that follows.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use stanchion::stores::Health;
+use stanchion::environment::Health;
 use tokio::sync::watch;
 
-/// What a connection carries.
+/// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Carries {
+pub(crate) enum Purpose {
     Commands,
     Subscriptions,
 }
 
 /// The state of every connection of a backend.
 #[derive(Debug)]
-pub(crate) struct Board {
-    connections: Mutex<HashMap<u64, (Carries, bool)>>,
+pub(crate) struct HealthTracker {
+    connections: Mutex<HashMap<u64, (Purpose, bool)>>,
     health: watch::Sender<Health>,
 }
 
-impl Board {
+impl HealthTracker {
     pub(crate) fn new() -> Self {
         Self { connections: Mutex::default(), health: watch::Sender::new(Health::Down) }
     }
@@ -29,22 +29,22 @@ impl Board {
         self.health.subscribe()
     }
 
-    /// Says that a connection is up or away; `None`: that it is no longer wanted.
-    pub(super) fn report(&self, connection: u64, carries: Carries, up: Option<bool>) {
+    /// A connection is up or down; `None`: it is no longer wanted.
+    pub(super) fn report(&self, connection: u64, purpose: Purpose, up: Option<bool>) {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         match up {
-            Some(up) => connections.insert(connection, (carries, up)),
+            Some(up) => connections.insert(connection, (purpose, up)),
             None => connections.remove(&connection),
         };
-        // A subscription that lives on is no help to a call.
-        let health = if !connections.values().any(|state| *state == (Carries::Commands, true)) {
+        // A subscription that is up is no help to a call.
+        let health = if !connections.values().any(|state| *state == (Purpose::Commands, true)) {
             Health::Down
         } else if connections.values().all(|(_, up)| *up) {
             Health::Up
         } else {
             Health::Degraded
         };
-        // Under the lock, so that the last word is the latest.
+        // Under the lock, so that what is published last is the latest.
         self.health.send_if_modified(|current| std::mem::replace(current, health) != health);
     }
 }
@@ -54,29 +54,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_connection_away_degrades_and_all_away_is_down() {
-        let board = Board::new();
-        let health = board.watch();
-        board.report(1, Carries::Commands, Some(true));
+    fn one_connection_down_degrades_and_all_down_is_down() {
+        let tracker = HealthTracker::new();
+        let health = tracker.watch();
+        tracker.report(1, Purpose::Commands, Some(true));
         assert_eq!(*health.borrow(), Health::Up);
-        board.report(2, Carries::Commands, Some(false));
+        tracker.report(2, Purpose::Commands, Some(false));
         assert_eq!(*health.borrow(), Health::Degraded);
-        board.report(1, Carries::Commands, Some(false));
+        tracker.report(1, Purpose::Commands, Some(false));
         assert_eq!(*health.borrow(), Health::Down);
-        board.report(1, Carries::Commands, None);
-        board.report(2, Carries::Commands, Some(true));
+        tracker.report(1, Purpose::Commands, None);
+        tracker.report(2, Purpose::Commands, Some(true));
         assert_eq!(*health.borrow(), Health::Up);
     }
 
     #[test]
-    fn subscriptions_count_but_do_not_stand_in_for_commands() {
-        let board = Board::new();
-        let health = board.watch();
-        board.report(1, Carries::Commands, Some(true));
-        board.report(2, Carries::Subscriptions, Some(false));
+    fn subscriptions_matter_but_do_not_replace_commands() {
+        let tracker = HealthTracker::new();
+        let health = tracker.watch();
+        tracker.report(1, Purpose::Commands, Some(true));
+        tracker.report(2, Purpose::Subscriptions, Some(false));
         assert_eq!(*health.borrow(), Health::Degraded);
-        board.report(1, Carries::Commands, Some(false));
-        board.report(2, Carries::Subscriptions, Some(true));
+        tracker.report(1, Purpose::Commands, Some(false));
+        tracker.report(2, Purpose::Subscriptions, Some(true));
         assert_eq!(*health.borrow(), Health::Down);
     }
 }

@@ -1,7 +1,7 @@
 //! One supervised connection to one server.
 //!
-//! It is noticed at once when the connection breaks, and by ping when it is silently dead; then a task
-//! reconnects for ever. Until it is back, calls fail at once, with nothing sent.
+//! A connection that breaks is noticed at once, and one that is silently dead by its heartbeat; then the
+//! [supervisor](super::supervisor) reconnects for ever. Until it is back, calls fail at once, with nothing sent.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,40 +9,26 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use redis::{Cmd, Pipeline, PushInfo, Value};
+use redis::{Cmd, Pipeline, Value};
 use stanchion::key::Key;
 use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
-use super::health::Carries;
-use super::supervisor::Supervisor;
-use super::{Connection, Context, Routed, Target, unwrap};
+use super::connection::Connection;
+use super::context::Context;
+use super::health::Purpose;
+use super::push::PushHandler;
+use super::target::Target;
+use crate::command::Routed;
 use crate::error::Access;
+use crate::reply;
 
-/// What is done with pushed messages, and with each new connection.
-///
-/// Connections are told apart by their generation, a number that is never used twice in a process.
-pub(crate) trait PushHandler: Send + Sync + 'static {
-    /// A message has come; must not wait.
-    fn pushed(&self, info: PushInfo);
-
-    /// The connection is there, for the first time or again; it is used by nobody until this is done.
-    fn connected(&self, connection: Connection, generation: u64) -> BoxFuture<'_, Result<()>>;
-
-    /// All of that is done, and the connection is in use. Told in order with [`lost`](Self::lost); neither may
-    /// wait, or call the node.
-    fn ready(&self, generation: u64);
-
-    /// The connection is not in use any more.
-    fn lost(&self, generation: u64);
-}
-
+/// A server, and the connection to it that is in use, if there is one.
 pub(crate) struct Node {
     target: Target,
-    live: RwLock<State>,
+    state: RwLock<State>,
     // Wakes the supervisor when the connection may be dead; dropped with the node, which ends the supervisor.
-    suspicions: watch::Sender<u64>,
+    heartbeats: watch::Sender<u64>,
     number: u64,
     pushes: Option<Arc<dyn PushHandler>>,
     context: Arc<Context>,
@@ -51,7 +37,7 @@ pub(crate) struct Node {
 enum State {
     Live(Live),
     /// There is no connection; why the last attempt at one failed.
-    Away(Option<Error>),
+    Down(Option<Error>),
 }
 
 struct Live {
@@ -66,59 +52,32 @@ impl fmt::Debug for Node {
 }
 
 impl Node {
-    /// Connects once, and supervises the connection from then on.
-    pub(crate) async fn open(
+    /// Without a connection yet. Who holds the receiver keeps it [connected](super::supervisor): it changes when a heartbeat
+    /// is wanted at once, and closes when the node is dropped.
+    pub(super) fn new(
         target: Target,
         pushes: Option<Arc<dyn PushHandler>>,
         context: &Arc<Context>,
-    ) -> Result<Arc<Self>> {
-        let (node, supervisor) = Self::prepare(target, pushes, context);
-        supervisor.connect_once(&node, 0).await?;
-        context.environment.tasks.spawn(supervisor.run(Arc::downgrade(&node)))?;
-        Ok(node)
-    }
-
-    /// Like [`open`](Self::open), but a server that can't be reached yet is a node that is down: its
-    /// supervisor goes on trying.
-    pub(crate) async fn open_or_wait(
-        target: Target,
-        pushes: Option<Arc<dyn PushHandler>>,
-        context: &Arc<Context>,
-    ) -> Result<Arc<Self>> {
-        let (node, supervisor) = Self::prepare(target, pushes, context);
-        if let Err(error) = supervisor.connect_once(&node, 0).await {
-            tracing::warn!(server = %node.target.label(), %error, "not connected yet");
-            node.suspect();
-        }
-        context.environment.tasks.spawn(supervisor.run(Arc::downgrade(&node)))?;
-        Ok(node)
-    }
-
-    fn prepare(
-        target: Target,
-        pushes: Option<Arc<dyn PushHandler>>,
-        context: &Arc<Context>,
-    ) -> (Arc<Self>, Supervisor) {
+    ) -> (Arc<Self>, watch::Receiver<u64>) {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
-        let (suspicions, watched) = watch::channel(0);
-        let supervisor = Supervisor::new(Arc::clone(context), watched);
+        let (heartbeats, wanted) = watch::channel(0);
         let node = Arc::new(Self {
             target,
-            live: RwLock::new(State::Away(None)),
-            suspicions,
+            state: RwLock::new(State::Down(None)),
+            heartbeats,
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             pushes,
             context: Arc::clone(context),
         });
-        (node, supervisor)
+        (node, wanted)
     }
 
-    pub(super) fn carries(&self) -> Carries {
-        if self.pushes.is_some() { Carries::Subscriptions } else { Carries::Commands }
+    fn purpose(&self) -> Purpose {
+        if self.pushes.is_some() { Purpose::Subscriptions } else { Purpose::Commands }
     }
 
     pub(super) fn report(&self, up: Option<bool>) {
-        self.context.board.report(self.number, self.carries(), up);
+        self.context.health.report(self.number, self.purpose(), up);
     }
 
     pub(crate) fn target(&self) -> &Target {
@@ -131,14 +90,14 @@ impl Node {
 
     /// The connection, if there is one, and which one it is.
     pub(crate) fn connection(&self) -> Result<(Connection, u64)> {
-        let state = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let why = match &*state {
             State::Live(live) => return Ok((live.connection.clone(), live.generation)),
-            State::Away(why) => why.clone(),
+            State::Down(why) => why.clone(),
         };
         let label = self.target.label();
         Err(match why {
-            // What an operator has to mend is said as such: the caller need not wait for it.
+            // A cause that an operator has to mend keeps its kind: the caller need not wait for it.
             Some(why) if !why.kind().is_transient() => {
                 Error::new(why.kind(), format!("can't reconnect to {label}: {why}")).with_source(why)
             }
@@ -148,7 +107,7 @@ impl Node {
     }
 
     pub(crate) fn is_live(&self) -> bool {
-        matches!(*self.live.read().unwrap_or_else(PoisonError::into_inner), State::Live(_))
+        matches!(*self.state.read().unwrap_or_else(PoisonError::into_inner), State::Live(_))
     }
 
     /// One command. An error that the server answered is an `Err` as well.
@@ -174,34 +133,34 @@ impl Node {
 
     /// A pipeline, all of whose replies are wanted.
     pub(super) async fn packed(&self, pipeline: &Pipeline, access: Access) -> Vec<Result<Value>> {
-        let asking = async {
+        let sending = async {
             let (connection, _) = self.connection()?;
             connection.pipeline(pipeline, access).await
         };
-        match asking.await {
-            Ok(values) => values.into_iter().map(|value| unwrap(value, access)).collect(),
+        match sending.await {
+            Ok(values) => values.into_iter().map(|value| reply::checked(value, access)).collect(),
             Err(error) => vec![Err(error); pipeline.len()],
         }
     }
 
-    /// A command had no answer within its deadline: the link may be half-open, which a ping will tell.
-    pub(crate) fn suspect(&self) {
-        self.suspicions.send_modify(|times| *times += 1);
+    /// Has the connection pinged at once: a command had no reply within its deadline, so that it may be half-open.
+    pub(crate) fn request_heartbeat(&self) {
+        self.heartbeats.send_modify(|times| *times += 1);
     }
 
     /// Nobody uses this connection any more; the supervisor makes another.
     pub(crate) fn give_up(&self, generation: u64) {
-        let mut state = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if matches!(&*state, State::Live(live) if live.generation == generation) {
-            self.forget(&mut state, None);
+            self.go_down(&mut state, None);
         }
         drop(state);
-        self.suspect();
+        self.request_heartbeat();
     }
 
-    /// Under the lock, so that the handler is told in order.
-    fn forget(&self, state: &mut State, why: Option<Error>) {
-        if let State::Live(Live { generation, .. }) = std::mem::replace(state, State::Away(why))
+    /// Under the lock, so that the handler is called in order.
+    fn go_down(&self, state: &mut State, why: Option<Error>) {
+        if let State::Live(Live { generation, .. }) = std::mem::replace(state, State::Down(why))
             && let Some(pushes) = &self.pushes
         {
             pushes.lost(generation);
@@ -211,7 +170,7 @@ impl Node {
 
     /// Puts a new connection to use, unless it broke in the meantime; answers whether it did not.
     pub(super) fn go_live(&self, connection: Connection, generation: u64, broken: &AtomicBool) -> bool {
-        let mut state = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         // Set before the lock is asked for to give the connection up.
         if broken.load(Ordering::Acquire) {
             return false;
@@ -225,8 +184,8 @@ impl Node {
     }
 
     /// An attempt to connect has failed.
-    pub(super) fn stay_away(&self, why: &Error) {
-        self.forget(&mut self.live.write().unwrap_or_else(PoisonError::into_inner), Some(why.clone()));
+    pub(super) fn stay_down(&self, why: &Error) {
+        self.go_down(&mut self.state.write().unwrap_or_else(PoisonError::into_inner), Some(why.clone()));
     }
 
     /// Ends the connection for good.
@@ -234,11 +193,11 @@ impl Node {
         if let Ok((connection, _)) = self.connection() {
             connection.close();
         }
-        self.forget(&mut self.live.write().unwrap_or_else(PoisonError::into_inner), None);
+        self.go_down(&mut self.state.write().unwrap_or_else(PoisonError::into_inner), None);
     }
 
-    /// A handle for commands that this module knows nothing of, such as subscribing.
-    pub(crate) fn raw(&self) -> Result<Connection> {
+    /// The connection itself, for subscribing.
+    pub(crate) fn live_connection(&self) -> Result<Connection> {
         self.connection().map(|(connection, _)| connection)
     }
 }

@@ -1,4 +1,4 @@
-//! The task that keeps a node connected.
+//! Opens nodes, and keeps them connected: one task for each, with heartbeats and back-off.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -9,31 +9,64 @@ use stanchion::random::jittered;
 use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
-use super::connection::Events;
-use super::{Connection, Context, Node, PushHandler};
+use super::connection::{Connection, ConnectionEvents};
+use super::context::Context;
+use super::node::Node;
+use super::push::PushHandler;
+use super::target::Target;
 use crate::error::{self, Access};
 
 /// The first attempt to reconnect is jittered too: all clients of a server lose it at the same moment.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-pub(super) struct Supervisor {
+/// Connects once, and supervises the connection from then on.
+pub(crate) async fn open(
+    target: Target,
+    pushes: Option<Arc<dyn PushHandler>>,
+    context: &Arc<Context>,
+) -> Result<Arc<Node>> {
+    let (node, supervisor) = Supervisor::of(target, pushes, context);
+    supervisor.connect_once(&node, 0).await?;
+    context.environment.tasks.spawn(supervisor.run(Arc::downgrade(&node)))?;
+    Ok(node)
+}
+
+/// Like [`open`], but a server that can't be reached yet is a node that is down: its supervisor goes on trying.
+pub(crate) async fn open_or_wait(
+    target: Target,
+    pushes: Option<Arc<dyn PushHandler>>,
+    context: &Arc<Context>,
+) -> Result<Arc<Node>> {
+    let (node, supervisor) = Supervisor::of(target, pushes, context);
+    if let Err(error) = supervisor.connect_once(&node, 0).await {
+        tracing::warn!(server = %node.target().label(), %error, "not connected yet");
+        node.request_heartbeat();
+    }
+    context.environment.tasks.spawn(supervisor.run(Arc::downgrade(&node)))?;
+    Ok(node)
+}
+
+struct Supervisor {
     context: Arc<Context>,
-    watched: watch::Receiver<u64>,
+    // Changes when a heartbeat is wanted at once; closes with the node.
+    heartbeats: watch::Receiver<u64>,
     // Before the next attempt to reconnect.
     pause: Duration,
 }
 
 impl Supervisor {
-    pub(super) fn new(context: Arc<Context>, watched: watch::Receiver<u64>) -> Self {
-        Self { context, watched, pause: FIRST_PAUSE }
+    /// A node without a connection yet, and its supervisor.
+    fn of(target: Target, pushes: Option<Arc<dyn PushHandler>>, context: &Arc<Context>) -> (Arc<Node>, Self) {
+        let (node, heartbeats) = Node::new(target, pushes, context);
+        (node, Self { context: Arc::clone(context), heartbeats, pause: FIRST_PAUSE })
     }
 
-    pub(super) async fn connect_once(&self, node: &Arc<Node>, attempt: u32) -> Result<()> {
+    async fn connect_once(&self, node: &Arc<Node>, attempt: u32) -> Result<()> {
         static GENERATIONS: AtomicU64 = AtomicU64::new(1);
         let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
         let deadline = self.context.deadline;
-        let told = Arc::new(Told {
+        let events = Arc::new(NodeEvents {
             node: Arc::downgrade(node),
             generation,
             pushes: node.pushes().cloned(),
@@ -41,8 +74,8 @@ impl Supervisor {
         });
         let connecting = async {
             let info = node.target().address(attempt);
-            let events = Some(Arc::clone(&told) as Arc<dyn Events>);
-            let connection = Connection::open(&info, events, &self.context).await?;
+            let listener = Some(Arc::clone(&events) as Arc<dyn ConnectionEvents>);
+            let connection = Connection::open(&info, listener, &self.context).await?;
             if let Some(pushes) = node.pushes() {
                 pushes.connected(connection.clone(), generation).await?;
             }
@@ -50,29 +83,29 @@ impl Supervisor {
         };
         let connected = tokio::time::timeout(2 * deadline, connecting).await;
         let connected = connected.unwrap_or_else(|_| Err(error::timed_out(2 * deadline, Access::Read)));
-        let connection = connected.inspect_err(|why| node.stay_away(why))?;
-        if node.go_live(connection, generation, &told.broken) {
+        let connection = connected.inspect_err(|why| node.stay_down(why))?;
+        if node.go_live(connection, generation, &events.broken) {
             return Ok(());
         }
         node.report(Some(false));
         Err(Error::new(ErrorKind::Unavailable, "the connection broke as soon as it was made"))
     }
 
-    pub(super) async fn run(mut self, node: Weak<Node>) {
+    async fn run(mut self, node: Weak<Node>) {
         let environment = self.context.environment.clone();
         let closing = environment.tasks.closing();
         let supervised = async {
             let mut since = environment.clock.now();
             loop {
                 let dropped = tokio::select! {
-                    changed = self.watched.changed() => changed.is_err(),
+                    changed = self.heartbeats.changed() => changed.is_err(),
                     () = environment.sleep(self.context.ping_every) => false,
                 };
                 let Some(node) = node.upgrade().filter(|_| !dropped) else {
                     return;
                 };
                 if node.is_live() {
-                    self.ping(&node).await;
+                    self.heartbeat(&node).await;
                 }
                 if !node.is_live() {
                     let weak = Arc::downgrade(&node);
@@ -91,17 +124,17 @@ impl Supervisor {
         }
     }
 
-    /// `TIME` is as good a ping as any, and says something. A refusal is an answer too.
-    async fn ping(&self, node: &Arc<Node>) {
+    /// Sends `TIME`, which is as good as a `PING`, and whose reply is of use. A refusal is a reply too.
+    async fn heartbeat(&self, node: &Arc<Node>) {
         let Ok((connection, generation)) = node.connection() else {
             return;
         };
         let started = self.context.time.started();
-        let ping = redis::cmd("TIME");
-        let asking = connection.answer(&ping, Access::Read);
-        let answer = tokio::time::timeout(self.context.deadline, asking).await;
-        match answer {
-            Ok(Ok(time)) => self.context.time.learn(started, time),
+        let time = redis::cmd("TIME");
+        let pinging = connection.raw_command(&time, Access::Read);
+        let reply = tokio::time::timeout(self.context.deadline, pinging).await;
+        match reply {
+            Ok(Ok(time)) => self.context.time.update_from(started, time),
             _ => node.give_up(generation),
         }
     }
@@ -132,15 +165,15 @@ impl Supervisor {
     }
 }
 
-/// What a connection tells of itself.
-struct Told {
+/// Hands to the node what happens on one of its connections.
+struct NodeEvents {
     node: Weak<Node>,
     generation: u64,
     pushes: Option<Arc<dyn PushHandler>>,
     broken: AtomicBool,
 }
 
-impl Events for Told {
+impl ConnectionEvents for NodeEvents {
     fn pushed(&self, info: PushInfo) {
         if let Some(pushes) = &self.pushes {
             pushes.pushed(info);
@@ -148,7 +181,7 @@ impl Events for Told {
     }
 
     fn broken(&self) {
-        // It may be that nobody has seen the connection yet.
+        // The connection may not be in use yet.
         self.broken.store(true, Ordering::Release);
         if let Some(node) = self.node.upgrade() {
             node.give_up(self.generation);

@@ -1,4 +1,4 @@
-//! Where to connect.
+//! The servers to connect to.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,10 +6,11 @@ use std::sync::Arc;
 use redis::{Cmd, ConnectionInfo, Value};
 use stanchion::Result;
 
-use super::{Connection, Context};
+use super::connection::Connection;
+use super::context::Context;
 use crate::error::Access;
 
-/// Where to connect: the addresses are asked anew for each attempt.
+/// A server to connect to, or one of several: its address is looked up anew for each attempt.
 #[derive(Clone)]
 pub(crate) struct Target {
     label: Arc<str>,
@@ -27,7 +28,7 @@ impl Target {
         Self { label: label.into(), address: Arc::new(address) }
     }
 
-    /// What it is called in logs; of a single server its host and port.
+    /// Its name in logs; of a single server host and port.
     pub(crate) fn label(&self) -> &Arc<str> {
         &self.label
     }
@@ -41,8 +42,8 @@ impl Target {
         (self.address)(attempt)
     }
 
-    /// Asks something on a connection that is used for nothing else.
-    pub(super) async fn ask_once(&self, command: &Cmd, context: &Arc<Context>) -> Result<Value> {
+    /// Sends one command on a connection that is used for nothing else.
+    pub(super) async fn command_once(&self, command: &Cmd, context: &Arc<Context>) -> Result<Value> {
         let connection = Connection::open(&self.address(0), None, context).await?;
         connection.command(command, Access::Read).await
     }

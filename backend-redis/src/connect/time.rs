@@ -1,4 +1,4 @@
-//! The server's time, without asking for it each time.
+//! An estimate of the server's time, which needs no round trip.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,8 +16,8 @@ const DRIFT: u32 = 10_000;
 const OLD: Duration = Duration::from_mins(1);
 const UNKNOWN: i64 = i64::MIN;
 
-/// An estimate: what the server said, half a round trip after it was asked, and what has passed since on this
-/// process's own clock. The round trip is its error bound.
+/// An estimate: the time in the server's reply, half a round trip after the request, and what has passed since on this
+/// process's own clock. Half the round trip is its error bound.
 #[derive(Debug)]
 pub(crate) struct ServerTime {
     clock: Arc<dyn Clock>,
@@ -37,12 +37,12 @@ impl ServerTime {
         Self { clock, offset: AtomicI64::new(UNKNOWN), last: Mutex::default() }
     }
 
-    /// The clock by which a question is timed.
+    /// The time at which a request is sent, by the clock of this process.
     pub(crate) fn started(&self) -> Monotonic {
         self.clock.now()
     }
 
-    /// The estimate; this machine's own wall clock as long as no server was asked.
+    /// The estimate; this machine's own wall clock until a server has replied once.
     pub(crate) fn now(&self) -> Timestamp {
         match self.offset.load(Ordering::Relaxed) {
             UNKNOWN => self.clock.wall(),
@@ -53,14 +53,15 @@ impl ServerTime {
         }
     }
 
-    /// Takes the answer to `TIME`, asked when `started` says, if it is better than what is known.
-    pub(crate) fn learn(&self, started: Monotonic, answer: Value) {
-        if let Some(server) = read(answer) {
-            self.learn_time(started, server);
+    /// Takes the reply to a `TIME` that was sent at `started`, if it is better than what is known.
+    pub(crate) fn update_from(&self, started: Monotonic, reply: Value) {
+        if let Some(server) = read(reply) {
+            self.update(started, server);
         }
     }
 
-    pub(crate) fn learn_time(&self, started: Monotonic, server: Timestamp) {
+    /// Takes a time from a reply to what was sent at `started`, if it is better than what is known.
+    pub(crate) fn update(&self, started: Monotonic, server: Timestamp) {
         let trip = self.clock.now().saturating_since(started);
         let sample = Sample { at: started.saturating_add(trip / 2), bound: trip / 2 };
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -88,16 +89,16 @@ fn micros(time: Monotonic) -> i64 {
 }
 
 /// Seconds and microseconds, as text.
-fn read(answer: Value) -> Option<Timestamp> {
-    let mut parts = reply::array(answer)?.into_iter().map(reply::count);
+fn read(reply: Value) -> Option<Timestamp> {
+    let mut parts = reply::array(reply)?.into_iter().map(reply::count);
     match (parts.next()?, parts.next()?, parts.next()) {
-        (Some(seconds), Some(micros), None) => of_parts(seconds, micros),
+        (Some(seconds), Some(micros), None) => from_parts(seconds, micros),
         _ => None,
     }
 }
 
-/// The time that `TIME` says in two numbers.
-pub(crate) fn of_parts(seconds: u64, micros: u64) -> Option<Timestamp> {
+/// The time in the two numbers that `TIME` replies.
+pub(crate) fn from_parts(seconds: u64, micros: u64) -> Option<Timestamp> {
     seconds.checked_mul(1_000_000)?.checked_add(micros).map(Timestamp::from_micros)
 }
 
@@ -125,7 +126,7 @@ mod tests {
         async fn sleep_until(&self, _: Monotonic) {}
     }
 
-    fn answer(seconds: u64) -> Value {
+    fn reply_of(seconds: u64) -> Value {
         let text = |number: u64| Value::BulkString(number.to_string().into_bytes());
         Value::Array(vec![text(seconds), text(0)])
     }
@@ -139,27 +140,27 @@ mod tests {
 
         let started = time.started();
         pass(20);
-        time.learn(started, answer(1_000));
+        time.update_from(started, reply_of(1_000));
         assert_eq!(time.now().as_micros(), 1_000_010_000, "half a trip ago it was that");
         pass(990);
         assert_eq!(time.now().as_micros(), 1_001_000_000);
 
         let started = time.started();
         pass(100);
-        time.learn(started, answer(2_000));
+        time.update_from(started, reply_of(2_000));
         assert_eq!(time.now().as_micros(), 1_001_100_000, "a longer trip says less");
         let started = time.started();
         pass(2);
-        time.learn(started, answer(3_000));
+        time.update_from(started, reply_of(3_000));
         assert_eq!(time.now().as_micros(), 3_000_001_000, "a shorter one says more");
 
         pass(70_000);
         let started = time.started();
         pass(500);
-        time.learn(started, answer(4_000));
+        time.update_from(started, reply_of(4_000));
         assert_eq!(time.now().as_micros(), 4_000_250_000, "the old gives way");
-        time.learn(time.started(), Value::Okay);
-        time.learn(time.started(), Value::Array(vec![Value::Nil, Value::Nil]));
+        time.update_from(time.started(), Value::Okay);
+        time.update_from(time.started(), Value::Array(vec![Value::Nil, Value::Nil]));
         assert_eq!(time.now().as_micros(), 4_000_250_000, "what is no time is passed over");
     }
 }

@@ -1,4 +1,4 @@
-//! Who watches what, and from which masters it is heard.
+//! Who watches which namespaces, and which masters send their invalidations.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -7,14 +7,14 @@ use stanchion::cache::Watcher;
 
 use crate::connect::{Node, Target};
 
-/// A namespace counts as watched while every master is known to tell of it, each on the connection in use. Its
-/// watchers are told of each change of that, in order, under the lock around this.
+/// A namespace is up while every master is known to send its invalidations, each on the connection in use. Its watchers are
+/// notified when that changes, in order, under the lock around this.
 #[derive(Debug, Default)]
 pub(super) struct State {
     namespaces: HashMap<String, Watched>,
     masters: HashMap<Arc<str>, Master>,
     next: u64,
-    /// The server does not let itself be listened to.
+    /// A server refuses to send invalidations.
     refused: bool,
     closed: bool,
 }
@@ -22,14 +22,14 @@ pub(super) struct State {
 #[derive(Debug, Default)]
 struct Watched {
     watchers: Vec<(u64, Arc<dyn Watcher>)>,
-    /// They are told every change, and know it.
+    /// They are notified of every change, and know it.
     up: bool,
 }
 
-/// A master for as long as it is one, and its connection is not given up. Whoever speaks of an earlier one, or of an
-/// earlier connection to the same, is not heard.
+/// A master for as long as it is one, and its node is kept. What is reported of an earlier one, or of an earlier node of the
+/// same, is passed over.
 #[derive(Debug, Clone)]
-pub(super) struct Seat {
+pub(super) struct MasterId {
     pub(super) label: Arc<str>,
     number: u64,
 }
@@ -41,12 +41,12 @@ struct Master {
     node: Option<Arc<Node>>,
     /// The connection in use.
     live: Option<u64>,
-    /// The namespaces that the server tells of on it.
-    heard: HashSet<String>,
+    /// The namespaces whose invalidations the server sends on it.
+    subscribed: HashSet<String>,
     /// The same of a connection that is being made.
-    coming: Option<(u64, HashSet<String>)>,
-    /// Held while what the server tells is being changed: it refuses to be asked for the same twice.
-    turn: Arc<tokio::sync::Mutex<()>>,
+    preparing: Option<(u64, HashSet<String>)>,
+    /// Held while the server is asked for more: it refuses to be asked for the same twice.
+    requesting: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl State {
@@ -66,8 +66,8 @@ impl State {
         Some(self.next)
     }
 
-    /// Ends a watcher, and hands it back to be dropped without the lock. What the server tells of its namespace
-    /// from now on is passed over, until the next connection no longer asks for it.
+    /// Ends a watcher, and hands it back to be dropped without the lock. The invalidations of its namespace are passed over
+    /// from now on, until the next connection no longer asks for them.
     pub(super) fn end(&mut self, namespace: &str, number: u64) -> Option<Arc<dyn Watcher>> {
         let watched = self.namespaces.get_mut(namespace)?;
         let at = watched.watchers.iter().position(|(other, _)| *other == number)?;
@@ -79,12 +79,12 @@ impl State {
     }
 
     fn is_up(&self, namespace: &str) -> bool {
-        let hears = |master: &Master| master.live.is_some() && master.heard.contains(namespace);
-        !self.closed && !self.refused && !self.masters.is_empty() && self.masters.values().all(hears)
+        let sends = |master: &Master| master.live.is_some() && master.subscribed.contains(namespace);
+        !self.closed && !self.refused && !self.masters.is_empty() && self.masters.values().all(sends)
     }
 
-    /// Tells watchers what has become of their namespaces.
-    fn settle(&mut self) {
+    /// Notifies watchers whose namespace has come up or gone down.
+    fn notify(&mut self) {
         let changed: Vec<_> = self
             .namespaces
             .iter()
@@ -117,46 +117,48 @@ impl State {
         }
     }
 
-    /// The masters are these from now on; answers the connections that are no longer needed.
-    pub(super) fn masters_are(&mut self, targets: &[Target]) -> Vec<Arc<Node>> {
+    /// The masters are these from now on; answers the nodes that are no longer needed.
+    pub(super) fn set_masters(&mut self, targets: &[Target]) -> Vec<Arc<Node>> {
         let stays = |label: &Arc<str>| targets.iter().any(|target| target.label() == label);
         let (kept, gone): (HashMap<_, _>, _) =
             std::mem::take(&mut self.masters).into_iter().partition(|(label, _)| stays(label));
         self.masters = kept;
         for target in targets {
             if !self.masters.contains_key(target.label()) {
-                self.seat(target.clone());
+                self.add_master(target.clone());
             }
         }
         if !gone.is_empty() {
-            // It may serve on, unknown to whoever drew the map, and what was copied from it is heard of no more.
+            // It may serve on, unknown to the map, and of what was copied from it no more invalidations come.
             self.flushed();
         }
-        self.settle();
+        self.notify();
         gone.into_values().filter_map(|master| master.node).collect()
     }
 
-    fn seat(&mut self, target: Target) {
+    fn add_master(&mut self, target: Target) {
         self.next += 1;
         self.masters.insert(Arc::clone(target.label()), Master::new(self.next, target));
     }
 
-    fn at(&self, seat: &Seat) -> Option<&Master> {
-        self.masters.get(&seat.label).filter(|master| master.number == seat.number)
+    fn master(&self, id: &MasterId) -> Option<&Master> {
+        self.masters.get(&id.label).filter(|master| master.number == id.number)
     }
 
-    fn at_mut(&mut self, seat: &Seat) -> Option<&mut Master> {
-        self.masters.get_mut(&seat.label).filter(|master| master.number == seat.number)
+    fn master_mut(&mut self, id: &MasterId) -> Option<&mut Master> {
+        self.masters.get_mut(&id.label).filter(|master| master.number == id.number)
     }
 
-    /// The masters, if anybody wants to hear of them.
-    pub(super) fn wanted_masters(&self) -> Vec<Seat> {
+    /// The masters, if anything is watched.
+    pub(super) fn wanted_masters(&self) -> Vec<MasterId> {
         if self.closed || self.refused || self.namespaces.is_empty() {
             return Vec::new();
         }
-        let seat =
-            |(label, master): (&Arc<str>, &Master)| Seat { label: Arc::clone(label), number: master.number };
-        self.masters.iter().map(seat).collect()
+        let id = |(label, master): (&Arc<str>, &Master)| MasterId {
+            label: Arc::clone(label),
+            number: master.number,
+        };
+        self.masters.iter().map(id).collect()
     }
 
     /// The namespaces that are watched.
@@ -164,22 +166,22 @@ impl State {
         if self.refused { HashSet::new() } else { self.namespaces.keys().cloned().collect() }
     }
 
-    /// Whoever changes what this master tells waits for its turn.
-    pub(super) fn turn(&self, seat: &Seat) -> Option<Arc<tokio::sync::Mutex<()>>> {
-        self.at(seat).map(|master| Arc::clone(&master.turn))
+    /// The lock to be held while this master is asked for more.
+    pub(super) fn requesting(&self, master: &MasterId) -> Option<Arc<tokio::sync::Mutex<()>>> {
+        self.master(master).map(|master| Arc::clone(&master.requesting))
     }
 
-    /// Where to connect to hear of this master, if it is not connected yet.
-    pub(super) fn unconnected(&self, seat: &Seat) -> Option<Target> {
+    /// Where to connect to this master, if there is no node yet.
+    pub(super) fn unconnected(&self, master: &MasterId) -> Option<Target> {
         let wanted = !self.closed && !self.refused && !self.namespaces.is_empty();
-        let master = self.at(seat).filter(|master| wanted && master.node.is_none())?;
+        let master = self.master(master).filter(|master| wanted && master.node.is_none())?;
         Some(master.target.clone())
     }
 
-    /// The connection to this master, from now on kept connected; handed back if it is not wanted any more.
-    pub(super) fn keep(&mut self, seat: &Seat, node: Arc<Node>) -> Result<(), Arc<Node>> {
+    /// Keeps the node of this master; hands it back if it is not wanted any more.
+    pub(super) fn keep(&mut self, master: &MasterId, node: Arc<Node>) -> Result<(), Arc<Node>> {
         let wanted = !self.closed && !self.refused;
-        match self.at_mut(seat) {
+        match self.master_mut(master) {
             Some(master) if wanted && master.node.is_none() => {
                 master.node = Some(node);
                 Ok(())
@@ -188,66 +190,66 @@ impl State {
         }
     }
 
-    /// The connection in use and what it does not tell yet, if there is such a thing.
-    pub(super) fn missing(&self, seat: &Seat) -> Option<(Arc<Node>, u64, HashSet<String>)> {
-        let master = self.at(seat)?;
+    /// The connection in use, and the namespaces that it has not been asked for yet, if there are any.
+    pub(super) fn missing(&self, master: &MasterId) -> Option<(Arc<Node>, u64, HashSet<String>)> {
+        let master = self.master(master)?;
         let (node, live) = (master.node.clone()?, master.live?);
-        let missing: HashSet<_> = self.wanted().difference(&master.heard).cloned().collect();
+        let missing: HashSet<_> = self.wanted().difference(&master.subscribed).cloned().collect();
         (!missing.is_empty()).then_some((node, live, missing))
     }
 
-    /// A connection that is being made will tell of these.
-    pub(super) fn coming(&mut self, seat: &Seat, connection: u64, namespaces: HashSet<String>) {
-        if let Some(master) = self.at_mut(seat) {
-            master.coming = Some((connection, namespaces));
+    /// On a connection that is being made the server will send the invalidations of these.
+    pub(super) fn preparing(&mut self, master: &MasterId, connection: u64, namespaces: HashSet<String>) {
+        if let Some(master) = self.master_mut(master) {
+            master.preparing = Some((connection, namespaces));
         }
     }
 
     /// That connection is in use from now on.
-    pub(super) fn ready(&mut self, seat: &Seat, connection: u64) {
-        if let Some(master) = self.at_mut(seat)
-            && let Some((_, heard)) = master.coming.take().filter(|(coming, _)| *coming == connection)
+    pub(super) fn ready(&mut self, master: &MasterId, connection: u64) {
+        if let Some(master) = self.master_mut(master)
+            && let Some((_, namespaces)) = master.preparing.take().filter(|(made, _)| *made == connection)
         {
-            (master.live, master.heard) = (Some(connection), heard);
+            (master.live, master.subscribed) = (Some(connection), namespaces);
         }
-        self.settle();
+        self.notify();
     }
 
-    /// The connection in use tells of these too.
-    pub(super) fn heard(&mut self, seat: &Seat, connection: u64, namespaces: HashSet<String>) {
-        if let Some(master) = self.at_mut(seat).filter(|master| master.live == Some(connection)) {
-            master.heard.extend(namespaces);
+    /// On the connection in use the server sends the invalidations of these too.
+    pub(super) fn subscribed(&mut self, master: &MasterId, connection: u64, namespaces: HashSet<String>) {
+        if let Some(master) = self.master_mut(master).filter(|master| master.live == Some(connection)) {
+            master.subscribed.extend(namespaces);
         }
-        self.settle();
+        self.notify();
     }
 
     /// The connection is not in use any more.
-    pub(super) fn lost(&mut self, seat: &Seat, connection: u64) {
-        if let Some(master) = self.at_mut(seat).filter(|master| master.live == Some(connection)) {
+    pub(super) fn lost(&mut self, master: &MasterId, connection: u64) {
+        if let Some(master) = self.master_mut(master).filter(|master| master.live == Some(connection)) {
             master.live = None;
-            master.heard.clear();
+            master.subscribed.clear();
         }
-        self.settle();
+        self.notify();
     }
 
-    /// The server refuses; answers the connections that are no longer needed, if this is news.
+    /// A server refuses; answers the nodes that are no longer needed, unless one has refused before.
     pub(super) fn refuse(&mut self) -> Option<Vec<Arc<Node>>> {
         if std::mem::replace(&mut self.refused, true) {
             return None;
         }
-        self.settle();
+        self.notify();
         Some(self.take_nodes())
     }
 
-    /// The server is asked once more.
+    /// The servers are asked once more.
     pub(super) fn try_again(&mut self) {
         self.refused = false;
     }
 
-    /// Nobody is told anything more; answers what is to be dropped without the lock.
+    /// Nobody is notified any more; answers what is to be dropped without the lock.
     pub(super) fn close(&mut self) -> (Vec<Arc<Node>>, Vec<Arc<dyn Watcher>>) {
         self.closed = true;
-        self.settle();
+        self.notify();
         let watched = std::mem::take(&mut self.namespaces).into_values();
         (
             self.take_nodes(),
@@ -255,7 +257,7 @@ impl State {
         )
     }
 
-    /// The connections.
+    /// The nodes.
     pub(super) fn nodes(&self) -> Vec<Arc<Node>> {
         self.masters.values().filter_map(|master| master.node.clone()).collect()
     }
@@ -263,7 +265,7 @@ impl State {
     fn take_nodes(&mut self) -> Vec<Arc<Node>> {
         let mut nodes = Vec::new();
         for master in std::mem::take(&mut self.masters).into_values() {
-            self.seat(master.target);
+            self.add_master(master.target);
             nodes.extend(master.node);
         }
         nodes
@@ -272,8 +274,8 @@ impl State {
 
 impl Master {
     fn new(number: u64, target: Target) -> Self {
-        let (live, heard) = (None, HashSet::new());
-        Self { number, target, node: None, live, heard, coming: None, turn: Arc::default() }
+        let (live, subscribed) = (None, HashSet::new());
+        Self { number, target, node: None, live, subscribed, preparing: None, requesting: Arc::default() }
     }
 }
 

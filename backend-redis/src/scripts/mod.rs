@@ -2,61 +2,7 @@
 //!
 //! They keep to what Redis 6.2 and Valkey 7.2 have. Every one checks types and arguments before it writes.
 
-use std::sync::LazyLock;
-
-use redis::Cmd;
-
-use crate::connect::Routed;
-
-/// A script, by its source and its hash.
-pub(crate) struct Script {
-    source: &'static str,
-    hash: LazyLock<String>,
-}
-
-/// How a script is named to the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// `EVALSHA`: what is usually sent.
-    Hash,
-    /// `EVAL`: runs the script and teaches the server its hash.
-    Source,
-}
-
-impl Script {
-    const fn new(source: &'static str, hash: fn() -> String) -> Self {
-        Self { source, hash: LazyLock::new(hash) }
-    }
-
-    /// The command that runs it.
-    pub(crate) fn command(&self, form: Form, keys: &[&str], args: &[&[u8]]) -> Cmd {
-        let (name, script) = match form {
-            Form::Hash => ("EVALSHA", self.hash.as_str()),
-            Form::Source => ("EVAL", self.source),
-        };
-        let bytes = script.len()
-            + keys.iter().map(|key| key.len()).sum::<usize>()
-            + args.iter().map(|arg| arg.len()).sum::<usize>();
-        let mut command = Cmd::with_capacity(3 + keys.len() + args.len(), bytes + 16);
-        command.arg(name).arg(script).arg(keys.len());
-        for key in keys {
-            command.arg(*key);
-        }
-        for arg in args {
-            command.arg(*arg);
-        }
-        command
-    }
-
-    /// The command, and the slot of its first key.
-    pub(crate) fn routed(&self, form: Form, keys: &[&str], args: &[&[u8]]) -> Routed {
-        let command = self.command(form, keys, args);
-        match keys.first() {
-            Some(key) => Routed::new(key, command),
-            None => Routed::anywhere(command),
-        }
-    }
-}
+use crate::command::Script;
 
 macro_rules! scripts {
     ($($name:ident = $file:literal;)*) => {$(
@@ -79,7 +25,7 @@ scripts! {
     CACHE_TTL = "cache_ttl.lua";
     CACHE_FETCH = "cache_fetch.lua";
     CACHE_FILL = "cache_fill.lua";
-    CACHE_ABANDON = "cache_abandon.lua";
+    CACHE_RELEASE = "cache_release.lua";
     CACHE_GENERATION = "cache_generation.lua";
     CACHE_BUMP = "cache_bump.lua";
     SESSION_CREATE = "session_create.lua";

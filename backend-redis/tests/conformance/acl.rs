@@ -8,6 +8,8 @@ use stanchion_conformance::servers::{Absent, RedisProcess, Search};
 const TEMPLATE: &str = include_str!("../../acl/service.acl");
 const USER: &str = "stanchion";
 const PASSWORD: &str = "sesame";
+/// Who may do what the harness does to what is stored, and the backend may not.
+const OPERATOR: &str = "operator";
 
 /// The template, filled in and written to a file of its own.
 pub(super) struct AclFile {
@@ -26,7 +28,8 @@ impl AclFile {
     fn write(&self) -> Result<(), Absent> {
         let text = || {
             let text = TEMPLATE.replace("{user}", USER).replace("{password}", PASSWORD);
-            text.replace("{prefix}", "t????????????????")
+            let service = text.replace("{prefix}", "t????????????????");
+            format!("{service}\nuser {OPERATOR} on >{PASSWORD} ~* &* +@all\n")
         };
         let written =
             self.written.get_or_init(|| std::fs::write(&self.path, text()).map_err(|e| e.to_string()));
@@ -44,7 +47,16 @@ impl AclFile {
 
 /// The URL with user and password.
 pub(super) fn with_user(url: &str) -> String {
-    url.replacen("redis://", &format!("redis://{USER}:{PASSWORD}@"), 1)
+    with(USER, url)
+}
+
+/// The URL with the user that may do everything.
+pub(super) fn with_operator(url: &str) -> String {
+    with(OPERATOR, url)
+}
+
+fn with(user: &str, url: &str) -> String {
+    url.replacen("redis://", &format!("redis://{user}:{PASSWORD}@"), 1)
 }
 
 impl Drop for AclFile {

@@ -3,13 +3,14 @@
 
 mod acl;
 mod owned;
+mod stored;
 
 use std::time::Duration;
 
 use stanchion::Result;
 use stanchion::stores::Stores;
 use stanchion_conformance::servers::{RedisServer, Topology};
-use stanchion_conformance::{Harness, Offers, OwnedServer, Place, Time, Unavailable};
+use stanchion_conformance::{Harness, Offers, OwnedServer, Place, Stepped, Time, Unavailable, WallStep};
 use stanchion_redis::{RedisBackend, RedisConfig};
 use tokio::sync::OnceCell;
 
@@ -115,6 +116,16 @@ impl Harness for Redis {
     )]
     async fn advance(&self, _place: &Place, by: Duration) {
         tokio::time::sleep(by).await;
+    }
+
+    async fn step_wall_clock(&self, place: &Place, step: WallStep) -> Result<Stepped, Unavailable> {
+        let mut urls = self.server.get().map(RedisServer::urls).unwrap_or_default();
+        if self.acl.is_some() {
+            urls = urls.iter().map(|url| acl::with_operator(url)).collect();
+        }
+        let moved = stored::step(self.topology, &urls, place.prefix(), step).await;
+        moved.map_err(|error| Unavailable::broken("what is stored can't be moved in time", &error))?;
+        Ok(Stepped::Stored)
     }
 
     fn child_environment(&self) -> Option<Vec<(String, String)>> {

@@ -55,7 +55,7 @@ impl OwnedServer for Owned {
         DEADLINE
     }
 
-    async fn stop(&self) {
+    async fn stop(&self) -> Result<(), Unavailable> {
         for proxy in &self.proxies {
             proxy.refuse().await;
             proxy.cut();
@@ -63,18 +63,21 @@ impl OwnedServer for Owned {
             // A link that stays open fails the case: the server answers.
             let _ = until("every link is cut", DEADLINE, closed).await;
         }
+        Ok(())
     }
 
-    async fn start(&self) {
+    async fn start(&self) -> Result<(), Unavailable> {
         for proxy in &self.proxies {
             proxy.accept().await;
         }
+        Ok(())
     }
 
-    async fn lose_reply_to(&self, text: &str) {
+    async fn lose_reply_to(&self, text: &str) -> Result<(), Unavailable> {
         // Of the masters of a Cluster one gets the request, and nobody knows which.
         for proxy in &self.proxies {
             proxy.drop_next_reply_to(text);
         }
+        Ok(())
     }
 }

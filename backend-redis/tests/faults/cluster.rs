@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use stanchion::cache::SetOptions;
+use stanchion::environment::Health;
 use stanchion::key::Key;
 use stanchion::lock::AcquireOutcome;
-use stanchion::stores::Health;
 use stanchion::{Effect, ErrorKind};
 use stanchion_conformance::servers::{Cluster, Proxy, RedisProcess, Reply, Scripted, until};
 use tokio::task::JoinSet;

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use stanchion::clock::ManualClock;
-use stanchion::stores::{Environment, Health};
+use stanchion::environment::{Environment, Health};
 use stanchion::time::seconds;
 use stanchion::{Effect, Error, ErrorKind, Result};
 use stanchion_conformance::servers::{Link, Proxy, RedisProcess, Scripted, until};

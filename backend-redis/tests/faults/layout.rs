@@ -1,8 +1,8 @@
 //! The record of the layout, `stanchion:meta`.
 
 use futures_util::future::join_all;
+use stanchion::environment::Environment;
 use stanchion::session::HashingKey;
-use stanchion::stores::Environment;
 use stanchion::{Effect, ErrorKind};
 use stanchion_conformance::servers::{RedisProcess, Reply};
 use stanchion_redis::{RedisBackend, RedisConfig};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use stanchion::environment::Health;
 use stanchion::lock::LockState;
-use stanchion::stores::Health;
 use stanchion_conformance::servers::{Proxy, RedisProcess};
 
 use crate::operations::lock_key;

@@ -1,9 +1,10 @@
 //! A command was carried out and its reply was lost: it is not sent again, and the error says that nobody knows.
 
 use stanchion::cache::SetOptions;
+use stanchion::environment::Health;
 use stanchion::event::{Received, SubscribeOptions};
 use stanchion::key::Name;
-use stanchion::stores::{Health, Stores};
+use stanchion::stores::Stores;
 use stanchion::token::Scope;
 use stanchion::{Effect, Error, ErrorKind, Result};
 use stanchion_conformance::servers::{Cluster, Proxy, RedisProcess};

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use stanchion::cache::SetOptions;
 use stanchion::clock::ManualClock;
+use stanchion::environment::{Environment, Health};
 use stanchion::key::Key;
-use stanchion::stores::{Environment, Health, Stores};
+use stanchion::stores::Stores;
 use stanchion::time::seconds;
 use stanchion::{Effect, Error, ErrorKind};
 use stanchion_conformance::servers::{Cluster, Proxy, RedisProcess};

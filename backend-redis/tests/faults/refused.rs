@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use stanchion::ErrorKind::{Throttled, Unavailable};
-use stanchion::stores::{Health, Stores};
+use stanchion::environment::Health;
+use stanchion::stores::Stores;
 use stanchion::{Effect, ErrorKind};
 use stanchion_conformance::servers::{Link, RedisProcess, until};
 

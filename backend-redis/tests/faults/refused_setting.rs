@@ -2,9 +2,10 @@
 
 use stanchion::Effect;
 use stanchion::ErrorKind::{Denied, Unavailable};
+use stanchion::environment::Health;
 use stanchion::event::SubscribeOptions;
 use stanchion::key::Name;
-use stanchion::stores::{Health, Stores};
+use stanchion::stores::Stores;
 use stanchion_conformance::servers::{RedisProcess, until};
 use stanchion_redis::RedisBackend;
 

@@ -2,9 +2,9 @@
 
 use std::fmt::Debug;
 
+use stanchion::environment::Health;
 use stanchion::event::standard::UserUpdated;
 use stanchion::event::{Delivery, Events, Topic};
-use stanchion::stores::Health;
 use stanchion::{Effect, ErrorKind};
 use stanchion_conformance::servers::{Cluster, Proxy, RedisProcess, until};
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use stanchion::ErrorKind;
 use stanchion::cache::{SetOptions, SetOutcome};
 use stanchion::clock::ManualClock;
-use stanchion::stores::Environment;
+use stanchion::environment::Environment;
 use stanchion_conformance::servers::{RedisProcess, until};
 use stanchion_redis::{Invalidation, RedisConfig};
 

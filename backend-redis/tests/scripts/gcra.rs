@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use redis::aio::MultiplexedConnection;
 use redis::{Value, cmd};
-use stanchion::limit::{Decision, Gcra, Standing, Tier};
+use stanchion::limit::{Decision, Gcra, Tier, TierStatus};
 use stanchion::time::Timestamp;
 use tokio::runtime::Runtime;
 
@@ -58,7 +58,7 @@ async fn count_alike(server: &mut MultiplexedConnection, key: &str, tiers: &[Tie
         let now = number(0);
         let standings = (0..tiers.len()).map(|tier| {
             let at = 4 + 3 * tier;
-            Standing::new(u32::try_from(number(at)).unwrap(), micros(at + 1), micros(at + 2))
+            TierStatus::new(u32::try_from(number(at)).unwrap(), micros(at + 1), micros(at + 2))
         });
         let standings: Vec<_> = standings.collect();
         let answered = match reply[1] {
@@ -74,6 +74,9 @@ async fn count_alike(server: &mut MultiplexedConnection, key: &str, tiers: &[Tie
             Gcra::check(&mut states, tiers, cost, Timestamp::from_micros(now)),
             "{step:?} {tiers:?}"
         );
+        if reply[1] == 1 && cost > 0 {
+            assert_eq!(stored(server, key, tiers).await, states, "what is stored after {step:?}");
+        }
     }
     // What is stored lives at least until every tier is full again.
     let left: i64 = cmd("PTTL").arg(key).query_async(server).await.unwrap();
@@ -82,6 +85,17 @@ async fn count_alike(server: &mut MultiplexedConnection, key: &str, tiers: &[Tie
     let now = Timestamp::from_micros(seconds * 1_000_000 + micros);
     let full_in = states.iter().zip(tiers).map(|(state, tier)| state.full_in(tier, now)).max().unwrap();
     assert!(left >= full_in, "the key lives {left:?} and is needed for {full_in:?}");
+}
+
+/// The states as they are stored: `micros:rest` under the id of each tier.
+async fn stored(server: &mut MultiplexedConnection, key: &str, tiers: &[Tier]) -> Vec<Gcra> {
+    let fields: Vec<_> = tiers.iter().map(Tier::id).collect();
+    let texts: Vec<String> = cmd("HMGET").arg(key).arg(fields).query_async(server).await.unwrap();
+    let read = |text: &String| {
+        let (micros, rest) = text.split_once(':').unwrap();
+        Gcra::from_parts(micros.parse().unwrap(), rest.parse().unwrap()).unwrap()
+    };
+    texts.iter().map(read).collect()
 }
 
 /// Tiers from a few permits a day to millions a second, at the bounds of exact arithmetic too.

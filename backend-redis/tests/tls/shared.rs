@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use stanchion::cache::Watcher;
+use stanchion::environment::Health;
 use stanchion::event::Events;
 use stanchion::event::standard::UserUpdated;
 use stanchion::key::Namespace;
 use stanchion::prelude::*;
-use stanchion::stores::Health;
 use stanchion::{Effect, Error};
 use stanchion_conformance::servers::until;
 use stanchion_redis::{RedisBackend, RedisConfig};

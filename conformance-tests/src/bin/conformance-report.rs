@@ -14,9 +14,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let merged = report::collect(Path::new(records)).and_then(|entries| {
-        let folder = Path::new(folder);
-        std::fs::write(folder.join("report.md"), report::markdown(&entries))?;
-        std::fs::write(folder.join("report.json"), serde_json::to_string_pretty(&entries)? + "\n")?;
+        report::write(&entries, Path::new(folder))?;
         Ok(entries.len())
     });
     match merged {
@@ -25,7 +23,8 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("{records}: {error}");
+            // It names the file or folder.
+            eprintln!("{error}");
             ExitCode::FAILURE
         }
     }

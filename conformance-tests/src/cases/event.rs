@@ -6,6 +6,7 @@ use crate::{Context, Outcome};
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use stanchion::ErrorKind;
 use stanchion::event::{Envelope, EventBus, EventId, EventType, Received, SubscribeOptions, Subscription};
 use stanchion::stores::Stores;
@@ -199,7 +200,7 @@ async fn too_large_an_event_is_refused(cx: &Context) -> Outcome {
     let mut subscription = bus.subscribe(options("user")?).await?;
     let mut large = event(&stores, "user.x", 1)?;
     large.data = "".into();
-    let rest = bus.max_event_bytes().saturating_sub(large.to_json()?.len());
+    let rest = bus.capabilities().max_event_bytes.saturating_sub(large.to_json()?.len());
     large.data = "x".repeat(rest + 1).into();
     refused(bus.publish(&large).await, ErrorKind::InvalidInput, "an event over the bound")?;
     large.data = "x".repeat(rest).into();

@@ -4,8 +4,10 @@ mod calls;
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use stanchion::environment::Health;
 use stanchion::event::{Received, SubscribeOptions, Subscription};
-use stanchion::stores::{Health, Stores};
+use stanchion::stores::Stores;
 use stanchion::{Effect, Error, ErrorKind, Result};
 
 use self::calls::{Call, Counted, calls, event};
@@ -39,7 +41,7 @@ async fn eventually<T, F: Future<Output = Result<T>>>(what: &str, ask: impl Fn()
 async fn becomes(stores: &Stores, what: &str, wanted: fn(&Health) -> bool) -> Outcome {
     let mut health = stores.health();
     let waited = tokio::time::timeout(PATIENCE, health.wait_for(wanted)).await;
-    ensure(matches!(waited, Ok(Ok(_))), what, *stores.health().borrow())
+    ensure(waited.is_ok(), what, stores.health().current())
 }
 
 async fn is_up(stores: &Stores) -> Outcome {
@@ -61,7 +63,7 @@ async fn calls_fail_while_the_server_is_away(cx: &Context) -> Outcome {
     for call in calls(&stores) {
         (call.ask)().await?;
     }
-    server.stop().await;
+    server.stop().await?;
     for call in calls(&stores) {
         error_of(&call, server.deadline()).await?;
     }
@@ -75,7 +77,7 @@ async fn what_is_said_to_be_undone_is_undone(cx: &Context) -> Outcome {
     for one in &counted {
         one.add(&here, "queued").await?;
     }
-    server.stop().await;
+    server.stop().await?;
     let mut unknown = vec![0; counted.len()];
     for _ in 0..20 {
         for (one, unknown) in counted.iter().zip(&mut unknown) {
@@ -88,7 +90,7 @@ async fn what_is_said_to_be_undone_is_undone(cx: &Context) -> Outcome {
             same(error.effect(), Effect::NotApplied, &format!("the effect of {}", call.name))?;
         }
     }
-    server.start().await;
+    server.start().await?;
     is_up(&here).await?;
     for (one, unknown) in counted.iter().zip(unknown) {
         // What is queued for later comes with the next call, or soon after it.
@@ -105,11 +107,11 @@ async fn calls_are_answered_again(cx: &Context) -> Outcome {
     let server = cx.server().await?;
     let stores = server.open().await?;
     for _ in 0..2 {
-        server.stop().await;
+        server.stop().await?;
         for call in calls(&stores).iter().take(3) {
             error_of(call, server.deadline()).await?;
         }
-        server.start().await;
+        server.start().await?;
         for call in calls(&stores) {
             eventually(&format!("{} is answered again", call.name), || (call.ask)()).await?;
         }
@@ -121,13 +123,13 @@ async fn the_health_follows(cx: &Context) -> Outcome {
     let server = cx.server().await?;
     let stores = server.open().await?;
     is_up(&stores).await?;
-    server.stop().await;
+    server.stop().await?;
     // So that it is noticed where nobody asks by himself.
     for call in calls(&stores).iter().take(1) {
         error_of(call, server.deadline()).await?;
     }
     becomes(&stores, "not Up while the server is away", |health| *health != Health::Up).await?;
-    server.start().await;
+    server.start().await?;
     is_up(&stores).await
 }
 
@@ -141,7 +143,7 @@ async fn lost(
     // So that what a store does once only is done.
     let of = one.lost();
     one.add(here, of).await?;
-    server.lose_reply_to(of).await;
+    server.lose_reply_to(of).await?;
     let outcome = one.add(here, of).await;
     is_up(here).await?;
     let count = eventually("the count", || one.count(there, of)).await?;
@@ -180,7 +182,7 @@ async fn a_read_whose_reply_is_lost_changed_nothing(cx: &Context) -> Outcome {
             continue;
         };
         (call.ask)().await?;
-        server.lose_reply_to(text).await;
+        server.lose_reply_to(text).await?;
         match (call.ask)().await {
             Err(error) if error.effect() == Effect::NotApplied && error.kind().is_transient() => {}
             other => return fail(format!("{} whose reply is lost: nothing was applied", call.name), other),
@@ -205,14 +207,14 @@ async fn a_subscriber_is_told_of_the_gap(cx: &Context) -> Outcome {
     };
     let mut subscription = bus.subscribe(SubscribeOptions::new(name("user")?)).await?;
     for _ in 0..2 {
-        server.stop().await;
+        server.stop().await?;
         let sent = event(&stores, "user.updated")?;
         ensure(
             bus.publish(&sent).await.is_err(),
             "no event is published to a server that is away",
             "one was",
         )?;
-        server.start().await;
+        server.start().await?;
         let what = "Reconnected, after an outage in which events may have been missed";
         match next(&mut subscription, what).await? {
             Received::Reconnected => {}

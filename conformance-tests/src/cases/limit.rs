@@ -1,6 +1,6 @@
 //! Rate limits.
 
-use super::rules;
+use super::{process, rules, wall_clock};
 use crate::check::{dropped_after, ensure, fail, refused, same};
 use crate::{Context, Outcome};
 use futures_util::future::try_join_all;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use stanchion::ErrorKind;
 use stanchion::key::Key;
-use stanchion::limit::{Decision, Standing, Tier};
+use stanchion::limit::{Decision, Tier, TierStatus};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -20,7 +20,7 @@ fn key(subject: &str) -> Outcome<Key> {
 fn hourly(n: u32) -> Outcome<Tier> {
     Ok(Tier::new(n, HOUR)?)
 }
-fn remaining(standings: &[Standing]) -> Vec<u32> {
+fn remaining(standings: &[TierStatus]) -> Vec<u32> {
     standings.iter().map(|standing| standing.remaining).collect()
 }
 fn allowed(decision: &Decision) -> Option<Vec<u32>> {
@@ -128,7 +128,7 @@ async fn peek_takes_nothing(cx: &Context) -> Outcome {
     let limiter = cx.open().await?.rate_limiter()?;
     let tiers = [hourly(3)?];
     let fresh = limiter.peek(&key("a")?, &tiers).await?;
-    same(fresh, vec![Standing::new(3, Duration::ZERO, Duration::ZERO)], "a subject never seen")?;
+    same(fresh, vec![TierStatus::new(3, Duration::ZERO, Duration::ZERO)], "a subject never seen")?;
     let _one = limiter.check(&key("a")?, &tiers, 1).await?;
     for _ in 0..5 {
         let standing = limiter.peek(&key("a")?, &tiers).await?[0];
@@ -297,5 +297,12 @@ rules! {
     "LIMIT-13" Must "Places stay apart." => ["isolation::places": places_stay_apart];
     "LIMIT-14" Must "A dropped check takes permits from every tier or from none." => [
         "cancel::all_tiers_or_none": a_dropped_check_takes_from_every_tier_or_from_none,
+    ];
+    "LIMIT-15" Must "A limit gives its burst to all processes together, and no permit more." => [
+        "process::one_burst_for_all": process::limit::a_burst_is_for_all_together,
+    ];
+    "LIMIT-16" Must "A step back of the store's wall clock gives no permits, and one forth no more than a burst." => [
+        "wall_clock::back_gives_nothing": wall_clock::limit::a_step_back_gives_nothing,
+        "wall_clock::forth_gives_a_burst_at_most": wall_clock::limit::a_step_forth_gives_a_burst_at_most,
     ];
 }

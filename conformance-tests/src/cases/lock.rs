@@ -1,9 +1,9 @@
 //! Locks.
 
-use super::rules;
+use super::{process, rules, wall_clock};
 use crate::check::{dropped_after, ensure, fail, same};
-use crate::child::Role;
-use crate::{Context, Failure, Outcome};
+use crate::child::Task;
+use crate::{Context, Outcome};
 use futures_util::future::try_join_all;
 
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn long() -> Ttl {
 async fn ask(locker: &dyn Locker, name: &str, n: u8, lease: Ttl) -> Outcome<Option<Lease>> {
     Ok(match locker.acquire(&LockRequest::new(key(name)?, token(n), lease)).await? {
         AcquireOutcome::Acquired(lease) => Some(lease),
-        AcquireOutcome::Busy { .. } => None,
+        _ => None,
     })
 }
 async fn take(locker: &dyn Locker, name: &str, n: u8, lease: Ttl) -> Outcome<Lease> {
@@ -47,7 +47,7 @@ async fn one_holder_at_a_time(cx: &Context) -> Outcome {
             "busy for what is left of the lease",
             remaining,
         ),
-        other @ AcquireOutcome::Acquired(_) => fail("busy", other),
+        other => fail("busy", other),
     }
 }
 
@@ -233,12 +233,12 @@ async fn the_lock_of_a_killed_process_is_free_after_its_lease(cx: &Context) -> O
             let locker = &locker;
             async move {
                 let name = format!("a{attempt}");
-                let mut holder = cx.child(&Role::LockHolder { name: name.clone(), lease: life })?;
-                let said = holder.line().await?;
+                let mut holder = cx.child().await?;
+                let (lease, token) = (life.as_duration(), 255);
+                holder.give(&Task::Acquire { name: name.clone(), token, lease }).await?;
+                let fence: Option<u64> = holder.result().await?;
                 holder.kill().await?;
-                let fence = said.parse().map(Fence::new);
-                let fence =
-                    fence.map_err(|_| Failure::Broken(format!("a fence was to be said, not {said:?}")))?;
+                let Some(fence) = fence.map(Fence::new) else { return fail("the lock is free", "busy") };
                 match ask(&**locker, &name, 1, long()).await? {
                     None => Ok((name, fence, life)),
                     Some(lease) => fail("held for the lease of the process that was killed", lease),
@@ -287,5 +287,15 @@ rules! {
     ];
     "LOCK-16" Must "The lock of a process that was killed is held until its lease is over, and then it is free, with a greater fence." => [
         "process::killed_holder": the_lock_of_a_killed_process_is_free_after_its_lease,
+    ];
+    "LOCK-17" Must "No two processes hold a lock at the same time, and their fences are different and only grow." => [
+        "process::one_holder": process::lock::one_holds_a_lock,
+    ];
+    "LOCK-18" Must "Fences only grow, also when the store's wall clock is set back or forth." => [
+        "wall_clock::fences_only_grow": wall_clock::lock::fences_only_grow,
+    ];
+    "LOCK-19" Must "A step of the store's wall clock prolongs no lease by more than the step." => [
+        "wall_clock::lives_after_a_step_back": wall_clock::lock::lives_after_a_step_back,
+        "wall_clock::lives_after_a_step_forth": wall_clock::lock::lives_after_a_step_forth,
     ];
 }

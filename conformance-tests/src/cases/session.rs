@@ -14,7 +14,7 @@ use stanchion::session::{
 };
 use stanchion::time::Ttl;
 
-use super::rules;
+use super::{process, rules, wall_clock};
 use crate::check::{dropped_after, ensure, fail, name, refused, same};
 use crate::{Context, Outcome};
 
@@ -516,5 +516,13 @@ rules! {
     ];
     "SESSION-22" Must "A dropped create leaves no session, or the whole one, listed and loaded." => [
         "cancel::done_or_not_done": a_dropped_create_is_done_or_not_done,
+    ];
+    "SESSION-23" Must "No creates of several processes exceed a limit." => ["process::limit_is_kept": process::session::no_limit_is_exceeded];
+    "SESSION-24" Must "Sessions are in the order of their creation, also when the store's wall clock is set back or forth." => [
+        "wall_clock::order_is_by_creation": wall_clock::session::order_is_by_creation,
+    ];
+    "SESSION-25" Must "A step of the store's wall clock prolongs no session by more than the step." => [
+        "wall_clock::lives_after_a_step_back": wall_clock::session::lives_after_a_step_back,
+        "wall_clock::lives_after_a_step_forth": wall_clock::session::lives_after_a_step_forth,
     ];
 }

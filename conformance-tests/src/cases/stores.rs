@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stanchion::cache::CacheStore;
+use stanchion::environment::Health;
 use stanchion::event::{EventBus, SubscribeOptions};
 use stanchion::key::Key;
 use stanchion::limit::{RateLimiter, Tier};
 use stanchion::lock::{LockRequest, LockToken, Locker};
 use stanchion::session::SessionStore;
-use stanchion::stores::{Health, Stores};
+use stanchion::stores::Stores;
 use stanchion::time::Ttl;
 use stanchion::token::{TokenFacts, TokenStore};
 use stanchion::{ErrorKind, Result};
@@ -23,11 +24,11 @@ const DEADLINE: Duration = Duration::from_secs(10);
 async fn an_open_bundle_is_up(cx: &Context) -> Outcome {
     let stores = cx.open().await?;
     let mut health = stores.health();
-    same(*health.borrow_and_update(), Health::Up, "the health of an open bundle")?;
+    same(health.current(), Health::Up, "the health of an open bundle")?;
     stores.close(DEADLINE).await?;
     let down = tokio::time::timeout(DEADLINE, health.wait_for(|health| *health == Health::Down)).await;
-    ensure(matches!(down, Ok(Ok(_))), "down after close, and told so", "no such change")?;
-    let later = *stores.health().borrow();
+    ensure(down.is_ok(), "down after close, and notified of it", "no such change")?;
+    let later = stores.health().current();
     same(later, Health::Down, "the health that is told to who asks after close")
 }
 
@@ -98,7 +99,7 @@ async fn closing_one_handle_leaves_the_others(cx: &Context) -> Outcome {
     let (here, there) = (cx.open().await?, cx.open().await?);
     let parts = Parts::of(&there);
     here.close(DEADLINE).await?;
-    let health = *there.health().borrow();
+    let health = there.health().current();
     same(health, Health::Up, "the other handle's health")?;
     for (what, answer) in parts.ask().await? {
         ensure(answer.is_ok(), &format!("an answer of {what} of the other handle"), answer)?;

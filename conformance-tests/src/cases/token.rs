@@ -1,6 +1,6 @@
 //! Token revocation.
 
-use super::rules;
+use super::{process, rules, wall_clock};
 use crate::check::{ensure, name, refused, same};
 use crate::{Context, Outcome};
 use futures_util::future::try_join_all;
@@ -254,4 +254,17 @@ rules! {
         "check::issued_at_fails_closed": a_token_that_only_says_when_it_was_issued,
     ];
     "TOKEN-13" Must "The epochs of no scope are none." => ["epoch::of_no_scope": no_scope_is_no_error];
+    "TOKEN-14" Must "An epoch never goes back, and each revocation of a scope by several processes gives a greater one." => [
+        "process::epochs_only_grow": process::token::epochs_only_grow,
+    ];
+    "TOKEN-15" Must "A revocation of one process is seen by all, from the moment it is answered." => [
+        "process::seen_by_all": process::token::revocations_are_seen_by_all,
+    ];
+    "TOKEN-16" Must "Epochs only grow, and what was revoked stays revoked, also when the store's wall clock is set back or forth." => [
+        "wall_clock::epochs_only_grow": wall_clock::token::epochs_only_grow,
+    ];
+    "TOKEN-17" Must "A step of the store's wall clock prolongs no revocation by more than the step." => [
+        "wall_clock::lives_after_a_step_back": wall_clock::token::lives_after_a_step_back,
+        "wall_clock::lives_after_a_step_forth": wall_clock::token::lives_after_a_step_forth,
+    ];
 }

@@ -9,6 +9,7 @@ use stanchion::key::Key;
 
 use super::Answer;
 use super::step::Hours;
+use stanchion::cache::AllParts as _;
 
 /// An operation of a [`CacheStore`]; keys and values by what they say.
 #[derive(Debug, Clone)]
@@ -53,7 +54,8 @@ const VALUES: &[&[u8]] = &[
 ];
 const DELTAS: &[i64] = &[0, 1, -1, 5, i64::MAX, i64::MIN];
 
-pub(super) fn operation() -> impl Strategy<Value = Operation> + Clone {
+/// Operations of a store with or without counters.
+pub(super) fn operation(counters: bool) -> impl Strategy<Value = Operation> + Clone {
     let key = || select(KEYS);
     let value = || select(VALUES);
     let keys = || prop::collection::vec(key(), 0..5);
@@ -71,7 +73,7 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> + Clone {
         1 => (prop::collection::vec((key(), value()), 0..5), Hours::any())
             .prop_map(|(entries, ttl)| Operation::SetMany { entries, ttl }),
         1 => keys().prop_map(Operation::RemoveMany),
-        4 => (key(), select(DELTAS), Hours::any())
+        u32::from(counters) * 4 => (key(), select(DELTAS), Hours::any())
             .prop_map(|(key, delta, ttl)| Operation::Add { key, delta, ttl }),
         1 => (key(), Hours::any()).prop_map(|(key, ttl)| Operation::Touch { key, ttl }),
         2 => key().prop_map(Operation::Ttl),

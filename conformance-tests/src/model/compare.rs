@@ -8,6 +8,7 @@ use stanchion::{Effect, ErrorKind};
 use tokio::runtime::Runtime;
 
 use super::{Answer, Step, World, run, steps};
+use crate::Offers;
 
 /// A sequence that was answered differently, from which no step can be left out.
 #[derive(Debug, Clone)]
@@ -36,18 +37,28 @@ pub fn cases(usual: u32) -> u32 {
     std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(usual)
 }
 
-/// Runs random sequences of up to `most` steps, each in a fresh world of either kind, until one is answered
-/// differently.
+/// Runs random sequences of up to `most` steps in the areas that are offered, each in a fresh world of either kind, until
+/// one is answered differently.
 ///
 /// # Errors
-/// The shortest such sequence that was found. (Boxed: it is large, and rare.)
+/// The shortest such sequence that was found; one without steps if no area is offered, since nothing was compared then.
+/// (Boxed: it is large, and rare.)
 pub fn agree(
     runtime: &Runtime,
+    offers: Offers,
     cases: u32,
     most: usize,
     model: impl AsyncFn() -> World,
     subject: impl AsyncFn() -> World,
 ) -> Result<(), Box<Difference>> {
+    // The runner has nothing to choose from, or gave up for another reason than a difference, which only a panic is.
+    let nothing = |kind| {
+        let observed = Answer::Failed(kind, Effect::NotApplied);
+        Box::new(Difference { steps: Vec::new(), expected: Answer::Done, observed })
+    };
+    let Some(steps) = steps(most, offers) else {
+        return Err(nothing(ErrorKind::Unsupported));
+    };
     // A sequence is shown with its failure; files of seeds would age with every change of an operation.
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 4_096, ..Config::default() };
     let difference = |steps: &[Step]| {
@@ -63,7 +74,7 @@ pub fn agree(
     };
     // Each failing sequence is shorter than the one before.
     let shortest = Cell::new(None);
-    let outcome = TestRunner::new(config).run(&steps(most), |steps| match difference(&steps) {
+    let outcome = TestRunner::new(config).run(&steps, |steps| match difference(&steps) {
         None => Ok(()),
         Some(found) => {
             shortest.set(Some(found));
@@ -73,12 +84,7 @@ pub fn agree(
     match (outcome, shortest.take()) {
         (Ok(()), _) => Ok(()),
         (Err(_), Some(found)) => Err(without_needless(found, difference)),
-        // Nothing is ever filtered out, so the runner has no other reason to give up than a panic.
-        (Err(_), None) => Err(Box::new(Difference {
-            steps: Vec::new(),
-            expected: Answer::Done,
-            observed: Answer::Failed(ErrorKind::Internal, Effect::NotApplied),
-        })),
+        (Err(_), None) => Err(nothing(ErrorKind::Internal)),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use proptest::prelude::*;
 use proptest::sample::select;
 use stanchion::event::{Envelope, EventId, EventType, Received, SubscribeOptions, Subscription};

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use stanchion::Result;
 use stanchion::key::Key;
-use stanchion::limit::{Decision, RateLimiter, Standing, Tier};
+use stanchion::limit::{Decision, RateLimiter, Tier, TierStatus};
 
 use super::Answer;
 use super::answer::Rounded;
@@ -46,7 +46,7 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> + Clone {
     ]
 }
 
-fn standings(standings: &[Standing]) -> Vec<(u32, Rounded, Rounded)> {
+fn standings(standings: &[TierStatus]) -> Vec<(u32, Rounded, Rounded)> {
     standings.iter().map(|one| (one.remaining, one.next_in.into(), one.full_in.into())).collect()
 }
 

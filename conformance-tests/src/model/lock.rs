@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 use proptest::sample::select;
-use stanchion::Result;
 use stanchion::key::Key;
 use stanchion::lock::{
     AcquireOutcome, Fence, Lease, LockRequest, LockToken, Locker, ReleaseOutcome, RenewOutcome,
 };
+use stanchion::{Error, Result};
 
 use super::Answer;
 use super::answer::Grown;
@@ -65,6 +65,9 @@ pub(super) async fn run(operation: &Operation, locks: &dyn Locker, memory: &mut 
                     Answer::Acquired(if again { grown.rank(number) } else { grown.next(number) })
                 }
                 AcquireOutcome::Busy { remaining } => Answer::Busy(remaining.into()),
+                other => {
+                    return Err(Error::unsupported(format!("the model does not know the outcome {other:?}")));
+                }
             }
         }
         Operation::Renew(leases) => {

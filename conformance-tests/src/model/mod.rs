@@ -6,14 +6,17 @@
 //!
 //! ```no_run
 //! # let runtime = tokio::runtime::Runtime::new().unwrap();
+//! use stanchion_conformance::Offers;
 //! use stanchion_conformance::model::{World, agree, cases};
 //! use stanchion_memory::MemoryBackend;
 //!
 //! let model = async || World::new(vec![MemoryBackend::new().stores()]);
 //! # let subject = async || World::new(vec![MemoryBackend::new().stores()]);
-//! let agreed = agree(&runtime, cases(64), 60, model, subject);
+//! let agreed = agree(&runtime, Offers::all(), cases(64), 60, model, subject);
 //! assert!(agreed.is_ok(), "{}", agreed.unwrap_err());
 //! ```
+//!
+//! A backend that has some areas only says which: no sequence has a step in another.
 //!
 //! Time can't be driven everywhere, so nothing in a sequence ends by itself: lives are hours, and what is left of
 //! them is compared to some minutes.

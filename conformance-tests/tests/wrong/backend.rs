@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stanchion::Result;
-use stanchion::clock::ManualClock;
+use stanchion::clock::{Clock, ManualClock};
+use stanchion::environment::Environment;
 use stanchion::key::Key;
 use stanchion::lock::Lease;
-use stanchion::stores::{Environment, Stores};
-use stanchion_conformance::{Harness, Offers, Place, Time, Unavailable};
+use stanchion::stores::Stores;
+use stanchion::time::Timestamp;
+use stanchion_conformance::{Harness, Offers, Place, Stepped, Time, Unavailable, WallStep};
 use stanchion_memory::{MemoryBackend, MemoryConfig};
 
-use crate::{cache, event, fault, limit, lock, session, stores, token};
+use crate::{cache, clock, event, fault, file, limit, lock, session, stores, token};
 
 /// The one thing that is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,9 +27,13 @@ pub(crate) enum Bug {
     /// A lease is ended by the process that took it; see [`lock_file`](crate::lock_file).
     LeaseEndsWithTheProcess,
     Cache(cache::Bug),
+    /// What the store takes for the time that passes.
+    Clock(clock::Bug),
     Event(event::Bug),
     /// Of a harness of its own; see [`fault`](crate::fault).
     Fault(fault::Bug),
+    /// Of a harness of its own, which other processes can open; see [`file`](crate::file).
+    File(file::Bug),
     Limit(limit::Bug),
     Lock(lock::Bug),
     Session(session::Bug),
@@ -40,6 +46,8 @@ pub(crate) enum Bug {
 pub(crate) struct Around {
     /// All stores of the same handle, right ones.
     pub(crate) right: Stores,
+    /// That handle.
+    pub(crate) backend: MemoryBackend,
     /// The number of the handle at its place: the first that is opened is 0.
     pub(crate) number: usize,
     /// The stores of the place's first handle; the same as `right` for that one.
@@ -59,6 +67,13 @@ impl Around {
     pub(crate) fn private(&self) -> Stores {
         MemoryBackend::with(MemoryConfig::new().environment(self.right.environment().clone())).stores()
     }
+}
+
+/// A fence, a generation or an epoch that is ahead of the clock is taken for spoilt, and made of the time.
+pub(crate) fn spoilt_if_ahead(number: u64, now: Timestamp) -> u64 {
+    // Those of one microsecond are a little ahead.
+    const LITTLE: u64 = 1_000_000;
+    if number > now.as_micros() + LITTLE { now.as_micros() } else { number }
 }
 
 /// A harness of backends with this bug.
@@ -109,7 +124,10 @@ impl Harness for Wrong {
                 Some(first) if self.bug == Bug::PrefixForgotten => first,
                 _ => {
                     let clock = ManualClock::new();
-                    let environment = Environment::system().clock(Arc::new(clock.clone()));
+                    let mut environment = Environment::system().clock(Arc::new(clock.clone()));
+                    if let Bug::Clock(bug) = self.bug {
+                        environment = environment.clock(Arc::new(clock::Skewed::new(bug, clock.clone())));
+                    }
                     (MemoryBackend::with(MemoryConfig::new().environment(environment)), clock)
                 }
             };
@@ -123,13 +141,15 @@ impl Harness for Wrong {
                 feed: Arc::default(),
             }
         });
-        let right = match self.bug {
-            Bug::Stores(stores::Bug::OneHandleForAll) => opened.backend.stores(),
-            _ => opened.backend.handle().stores(),
+        let backend = match self.bug {
+            Bug::Stores(stores::Bug::OneHandleForAll) => opened.backend.clone(),
+            _ => opened.backend.handle(),
         };
+        let right = backend.stores();
         let first = opened.first.get_or_insert_with(|| right.clone()).clone();
         let around = Around {
             right,
+            backend,
             first,
             number: opened.times,
             other: opened.backend.handle(),
@@ -146,6 +166,13 @@ impl Harness for Wrong {
             opened.clock.advance(by);
         }
     }
+
+    async fn step_wall_clock(&self, place: &Place, step: WallStep) -> Result<Stepped, Unavailable> {
+        if let Some(opened) = locked(&self.places).get(place) {
+            opened.clock.set_wall(step.from(opened.clock.wall()));
+        }
+        Ok(Stepped::Clock)
+    }
 }
 
 /// The right bundle with one store, or its life, behind a decorator.
@@ -159,7 +186,12 @@ fn spoil(bug: Bug, around: &Around) -> Result<Stores> {
     let mut limits = right.rate_limiter()?;
     let mut tokens = right.token_store()?;
     match bug {
-        Bug::None | Bug::PrefixForgotten | Bug::LeaseEndsWithTheProcess | Bug::Fault(_) => {}
+        Bug::None
+        | Bug::PrefixForgotten
+        | Bug::LeaseEndsWithTheProcess
+        | Bug::Clock(_)
+        | Bug::Fault(_)
+        | Bug::File(_) => {}
         Bug::Cache(bug) => cache = cache::spoil(bug, cache, around),
         Bug::Event(bug) => events = Arc::new(event::Wrong::new(bug, events, around)),
         Bug::Limit(bug) => limits = Arc::new(limit::Wrong::new(bug, limits, around)?),
@@ -170,7 +202,8 @@ fn spoil(bug: Bug, around: &Around) -> Result<Stores> {
         Bug::Stores(bug) => life = stores::Life::new(Some(bug), around),
         Bug::Token(bug) => tokens = Arc::new(token::Wrong::new(bug, tokens, around)?),
     }
-    Ok(Stores::builder(right.environment().clone(), Arc::new(life))
+    Ok(Stores::builder(right.environment().clone())
+        .life_of(Arc::new(life))
         .cache(cache)
         .sessions(sessions)
         .events(events)

@@ -1,15 +1,17 @@
 //! Wrong event buses.
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, ready};
 
 use async_trait::async_trait;
+use futures_util::{Stream, StreamExt};
 use stanchion::Result;
-use stanchion::event::{Envelope, EventBus, Received, SubscribeOptions, Subscription};
+use stanchion::event::{Envelope, EventBus, EventCapabilities, Received, SubscribeOptions, Subscription};
 use stanchion::key::Name;
 use tokio::sync::Semaphore;
-use tokio::task::yield_now;
 
 use crate::backend::{self, Around, locked};
 use crate::proof::{Proof, must_fail};
@@ -46,8 +48,8 @@ pub(crate) enum Bug {
     TooLargeIsDropped,
     /// A bad buffer is made a good one.
     BufferIsClamped,
-    /// `next` takes the event, and then waits for something else.
-    NextTakesAndWaits,
+    /// A poll takes the event, and then waits for something else.
+    PollTakesAndWaits,
 }
 
 const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'static str) -> Proof {
@@ -135,10 +137,11 @@ pub(crate) const PROOFS: &[Proof] = &[
     ),
     proof(
         "EVENT-12",
-        Bug::NextTakesAndWaits,
+        Bug::PollTakesAndWaits,
         "cancel::next_loses_nothing",
         "every event, also after `next` was dropped, within",
-    ),
+    )
+    .also(&["EVENT-03"]),
 ];
 
 #[derive(Debug)]
@@ -153,6 +156,7 @@ pub(crate) struct Wrong {
 #[derive(Debug, Default)]
 struct Hub {
     published: AtomicU64,
+    subscribed: AtomicU64,
     last: Mutex<Option<Envelope>>,
     held_back: Mutex<Vec<Envelope>>,
     closed: AtomicBool,
@@ -170,8 +174,8 @@ impl Wrong {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl EventBus for Wrong {
-    fn max_event_bytes(&self) -> usize {
-        self.right.max_event_bytes()
+    fn capabilities(&self) -> EventCapabilities {
+        self.right.capabilities()
     }
 
     async fn publish(&self, event: &Envelope) -> Result<()> {
@@ -183,7 +187,9 @@ impl EventBus for Wrong {
                 return Ok(());
             }
             Bug::PublishedAgain if number.is_multiple_of(100) => self.right.publish(event).await?,
-            Bug::TooLargeIsDropped if event.to_json()?.len() > self.max_event_bytes() => return Ok(()),
+            Bug::TooLargeIsDropped if event.to_json()?.len() > self.capabilities().max_event_bytes => {
+                return Ok(());
+            }
             Bug::SlowSubscriberHoldsUp => {
                 let rooms = locked(&self.hub.rooms).clone();
                 for room in rooms {
@@ -246,10 +252,24 @@ impl EventBus for Wrong {
             Bug::LastEventIsRetained => locked(&self.hub.last).clone(),
             _ => None,
         };
+        let is_first = self.hub.subscribed.fetch_add(1, Ordering::Relaxed) == 0;
         let hub = Arc::clone(&self.hub);
-        Ok(Box::new(WrongSubscription { bug: self.bug, right, hub, domains, room, deaf, retained }))
+        Ok(Box::new(WrongSubscription {
+            bug: self.bug,
+            right,
+            hub,
+            domains,
+            room,
+            deaf,
+            retained,
+            taken: 0,
+            is_first,
+        }))
     }
 }
+
+/// Which event of a subscription a poll takes and does not answer.
+const TAKEN_IN_VAIN: usize = 12;
 
 #[derive(Debug)]
 struct WrongSubscription {
@@ -261,33 +281,46 @@ struct WrongSubscription {
     /// Nothing comes any more, and nobody knows.
     deaf: Arc<AtomicBool>,
     retained: Option<Envelope>,
+    /// How many events were taken.
+    taken: usize,
+    /// Of all subscriptions of its handle.
+    is_first: bool,
 }
 
-#[deny(clippy::missing_trait_methods)]
-#[async_trait]
-impl Subscription for WrongSubscription {
-    async fn next(&mut self) -> Option<Received> {
+impl Stream for WrongSubscription {
+    type Item = Received;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Received>> {
         if let Some(event) = self.retained.take() {
-            return Some(Received::Event(Box::new(event)));
+            return Poll::Ready(Some(Received::Event(Box::new(event))));
         }
         if self.deaf.load(Ordering::Relaxed) {
-            std::future::pending::<()>().await;
+            return Poll::Pending;
         }
         if self.hub.closed.load(Ordering::Relaxed) {
-            return None;
+            return Poll::Ready(None);
         }
-        let received = self.right.next().await;
+        let received = ready!(self.right.poll_next_unpin(context));
         match self.bug {
             Bug::LagIsNotCounted if matches!(received, Some(Received::Lagged(_))) => {
-                return Some(Received::Lagged(1));
+                return Poll::Ready(Some(Received::Lagged(1)));
             }
             Bug::SlowSubscriberHoldsUp => self.room.add_permits(1),
-            Bug::NextTakesAndWaits => yield_now().await,
+            Bug::PollTakesAndWaits => {
+                self.taken += 1;
+                if self.taken == TAKEN_IN_VAIN && self.is_first {
+                    // It was taken for this poll, and is gone with it.
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            }
             _ => {}
         }
-        received
+        Poll::Ready(received)
     }
+}
 
+impl Subscription for WrongSubscription {
     fn close(&mut self) {
         match self.bug {
             Bug::CloseDoesNothing => return,

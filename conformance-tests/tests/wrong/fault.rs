@@ -2,16 +2,24 @@
 //! switch stands between the handles and the memory.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use stanchion::event::{Envelope, EventBus, Received, SubscribeOptions, Subscription};
+use futures_util::{FutureExt, Stream, StreamExt};
+use stanchion::cache::CacheStore;
+use stanchion::contract::Contract;
+use stanchion::environment::{Environment, Health};
+use stanchion::event::{Envelope, EventBus, EventCapabilities, Received, SubscribeOptions, Subscription};
 use stanchion::key::Key;
-use stanchion::limit::{Decision, RateLimiter, Standing, Tier};
-use stanchion::stores::{Backend, Environment, Health, Stores};
+use stanchion::limit::{Decision, LimitCapabilities, RateLimiter, Tier, TierStatus};
+use stanchion::lock::Locker;
+use stanchion::session::SessionStore;
+use stanchion::stores::{Backend, Stores};
+use stanchion::token::TokenStore;
 use stanchion::{Effect, Error, ErrorKind, Result};
 use stanchion_conformance::{Harness, Offers, OwnedServer, Place, Time, Unavailable};
 use stanchion_memory::MemoryBackend;
@@ -142,7 +150,8 @@ impl OwnedServer for Server {
     async fn open(&self, _place: &Place) -> Result<Stores> {
         let memory = self.0.memory.handle().stores();
         let handle = Arc::new(Handle { switch: Arc::clone(&self.0), memory: memory.clone() });
-        Ok(Stores::builder(Environment::system(), Arc::clone(&handle) as Arc<dyn Backend>)
+        Ok(Stores::builder(Environment::system())
+            .life_of(Arc::clone(&handle) as Arc<dyn Backend>)
             .limits(Arc::clone(&handle) as Arc<dyn RateLimiter>)
             .events(handle)
             .build())
@@ -152,16 +161,19 @@ impl OwnedServer for Server {
         Duration::from_secs(1)
     }
 
-    async fn stop(&self) {
+    async fn stop(&self) -> Result<(), Unavailable> {
         self.0.link.send_modify(|link| *link = Link { up: false, outages: link.outages + 1 });
+        Ok(())
     }
 
-    async fn start(&self) {
+    async fn start(&self) -> Result<(), Unavailable> {
         self.0.link.send_modify(|link| link.up = self.0.bug != Some(Bug::NeverRecovers));
+        Ok(())
     }
 
-    async fn lose_reply_to(&self, text: &str) {
+    async fn lose_reply_to(&self, text: &str) -> Result<(), Unavailable> {
         locked(&self.0.lost).push(text.to_owned());
+        Ok(())
     }
 }
 
@@ -260,11 +272,39 @@ impl Backend for Handle {
     async fn close(&self) {
         let _ = self.memory.close(Duration::ZERO).await;
     }
+
+    fn cache(&self) -> Option<Arc<dyn CacheStore>> {
+        None
+    }
+
+    fn sessions(&self) -> Option<Arc<dyn SessionStore>> {
+        None
+    }
+
+    fn events(&self) -> Option<Arc<dyn EventBus>> {
+        None
+    }
+
+    fn locks(&self) -> Option<Arc<dyn Locker>> {
+        None
+    }
+
+    fn limits(&self) -> Option<Arc<dyn RateLimiter>> {
+        None
+    }
+
+    fn tokens(&self) -> Option<Arc<dyn TokenStore>> {
+        None
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl RateLimiter for Handle {
+    fn capabilities(&self) -> LimitCapabilities {
+        LimitCapabilities::new(Contract::V1).call_deadline(Duration::ZERO)
+    }
+
     async fn check(&self, key: &Key, tiers: &[Tier], cost: u32) -> Result<Decision> {
         let (limits, at, tiers) = (self.memory.rate_limiter()?, key.clone(), tiers.to_vec());
         let work = move || {
@@ -274,7 +314,7 @@ impl RateLimiter for Handle {
         self.call(key.as_str(), true, work).await
     }
 
-    async fn peek(&self, key: &Key, tiers: &[Tier]) -> Result<Vec<Standing>> {
+    async fn peek(&self, key: &Key, tiers: &[Tier]) -> Result<Vec<TierStatus>> {
         let (limits, at, tiers) = (self.memory.rate_limiter()?, key.clone(), tiers.to_vec());
         let work = move || {
             let (limits, at, tiers) = (Arc::clone(&limits), at.clone(), tiers.clone());
@@ -291,8 +331,8 @@ impl RateLimiter for Handle {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl EventBus for Handle {
-    fn max_event_bytes(&self) -> usize {
-        self.memory.event_bus().map_or(0, |bus| bus.max_event_bytes())
+    fn capabilities(&self) -> EventCapabilities {
+        EventCapabilities::new(Contract::V1).call_deadline(Duration::ZERO)
     }
 
     async fn publish(&self, event: &Envelope) -> Result<()> {
@@ -327,26 +367,32 @@ struct Told {
     silent: bool,
 }
 
-#[deny(clippy::missing_trait_methods)]
-#[async_trait]
-impl Subscription for Told {
-    async fn next(&mut self) -> Option<Received> {
+impl Stream for Told {
+    type Item = Received;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<Option<Received>> {
         loop {
             let link = *self.link.borrow_and_update();
             if link.up && link.outages > self.outages {
                 self.outages = link.outages;
                 if !self.silent {
-                    return Some(Received::Reconnected);
+                    return Poll::Ready(Some(Received::Reconnected));
                 }
             }
-            tokio::select! {
-                biased;
-                Ok(()) = self.link.changed() => {}
-                received = self.events.next() => return received,
+            // Its waker stays with the link when this is dropped.
+            let changed = {
+                let this = &mut *self;
+                let mut changed = std::pin::pin!(this.link.changed());
+                changed.as_mut().poll(context)
+            };
+            if !matches!(changed, Poll::Ready(Ok(()))) {
+                return self.events.poll_next_unpin(context);
             }
         }
     }
+}
 
+impl Subscription for Told {
     fn close(&mut self) {
         self.events.close();
     }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use stanchion::Result;
 use stanchion::key::Key;
-use stanchion::limit::{Decision, RateLimiter, Standing, Tier, check_tiers};
+use stanchion::limit::{Decision, LimitCapabilities, RateLimiter, Tier, TierStatus};
+use stanchion::time::Timestamp;
 use tokio::task::yield_now;
 
 use crate::backend::{self, Around, locked};
@@ -47,6 +48,8 @@ pub(crate) enum Bug {
     FixedWindow,
     /// Tier by tier, and what was taken is given back where one denies.
     TakenThenGivenBack,
+    /// What comes back is added up, with no regard to the burst.
+    CreditHasNoBound,
 }
 
 const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'static str) -> Proof {
@@ -136,6 +139,12 @@ pub(crate) const PROOFS: &[Proof] = &[
         "isolation::places",
         "the subject elsewhere: [1]\nobserved: [0]",
     ),
+    proof(
+        "LIMIT-16",
+        Bug::CreditHasNoBound,
+        "wall_clock::forth_gives_a_burst_at_most",
+        "at most a burst after a step forth\nobserved: 12",
+    ),
     proof("LIMIT-14", Bug::TakenThenGivenBack, "cancel::all_tiers_or_none", "from both tiers or from none"),
 ];
 
@@ -148,6 +157,8 @@ pub(crate) struct Wrong {
     denied: Mutex<HashMap<Key, u32>>,
     /// The window in which each key was last used.
     windows: Mutex<HashMap<Key, u128>>,
+    /// When each key was first used by the wall clock, and how many permits it was given since.
+    credits: Mutex<HashMap<Key, (Timestamp, u32)>>,
 }
 
 impl Wrong {
@@ -156,7 +167,14 @@ impl Wrong {
             right = around.private().rate_limiter()?;
         }
         let around = around.clone();
-        Ok(Self { bug, right, around, denied: Mutex::default(), windows: Mutex::default() })
+        Ok(Self {
+            bug,
+            right,
+            around,
+            denied: Mutex::default(),
+            windows: Mutex::default(),
+            credits: Mutex::default(),
+        })
     }
 
     fn key(&self, key: &Key) -> Result<Key> {
@@ -186,6 +204,19 @@ impl Wrong {
         }
     }
 
+    /// Whether a tier that denies would allow it, if it had no bound to what comes back.
+    fn has_credit(&self, key: &Key, tier: &Tier, cost: u32, allowed: bool) -> bool {
+        let now = self.around.right.environment().clock.wall();
+        let mut credits = locked(&self.credits);
+        let (since, taken) = credits.entry(key.clone()).or_insert((now, 0));
+        let passed = now.saturating_since(*since).as_micros();
+        let back = passed * u128::from(tier.limit()) / tier.period().as_micros();
+        let most = u128::from(tier.burst()) + back;
+        let enough = back > u128::from(tier.burst()) && u128::from(*taken + cost) <= most;
+        *taken += if allowed || enough { cost } else { 0 };
+        enough
+    }
+
     /// Whether another window has begun since the key was last used.
     fn is_next_window(&self, key: &Key, tier: &Tier) -> bool {
         let now = self.around.right.environment().clock.now().since_origin();
@@ -197,10 +228,15 @@ impl Wrong {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl RateLimiter for Wrong {
+    fn capabilities(&self) -> LimitCapabilities {
+        self.right.capabilities()
+    }
+
     async fn check(&self, key: &Key, tiers: &[Tier], mut cost: u32) -> Result<Decision> {
         let (key, tiers) = (&self.key(key)?, &self.tiers(tiers)?[..]);
         // Bad tiers and impossible costs are told first, in every way of counting.
-        let possible = check_tiers(tiers).is_ok() && tiers.iter().all(|tier| cost <= tier.burst());
+        let possible =
+            self.capabilities().check_tiers(tiers).is_ok() && tiers.iter().all(|tier| cost <= tier.burst());
         match self.bug {
             Bug::PeekThenTake if possible => {
                 let enough = self.right.peek(key, tiers).await?.iter().all(|tier| tier.remaining >= cost);
@@ -260,11 +296,17 @@ impl RateLimiter for Wrong {
                 tier,
                 tiers: self.right.peek(key, tiers).await?,
             },
+            (Bug::CreditHasNoBound, decision) => match tiers {
+                [tier] if self.has_credit(key, tier, cost, decision.is_allowed()) => {
+                    Decision::Allowed { tiers: self.right.peek(key, tiers).await? }
+                }
+                _ => decision,
+            },
             (_, decision) => decision,
         })
     }
 
-    async fn peek(&self, key: &Key, tiers: &[Tier]) -> Result<Vec<Standing>> {
+    async fn peek(&self, key: &Key, tiers: &[Tier]) -> Result<Vec<TierStatus>> {
         let (key, tiers) = (&self.key(key)?, &self.tiers(tiers)?[..]);
         let mut standings = self.right.peek(key, tiers).await?;
         match self.bug {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use stanchion::key::Key;
 use stanchion::lock::{
-    AcquireOutcome, Fence, Lease, LockRequest, LockToken, Locker, ReleaseOutcome, RenewOutcome,
+    AcquireOutcome, Fence, Lease, LockCapabilities, LockRequest, LockToken, Locker, ReleaseOutcome,
+    RenewOutcome,
 };
 use stanchion::time::{Monotonic, Ttl};
 use stanchion::{Error, ErrorKind, Result};
@@ -50,6 +51,8 @@ pub(crate) enum Bug {
     FenceIsACounter,
     /// `SETNX`, and then `PEXPIRE`.
     TakeThenExpire,
+    /// A fence that is ahead of the clock is taken for spoilt.
+    FenceAheadIsSpoilt,
 }
 
 const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'static str) -> Proof {
@@ -104,7 +107,8 @@ pub(crate) const PROOFS: &[Proof] = &[
         "acquire::same_token_again",
         "the lock is free\nobserved: \"busy\"",
     ),
-    proof("LOCK-10", Bug::InspectTellsTheNextFence, "inspect::fence_and_time", "the holder's fence"),
+    proof("LOCK-10", Bug::InspectTellsTheNextFence, "inspect::fence_and_time", "the holder's fence")
+        .also(&["LOCK-18"]),
     proof("LOCK-11", Bug::NamesAreFolded, "isolation::names", "the lock is free\nobserved: \"busy\""),
     must_fail(
         "LOCK-12",
@@ -115,6 +119,12 @@ pub(crate) const PROOFS: &[Proof] = &[
     proof("LOCK-13", Bug::NoLeasesAreSent, "renew::nothing", "a pipeline without commands"),
     proof("LOCK-14", Bug::FenceIsACounter, "fence::is_a_time", "not less than the time in microseconds"),
     proof("LOCK-15", Bug::TakeThenExpire, "cancel::free_or_leased", "the lease that was asked for"),
+    proof(
+        "LOCK-18",
+        Bug::FenceAheadIsSpoilt,
+        "wall_clock::fences_only_grow",
+        "the fence of a lock that is held, Back",
+    ),
     must_fail(
         "LOCK-16",
         backend::Bug::LeaseEndsWithTheProcess,
@@ -174,6 +184,10 @@ impl Wrong {
     fn counted(&self, fence: Fence) -> Fence {
         // A microsecond before the manual clock's first day.
         let origin = if self.bug == Bug::FenceIsACounter { 1_749_999_999_999_999 } else { 0 };
+        if self.bug == Bug::FenceAheadIsSpoilt {
+            let now = self.around.right.environment().clock.wall();
+            return Fence::new(backend::spoilt_if_ahead(fence.get(), now));
+        }
         Fence::new(fence.get() - origin)
     }
 
@@ -186,6 +200,10 @@ impl Wrong {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl Locker for Wrong {
+    fn capabilities(&self) -> LockCapabilities {
+        self.right.capabilities()
+    }
+
     async fn acquire(&self, request: &LockRequest) -> Result<AcquireOutcome> {
         let mut request = request.clone();
         request.key = self.key(&request.key)?;
@@ -236,6 +254,7 @@ impl Locker for Wrong {
                     remaining: if wrong { request.lease.as_duration() } else { remaining },
                 }
             }
+            other => other,
         })
     }
 

@@ -1,37 +1,51 @@
 //! Locks in files, which other processes can open: right but for one thing. A lease is ended by the process that
 //! took it, and nobody else looks at its time; so the lock of a process that was killed is held for ever.
 
-use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use stanchion::clock::{Clock, SystemClock};
+use stanchion::contract::Contract;
+use stanchion::environment::Environment;
 use stanchion::key::Key;
 use stanchion::lock::{
-    AcquireOutcome, Fence, Lease, LockRequest, LockToken, Locker, ReleaseOutcome, RenewOutcome,
+    AcquireOutcome, Fence, Lease, LockCapabilities, LockRequest, LockToken, Locker, ReleaseOutcome,
+    RenewOutcome,
 };
-use stanchion::stores::{Environment, Stores};
+use stanchion::stores::Stores;
 use stanchion::{Error, ErrorKind, Result};
 use stanchion_conformance::{Harness, Offers, Place, Time, Unavailable};
 use stanchion_memory::MemoryBackend;
 
-use crate::backend::locked;
 use crate::stores::Life;
 
-/// A folder for each place.
-#[derive(Default)]
+/// What a child finds in its environment: the folder of its parent.
+const VARIABLE: &str = "STANCHION_WRONG_LOCK_FILES";
+
+/// A folder for each place, in one of its own.
 pub(crate) struct LockFile {
-    folders: Mutex<HashSet<PathBuf>>,
+    folder: PathBuf,
+    is_child: bool,
+}
+
+impl LockFile {
+    /// With the folder of the parent, in a child.
+    pub(crate) fn new() -> Self {
+        let parents = std::env::var_os(VARIABLE).map(PathBuf::from);
+        let (is_child, fresh) = (parents.is_some(), Place::fresh());
+        let own = || std::env::temp_dir().join(format!("stanchion-lock-file-{}", fresh.prefix()));
+        Self { folder: parents.unwrap_or_else(own), is_child }
+    }
 }
 
 impl Drop for LockFile {
     fn drop(&mut self) {
-        for folder in locked(&self.folders).drain() {
+        if !self.is_child {
             // Nothing is left to tell it to.
-            let _ = fs::remove_dir_all(folder);
+            let _ = fs::remove_dir_all(&self.folder);
         }
     }
 }
@@ -58,11 +72,13 @@ impl Harness for LockFile {
     }
 
     async fn open(&self, place: &Place) -> Result<Stores> {
-        let folder = std::env::temp_dir().join(format!("stanchion-lock-file-{}", place.prefix()));
+        let folder = self.folder.join(place.prefix());
         fs::create_dir_all(&folder).map_err(failed)?;
-        locked(&self.folders).insert(folder.clone());
         let life = Life::of(&MemoryBackend::new().stores());
-        Ok(Stores::builder(Environment::system(), Arc::new(life)).locks(Arc::new(Files { folder })).build())
+        Ok(Stores::builder(Environment::system())
+            .life_of(Arc::new(life))
+            .locks(Arc::new(Files { folder }))
+            .build())
     }
 
     #[expect(clippy::disallowed_methods, reason = "processes share the machine's time, which really passes")]
@@ -71,7 +87,7 @@ impl Harness for LockFile {
     }
 
     fn child_environment(&self) -> Option<Vec<(String, String)>> {
-        Some(Vec::new())
+        Some(vec![(VARIABLE.to_owned(), self.folder.to_string_lossy().into_owned())])
     }
 }
 
@@ -92,10 +108,14 @@ struct Held {
     until: u64,
 }
 
-/// One at a time in this process; no case needs more.
-static FILES: Mutex<()> = Mutex::new(());
-
 impl Files {
+    /// Until it is dropped, nobody else changes or reads them, in whichever process.
+    fn alone(&self) -> Result<fs::File> {
+        let file = fs::File::create(self.folder.join("lock")).map_err(failed)?;
+        file.lock().map_err(failed)?;
+        Ok(file)
+    }
+
     fn path(&self, key: &Key) -> PathBuf {
         // Not every file system tells upper from lower case.
         let hex = |name, byte| format!("{name}{byte:02x}");
@@ -147,8 +167,12 @@ fn left(held: &Held) -> Duration {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl Locker for Files {
+    fn capabilities(&self) -> LockCapabilities {
+        LockCapabilities::new(Contract::V1)
+    }
+
     async fn acquire(&self, request: &LockRequest) -> Result<AcquireOutcome> {
-        let _files = locked(&FILES);
+        let _alone = self.alone()?;
         let fence = match self.holder(&request.key) {
             Some(held) if held.token == request.token.to_hex() => held.fence,
             Some(held) => return Ok(AcquireOutcome::Busy { remaining: left(&held) }),
@@ -161,7 +185,7 @@ impl Locker for Files {
     }
 
     async fn renew(&self, leases: &[Lease]) -> Result<Vec<RenewOutcome>> {
-        let _files = locked(&FILES);
+        let _alone = self.alone()?;
         let renew = |lease: &Lease| {
             if !self.is_held_by(&lease.key, &lease.token) {
                 return Ok(RenewOutcome::Lost);
@@ -172,7 +196,7 @@ impl Locker for Files {
     }
 
     async fn release(&self, lease: &Lease) -> Result<ReleaseOutcome> {
-        let _files = locked(&FILES);
+        let _alone = self.alone()?;
         match self.holder(&lease.key) {
             Some(held) if held.token == lease.token.to_hex() => {
                 self.write(&lease.key, &Held { until: 0, ..held })?;
@@ -183,7 +207,7 @@ impl Locker for Files {
     }
 
     async fn inspect(&self, key: &Key) -> Result<Option<(Fence, Duration)>> {
-        let _files = locked(&FILES);
+        let _alone = self.alone()?;
         Ok(self.holder(key).map(|held| (Fence::new(held.fence), left(&held))))
     }
 }

@@ -5,11 +5,14 @@
 
 mod backend;
 mod cache;
+mod clock;
 mod event;
 mod fault;
+mod file;
 mod limit;
 mod lock;
 mod lock_file;
+mod partial;
 mod proof;
 mod refused;
 mod session;
@@ -24,6 +27,8 @@ use stanchion_conformance::{Area, Failure, Harness, Level, Rule, cases, run_case
 
 use self::backend::{Bug, Wrong};
 use self::fault::Faulty;
+use self::file::FileStore;
+use self::lock_file::LockFile;
 use self::proof::Proof;
 
 /// Every wrong backend.
@@ -33,8 +38,10 @@ fn proofs() -> impl Iterator<Item = &'static Proof> {
         cache::lease::PROOFS,
         cache::generation::PROOFS,
         cache::feed::PROOFS,
+        clock::PROOFS,
         event::PROOFS,
         fault::PROOFS,
+        file::PROOFS,
         limit::PROOFS,
         lock::PROOFS,
         session::PROOFS,
@@ -70,7 +77,7 @@ async fn the_reference_passes(area: Area) -> Result<(), Failed> {
             match run_case(harness, case).await {
                 Ok(()) => {}
                 // What is in memory is in one process.
-                Err(Failure::Ignored(_)) if case.name == "process::killed_holder" => {}
+                Err(Failure::Ignored(_)) if case.name.starts_with("process::") => {}
                 Err(failure) => return Err(format!("{} {}:\n{failure}", rule.id, case.name).into()),
             }
         }
@@ -90,12 +97,23 @@ fn run_for_real<T>(work: impl Future<Output = Result<T, Failed>>) -> Result<T, F
 }
 
 fn main() -> ExitCode {
-    if let Some(exit) = run_child(&[lock_file::LockFile::default()]) {
+    let as_child = match FileStore::of_the_environment() {
+        Some(file) => run_child(&[file]),
+        None => run_child(&[LockFile::new()]),
+    };
+    if let Some(exit) = as_child {
         return exit;
     }
-    let mut trials = vec![Trial::test("every_case_of_a_must_rule_has_a_wrong_backend", || {
-        every_case_of_a_must_rule_has_a_wrong_backend()
-    })];
+    let mut trials = vec![
+        Trial::test("every_case_of_a_must_rule_has_a_wrong_backend", || {
+            every_case_of_a_must_rule_has_a_wrong_backend()
+        }),
+        Trial::test("lives_by_the_wall_clock_pass", || run(clock::lives_by_the_wall_clock_pass())),
+        Trial::test("partial_servers_run_what_they_can", || {
+            run(partial::what_is_lacking_is_ignored_and_the_rest_runs())
+        }),
+        Trial::test("file_store_passes_what_has_processes", || run_for_real(file::the_right_one_passes())),
+    ];
     for (area, _) in cases::ALL {
         trials.push(Trial::test(format!("reference_{}_passes", area.name()), || {
             run(the_reference_passes(*area))

@@ -8,6 +8,7 @@ use stanchion_conformance::{Case, Failure, Rule, cases, run_case};
 
 use crate::backend::{Bug, Wrong};
 use crate::fault::Faulty;
+use crate::file::FileStore;
 use crate::lock_file::LockFile;
 
 /// A wrong backend, the rule that it breaks, and how the suite says so.
@@ -68,7 +69,12 @@ impl Proof {
 
     /// Whether it needs other processes, and with them sockets and real time.
     pub(crate) fn has_processes(&self) -> bool {
-        self.bug == Bug::LeaseEndsWithTheProcess
+        matches!(self.bug, Bug::LeaseEndsWithTheProcess | Bug::File(_))
+    }
+
+    /// Whether the right backend behind the bug passes this case: the file store has what cases with processes ask for.
+    fn can_pass(&self, case: &Case) -> bool {
+        !matches!(self.bug, Bug::File(_)) || case.name.starts_with("process::")
     }
 
     /// The case fails as claimed; of the area's other rules those fail that are named, and no others.
@@ -88,7 +94,7 @@ impl Proof {
         let mut broken = BTreeSet::new();
         let mut why = Vec::new();
         for rule in rules.iter().filter(|rule| rule.id != self.rule) {
-            for case in rule.cases {
+            for case in rule.cases.iter().filter(|case| self.can_pass(case)) {
                 let outcome = run(self.bug, case).await;
                 if let Err(failure @ (Failure::Failed { .. } | Failure::Broken(_))) = outcome {
                     broken.insert(rule.id);
@@ -122,7 +128,8 @@ impl Proof {
 
 async fn run(bug: Bug, case: &Case) -> Result<(), Failure> {
     match bug {
-        Bug::LeaseEndsWithTheProcess => run_case(Arc::new(LockFile::default()), case).await,
+        Bug::LeaseEndsWithTheProcess => run_case(Arc::new(LockFile::new()), case).await,
+        Bug::File(bug) => run_case(Arc::new(FileStore::new(Some(bug))), case).await,
         Bug::Fault(bug) => run_case(Arc::new(Faulty::new(Some(bug))), case).await,
         bug => run_case(Arc::new(Wrong::new(bug)), case).await,
     }

@@ -53,7 +53,7 @@ impl Harness for Partial {
 
     async fn open(&self, place: &Place) -> Result<Stores> {
         let right = self.right.open(place).await?;
-        let mut some = Stores::builder(right.environment().clone(), Arc::new(Life::of(&right)));
+        let mut some = Stores::builder(right.environment().clone()).life_of(Arc::new(Life::of(&right)));
         for area in AREAS.into_iter().filter(|area| self.has_it || *area != self.area) {
             some = match area {
                 Area::Cache => some.cache(right.cache_store()?),

@@ -60,6 +60,8 @@ pub(crate) enum Bug {
     LoadThenDestroy,
     /// The session is written, and then its fields.
     CreateThenFields,
+    /// The index is ordered by the time of creation alone.
+    ListedByTheClock,
 }
 
 const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'static str) -> Proof {
@@ -67,6 +69,12 @@ const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'stat
 }
 
 pub(crate) const PROOFS: &[Proof] = &[
+    proof(
+        "SESSION-24",
+        Bug::ListedByTheClock,
+        "wall_clock::order_is_by_creation",
+        "by creation, the newest first, Some(Back",
+    ),
     proof("SESSION-01", Bug::EmptyFieldsAreDropped, "create::loaded_as_created", "the fields"),
     proof(
         "SESSION-02",
@@ -103,7 +111,8 @@ pub(crate) const PROOFS: &[Proof] = &[
         "timeout::absolute",
         "loading what has ended: None\nobserved: Some",
     ),
-    proof("SESSION-10", Bug::ListedByLastUse, "list::newest_first", "by creation, the newest first"),
+    proof("SESSION-10", Bug::ListedByLastUse, "list::newest_first", "by creation, the newest first")
+        .also(&["SESSION-24"]),
     proof("SESSION-11", Bug::ExceptIsForgotten, "destroy::all_but_one", "the ended ones"),
     proof(
         "SESSION-12",
@@ -380,6 +389,7 @@ impl SessionStore for Wrong {
                     expired.map(|(_, record, _)| record.clone()).filter(|record| record.user == user),
                 );
             }
+            Bug::ListedByTheClock => listed.sort_by_key(|record| std::cmp::Reverse(record.created_at)),
             Bug::ListedByLastUse => listed.sort_by_key(|record| std::cmp::Reverse(record.last_used_at)),
             Bug::UsersAreFolded => {
                 for same in [user.to_uppercase(), user.to_lowercase()].iter().filter(|same| *same != user) {

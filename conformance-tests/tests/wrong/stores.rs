@@ -1,10 +1,18 @@
 //! Wrong lives of a bundle.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use stanchion::stores::{Backend, Health, Stores};
+use stanchion::cache::CacheStore;
+use stanchion::environment::Health;
+use stanchion::event::EventBus;
+use stanchion::limit::RateLimiter;
+use stanchion::lock::Locker;
+use stanchion::session::SessionStore;
+use stanchion::stores::{Backend, Stores};
+use stanchion::token::TokenStore;
 use tokio::sync::watch;
 
 use crate::backend::{self, Around};
@@ -27,7 +35,7 @@ const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'stat
 }
 
 pub(crate) const PROOFS: &[Proof] = &[
-    proof("STORES-01", Bug::HealthIsASnapshot, "health::up_and_down", "down after close, and told so"),
+    proof("STORES-01", Bug::HealthIsASnapshot, "health::up_and_down", "down after close, and notified of it"),
     proof("STORES-01", Bug::HealthIsUpForLaterAskers, "health::up_and_down", "who asks after close: Down"),
     proof(
         "STORES-02",
@@ -38,24 +46,27 @@ pub(crate) const PROOFS: &[Proof] = &[
     proof("STORES-03", Bug::OneHandleForAll, "close::leaves_other_handles", "the other handle's health: Up"),
 ];
 
-/// The life of the right bundle, for the one around it.
+/// The life of the right bundle, for the one around it, which has the stores.
 #[derive(Debug)]
 pub(crate) struct Life {
     bug: Option<Bug>,
     right: Stores,
-    other: Stores,
+    health: watch::Receiver<Health>,
+    /// That of a handle which nobody closes.
+    other: watch::Receiver<Health>,
     asked: AtomicBool,
 }
 
 impl Life {
     /// The life of these stores as it is.
     pub(crate) fn of(right: &Stores) -> Self {
-        Self { bug: None, right: right.clone(), other: right.clone(), asked: AtomicBool::new(false) }
+        let up = watch::channel(Health::Up).1;
+        Self { bug: None, right: right.clone(), health: up.clone(), other: up, asked: AtomicBool::new(false) }
     }
 
     pub(crate) fn new(bug: Option<Bug>, around: &Around) -> Self {
-        let (right, other) = (around.right.clone(), around.other.stores());
-        Self { bug, right, other, asked: AtomicBool::new(false) }
+        let (health, other) = (around.backend.health(), around.other.health());
+        Self { bug, right: around.right.clone(), health, other, asked: AtomicBool::new(false) }
     }
 }
 
@@ -69,14 +80,38 @@ impl Backend for Life {
     fn health(&self) -> watch::Receiver<Health> {
         let asked_before = self.asked.swap(true, Ordering::Relaxed);
         match self.bug {
-            Some(Bug::HealthIsASnapshot) => watch::channel(*self.right.health().borrow()).1,
-            Some(Bug::HealthIsUpForLaterAskers) if asked_before => self.other.health(),
-            _ => self.right.health(),
+            Some(Bug::HealthIsASnapshot) => watch::channel(*self.health.borrow()).1,
+            Some(Bug::HealthIsUpForLaterAskers) if asked_before => self.other.clone(),
+            _ => self.health.clone(),
         }
     }
 
     async fn close(&self) {
         // The bundle around it has drained the tasks, which are the same.
         let _ = self.right.close(Duration::ZERO).await;
+    }
+
+    fn cache(&self) -> Option<Arc<dyn CacheStore>> {
+        None
+    }
+
+    fn sessions(&self) -> Option<Arc<dyn SessionStore>> {
+        None
+    }
+
+    fn events(&self) -> Option<Arc<dyn EventBus>> {
+        None
+    }
+
+    fn locks(&self) -> Option<Arc<dyn Locker>> {
+        None
+    }
+
+    fn limits(&self) -> Option<Arc<dyn RateLimiter>> {
+        None
+    }
+
+    fn tokens(&self) -> Option<Arc<dyn TokenStore>> {
+        None
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use stanchion::key::Name;
 use stanchion::time::{Timestamp, Ttl};
-use stanchion::token::{Epoch, Mark, Reason, Scope, TokenFacts, TokenStore, Verdict, check_facts};
+use stanchion::token::{Epoch, Mark, Reason, Scope, TokenCapabilities, TokenFacts, TokenStore, Verdict};
 use stanchion::{Error, ErrorKind, Result};
 use tokio::task::yield_now;
 
@@ -43,6 +43,8 @@ pub(crate) enum Bug {
     IssuedAtIsComparedExactly,
     /// `MGET` without keys is an error of the server.
     NoScopesAreSent,
+    /// An epoch that is ahead of the clock is taken for spoilt.
+    EpochAheadIsSpoilt,
 }
 
 const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'static str) -> Proof {
@@ -61,13 +63,15 @@ pub(crate) const PROOFS: &[Proof] = &[
         Bug::RevokedForEver,
         "revoke::ends_with_its_ttl",
         "a token after its revocation's TTL: Active",
-    ),
+    )
+    .also(&["TOKEN-17"]),
     proof(
         "TOKEN-02",
         Bug::EpochLastsForEver,
         "revoke::ends_with_its_ttl",
         "the epoch after its revocation's TTL: [Epoch(0)]",
-    ),
+    )
+    .also(&["TOKEN-17"]),
     proof(
         "TOKEN-03",
         Bug::LastRevocationSetsTheLife,
@@ -91,7 +95,8 @@ pub(crate) const PROOFS: &[Proof] = &[
         Bug::EpochsAreReadOnce,
         "check::before_and_after_a_revocation",
         "a token from before: Revoked(Scope(User(\"u1\")))\nobserved: Active",
-    ),
+    )
+    .also(&["TOKEN-16"]),
     proof("TOKEN-06", Bug::NewestMarkCounts, "check::each_scope_counts", "a token stale in one scope"),
     proof("TOKEN-07", Bug::ScopeKindIsForgotten, "epoch::scopes_stay_apart", "epochs of other scopes"),
     proof("TOKEN-08", Bug::ServiceIsForgotten, "isolation::services", "the same token at another service"),
@@ -116,6 +121,7 @@ pub(crate) const PROOFS: &[Proof] = &[
         "check::issued_at_fails_closed",
         "a token issued in the second of the revocation",
     ),
+    proof("TOKEN-16", Bug::EpochAheadIsSpoilt, "wall_clock::epochs_only_grow", "the epoch, Back"),
     proof("TOKEN-13", Bug::NoScopesAreSent, "epoch::of_no_scope", "wrong number of arguments"),
 ];
 
@@ -178,6 +184,10 @@ impl Wrong {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl TokenStore for Wrong {
+    fn capabilities(&self) -> TokenCapabilities {
+        self.right.capabilities()
+    }
+
     async fn revoke(&self, service: &Name, jti: &str, ttl: Ttl) -> Result<()> {
         let service = &self.service(service)?;
         match self.bug {
@@ -216,25 +226,29 @@ impl TokenStore for Wrong {
         }
         let scopes: Vec<_> = scopes.iter().map(|scope| self.scope(scope)).collect();
         let epochs = self.right.epochs(&self.service(service)?, &scopes).await?;
-        Ok(epochs.into_iter().map(|epoch| Epoch::new(epoch.get().saturating_sub(self.origin()))).collect())
+        let told = |epoch: Epoch| match self.bug {
+            Bug::EpochAheadIsSpoilt => backend::spoilt_if_ahead(epoch.get(), self.wall()),
+            _ => epoch.get().saturating_sub(self.origin()),
+        };
+        Ok(epochs.into_iter().map(told).map(Epoch::new).collect())
     }
 
     async fn check(&self, service: &Name, token: &TokenFacts) -> Result<Verdict> {
         let (service, mut token) = (&self.service(service)?, token.clone());
         match self.bug {
             Bug::RevokedInTheProcess => {
-                check_facts(&token)?;
+                self.capabilities().check_facts(&token)?;
                 let only = TokenFacts::new(token.jti.clone(), Vec::new());
                 if let revoked @ Verdict::Revoked(_) = self.private.check(service, &only).await? {
                     return Ok(revoked);
                 }
             }
             Bug::LastRevocationSetsTheLife => {
-                check_facts(&token)?;
+                self.capabilities().check_facts(&token)?;
                 token.jti = self.last(&token.jti);
             }
             Bug::EpochsAreReadOnce => {
-                check_facts(&token)?;
+                self.capabilities().check_facts(&token)?;
                 let only = TokenFacts::new(token.jti.clone(), Vec::new());
                 let revoked = self.right.check(service, &only).await? != Verdict::Active;
                 let scopes: Vec<_> = token.marks.iter().map(|(scope, _)| scope.clone()).collect();
@@ -245,7 +259,7 @@ impl TokenStore for Wrong {
                     .zip(read)
                     .map(|(scope, now)| *kept.entry(scope).or_insert(now))
                     .collect();
-                return Ok(token.judge(revoked, &epochs));
+                return Ok(token.verdict(revoked, &epochs));
             }
             Bug::NewestMarkCounts => {
                 let scopes: Vec<_> = token.marks.iter().map(|(scope, _)| scope.clone()).collect();

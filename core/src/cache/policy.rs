@@ -1,4 +1,4 @@
-//! How long a value counts, and what is served when it no longer does.
+//! How long a value is fresh, and what is served when it is stale.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use crate::time::{Ttl, minutes, seconds};
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Eager {
-    /// Never: it is loaded when its life is over.
+    /// Never: it is loaded when it is stale.
     Never,
-    /// Once this share of its life is over, such as 0.8.
+    /// Once this share of its TTL is over, such as 0.8.
     After(f64),
     /// At random, more likely the nearer the end is and the longer loads take; `1.0` is the usual factor, more is
     /// earlier. Spreads the loads of many processes without any of them knowing of the others (XFetch: A. Vattani
@@ -27,11 +27,11 @@ pub(super) struct Policy<L = Ttl> {
     pub(super) jitter: f64,
     pub(super) negative_ttl: Option<L>,
     pub(super) eager: Eager,
-    /// How long after its life a value is still served while it is loaded anew.
+    /// How long after its TTL a value is still served while it is loaded anew.
     pub(super) stale: Duration,
-    /// How long after its life a value is served if it can't be loaded.
+    /// How long after its TTL a value is served if it can't be loaded.
     pub(super) fail_safe: Duration,
-    /// After a failed load with a value at hand: how long the loader is left alone.
+    /// After a failed load with a stale value at hand: how long the loader is not run again.
     pub(super) throttle: Duration,
     pub(super) soft_timeout: Option<Duration>,
     pub(super) hard_timeout: Option<Duration>,
@@ -121,6 +121,23 @@ impl Policy {
             return life;
         }
         Ttl::new(life.as_duration().mul_f64(1.0 - self.jitter * unit(random))).unwrap_or(Ttl::MIN)
+    }
+
+    /// How long a loaded value is fresh, or the knowledge that there is none; `None` if it is not to be stored.
+    pub(super) fn life_of(
+        &self,
+        own: Option<Duration>,
+        is_value: bool,
+        random: &dyn Random,
+    ) -> Result<Option<Ttl>> {
+        let life = match (own, is_value, self.negative_ttl) {
+            (Some(ttl), _, _) => Ttl::new(ttl)?,
+            (None, true, _) => self.ttl,
+            (None, false, Some(negative)) => negative,
+            // It is not to be remembered that there is none.
+            (None, false, None) => return Ok(None),
+        };
+        Ok(Some(self.jittered(life, random)))
     }
 
     /// How long the store keeps a value of this life.

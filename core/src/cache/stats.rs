@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::key::Name;
+use crate::telemetry::{Counter, Histogram, LabelValue, Metric, cache as metric};
+
 macro_rules! counts {
-    ($($(#[$doc:meta])* $name:ident: $metric:literal $([$($label:literal = $value:literal),*])?,)*) => {
+    ($($(#[$doc:meta])* $name:ident: $metric:ident $([$value:literal])?,)*) => {
         /// Counts since the cache was built, of this process. A snapshot: the counts are read one after the other.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
         #[non_exhaustive]
@@ -31,11 +34,11 @@ macro_rules! counts {
 
         impl Counts {
             /// Counters of one cache, exported under its kind where the feature `metrics` is on.
-            pub(super) fn of(cache: &str) -> Self {
+            pub(super) fn of(cache: &Name) -> Self {
                 Self {
-                    $($name: Count::exported($metric, cache, &[$($(($label, $value)),*)?]),)*
-                    load_time: Times::exported("stanchion_cache_load_seconds", cache),
-                    invalidation_lag: Times::exported("stanchion_cache_invalidation_lag_seconds", cache),
+                    $($name: Count::new(&metric::$metric, &[cache.into() $(, $value.into())?]),)*
+                    load_time: Times::new(&metric::LOAD_SECONDS, cache),
+                    invalidation_lag: Times::new(&metric::INVALIDATION_LAG_SECONDS, cache),
                 }
             }
 
@@ -56,111 +59,53 @@ macro_rules! counts {
 
 counts! {
     /// Reads that found a value in the near cache.
-    near_hits: "stanchion_cache_hits_total" ["level" = "near"],
+    near_hits: HITS ["near"],
     /// Reads that found a value in the store.
-    store_hits: "stanchion_cache_hits_total" ["level" = "store"],
+    store_hits: HITS ["store"],
     /// Reads that found nothing, or nothing that counts.
-    misses: "stanchion_cache_misses_total",
+    misses: MISSES,
     /// Stale values that were served.
-    stale_served: "stanchion_cache_stale_served_total",
+    stale_served: STALE_SERVED,
     /// Loaders that were started.
-    loads: "stanchion_cache_loads_total",
+    loads: LOADS,
     /// Loaders that failed, panicked or timed out.
-    load_failures: "stanchion_cache_load_failures_total",
+    load_failures: LOAD_FAILURES,
     /// Waits for another process's load.
-    lease_waits: "stanchion_cache_lease_waits_total",
+    lease_waits: LEASE_WAITS,
     /// Loaded values that were not stored, because something was written meanwhile.
-    fenced: "stanchion_cache_fenced_fills_total",
+    fenced: FENCED_FILLS,
     /// Values that were read and not kept near, because something was told meanwhile.
-    near_fenced: "stanchion_cache_fenced_near_total",
+    near_fenced: FENCED_NEAR,
     /// Misses because the stored bytes could not be decoded.
-    undecodable: "stanchion_cache_undecodable_total",
+    undecodable: UNDECODABLE,
     /// Misses because the value has a newer schema.
-    newer: "stanchion_cache_newer_schema_total",
+    newer: NEWER_SCHEMA,
     /// Misses because something that the value is tagged with was dropped.
-    dropped: "stanchion_cache_dropped_by_tag_total",
+    dropped: DROPPED_BY_TAG,
     /// Reads and fills that the store did not answer, where the loader served instead.
-    store_failures: "stanchion_cache_store_failures_total",
+    store_failures: STORE_FAILURES,
     /// Loaded values that were served and can't be stored: too large, say.
-    unstorable: "stanchion_cache_unstorable_total",
+    unstorable: UNSTORABLE,
     /// Changes that the feed told of.
-    invalidations: "stanchion_cache_invalidations_total",
+    invalidations: INVALIDATIONS,
     /// How often the whole near cache became unreadable: the feed was lost, or the namespace dropped.
-    epoch_flushes: "stanchion_cache_epoch_flushes_total",
+    epoch_flushes: EPOCH_FLUSHES,
     /// Bytes of values that were read from the store.
-    bytes_read: "stanchion_cache_bytes_total" ["direction" = "read"],
+    bytes_read: BYTES ["read"],
     /// Bytes of values that were written to the store.
-    bytes_written: "stanchion_cache_bytes_total" ["direction" = "written"],
+    bytes_written: BYTES ["written"],
 }
 
 /// A counter that orders nothing.
 #[derive(Debug)]
 pub(super) struct Count {
     counted: AtomicU64,
-    #[cfg(feature = "metrics")]
-    exported: Exported<metrics::Counter>,
-}
-
-/// Lengths of time, each exported to a histogram.
-#[derive(Debug)]
-pub(super) struct Times {
-    total_micros: AtomicU64,
-    longest_micros: AtomicU64,
-    #[cfg(feature = "metrics")]
-    exported: Exported<metrics::Histogram>,
-}
-
-impl Times {
-    #[cfg(feature = "metrics")]
-    fn exported(metric: &'static str, cache: &str) -> Self {
-        let exported = Exported(metrics::histogram!(metric, "cache" => cache.to_owned()));
-        Self { total_micros: AtomicU64::new(0), longest_micros: AtomicU64::new(0), exported }
-    }
-
-    #[cfg(not(feature = "metrics"))]
-    fn exported(_metric: &'static str, _cache: &str) -> Self {
-        Self { total_micros: AtomicU64::new(0), longest_micros: AtomicU64::new(0) }
-    }
-
-    pub(super) fn add(&self, time: Duration) {
-        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        self.total_micros.fetch_add(micros, Ordering::Relaxed);
-        self.longest_micros.fetch_max(micros, Ordering::Relaxed);
-        #[cfg(feature = "metrics")]
-        self.exported.0.record(time.as_secs_f64());
-    }
-
-    fn total(&self) -> Duration {
-        Duration::from_micros(self.total_micros.load(Ordering::Relaxed))
-    }
-
-    fn longest(&self) -> Duration {
-        Duration::from_micros(self.longest_micros.load(Ordering::Relaxed))
-    }
-}
-
-/// A handle of the recorder, which says nothing of itself.
-#[cfg(feature = "metrics")]
-struct Exported<H>(H);
-
-#[cfg(feature = "metrics")]
-impl<H> std::fmt::Debug for Exported<H> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Exported")
-    }
+    exported: Counter,
 }
 
 impl Count {
-    #[cfg(feature = "metrics")]
-    fn exported(metric: &'static str, cache: &str, labels: &[(&'static str, &'static str)]) -> Self {
-        let mut all = vec![metrics::Label::new("cache", cache.to_owned())];
-        all.extend(labels.iter().map(|(name, value)| metrics::Label::from_static_parts(name, value)));
-        Self { counted: AtomicU64::new(0), exported: Exported(metrics::counter!(metric, all)) }
-    }
-
-    #[cfg(not(feature = "metrics"))]
-    fn exported(_metric: &'static str, _cache: &str, _labels: &[(&'static str, &'static str)]) -> Self {
-        Self { counted: AtomicU64::new(0) }
+    fn new(metric: &Metric, labels: &[LabelValue<'_>]) -> Self {
+        Self { counted: AtomicU64::new(0), exported: Counter::new(metric, labels) }
     }
 
     pub(super) fn one(&self) {
@@ -169,11 +114,40 @@ impl Count {
 
     pub(super) fn add(&self, n: u64) {
         self.counted.fetch_add(n, Ordering::Relaxed);
-        #[cfg(feature = "metrics")]
-        self.exported.0.increment(n);
+        self.exported.add(n);
     }
 
     pub(super) fn get(&self) -> u64 {
         self.counted.load(Ordering::Relaxed)
+    }
+}
+
+/// Lengths of time, each exported to a histogram.
+#[derive(Debug)]
+pub(super) struct Times {
+    total_micros: AtomicU64,
+    longest_micros: AtomicU64,
+    exported: Histogram,
+}
+
+impl Times {
+    fn new(metric: &Metric, cache: &Name) -> Self {
+        let exported = Histogram::new(metric, &[cache.into()]);
+        Self { total_micros: AtomicU64::new(0), longest_micros: AtomicU64::new(0), exported }
+    }
+
+    pub(super) fn add(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.total_micros.fetch_add(micros, Ordering::Relaxed);
+        self.longest_micros.fetch_max(micros, Ordering::Relaxed);
+        self.exported.record(time);
+    }
+
+    fn total(&self) -> Duration {
+        Duration::from_micros(self.total_micros.load(Ordering::Relaxed))
+    }
+
+    fn longest(&self) -> Duration {
+        Duration::from_micros(self.longest_micros.load(Ordering::Relaxed))
     }
 }

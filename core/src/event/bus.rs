@@ -5,7 +5,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use super::{Envelope, Subscription};
+use super::{Envelope, EventCapabilities, Subscription};
 use crate::error::{Error, Result};
 use crate::key::Name;
 
@@ -77,8 +77,8 @@ impl SubscribeOptions {
 /// Dropping `publish` leaves the event either not sent or sent. Dropping `subscribe` leaves no subscription.
 #[async_trait]
 pub trait EventBus: fmt::Debug + Send + Sync + 'static {
-    /// The largest event, in bytes of its JSON form.
-    fn max_event_bytes(&self) -> usize;
+    /// What this backend can take; constant over its life.
+    fn capabilities(&self) -> EventCapabilities;
 
     /// Sends an event to the subscribers of its domain. `Ok` says that the backend has taken it, not that
     /// anybody was there.

@@ -1,12 +1,13 @@
 //! The bounded buffer between a backend's reader and one subscriber. The reader never waits: what does not
-//! fit pushes out the oldest, and the subscriber is told how many.
+//! fit pushes out the oldest, and the subscriber receives how many as [`Received::Lagged`].
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
-use async_trait::async_trait;
-use tokio::sync::Notify;
+use futures_util::Stream;
 
 use super::{Received, Subscription};
 
@@ -15,29 +16,51 @@ struct Ring {
     capacity: usize,
     lagged: u64,
     ended: bool,
+    // Who waits for the next item.
+    waiter: Option<Waker>,
 }
 
-struct Shared {
-    ring: Mutex<Ring>,
-    news: Notify,
+impl Ring {
+    fn next(&mut self) -> Option<Received> {
+        // The gap is before everything that is still here.
+        match self.lagged {
+            0 => self.items.pop_front(),
+            _ => Some(Received::Lagged(std::mem::take(&mut self.lagged))),
+        }
+    }
 }
+
+struct Shared(Mutex<Ring>);
 
 impl Shared {
     fn ring(&self) -> MutexGuard<'_, Ring> {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the ring, and wakes who waits for it.
+    fn change(&self, change: impl FnOnce(&mut Ring)) {
+        let waiter = {
+            let mut ring = self.ring();
+            change(&mut ring);
+            ring.waiter.take()
+        };
+        // Not under the lock: it may run what asks for the next item.
+        if let Some(waiter) = waiter {
+            waiter.wake();
+        }
     }
 
     fn end(&self) {
-        self.ring().ended = true;
-        self.news.notify_one();
+        self.change(|ring| ring.ended = true);
     }
 }
 
 /// A feed of at most `capacity` undelivered items. `on_close` runs once, when the subscriber closes or drops
 /// its end.
 pub fn feed(capacity: usize, on_close: impl FnOnce() + Send + 'static) -> (FeedSender, Feed) {
-    let ring = Ring { items: VecDeque::new(), capacity: capacity.max(1), lagged: 0, ended: false };
-    let shared = Arc::new(Shared { ring: Mutex::new(ring), news: Notify::new() });
+    let ring =
+        Ring { items: VecDeque::new(), capacity: capacity.max(1), lagged: 0, ended: false, waiter: None };
+    let shared = Arc::new(Shared(Mutex::new(ring)));
     (FeedSender(Arc::clone(&shared)), Feed { shared, on_close: Some(Box::new(on_close)) })
 }
 
@@ -48,22 +71,23 @@ impl FeedSender {
     /// Puts an item in, pushing out the oldest if there is no room; never waits. `false` once the feed has
     /// ended.
     pub fn send(&self, item: Received) -> bool {
-        let mut ring = self.0.ring();
-        if ring.ended {
-            return false;
-        }
-        if ring.items.len() == ring.capacity {
-            // What is pushed out may itself stand for lost events.
-            ring.lagged += match ring.items.pop_front() {
-                Some(Received::Lagged(n)) => n,
-                Some(_) => 1,
-                None => 0,
-            };
-        }
-        ring.items.push_back(item);
-        drop(ring);
-        self.0.news.notify_one();
-        true
+        let mut sent = false;
+        self.0.change(|ring| {
+            if ring.ended {
+                return;
+            }
+            if ring.items.len() == ring.capacity {
+                // What is pushed out may itself stand for lost events.
+                ring.lagged += match ring.items.pop_front() {
+                    Some(Received::Lagged(n)) => n,
+                    Some(_) => 1,
+                    None => 0,
+                };
+            }
+            ring.items.push_back(item);
+            sent = true;
+        });
+        sent
     }
 }
 
@@ -85,27 +109,23 @@ pub struct Feed {
     on_close: Option<Box<dyn FnOnce() + Send>>,
 }
 
-#[async_trait]
-impl Subscription for Feed {
-    async fn next(&mut self) -> Option<Received> {
-        loop {
-            {
-                let mut ring = self.shared.ring();
-                // The gap is before everything that is still here.
-                if ring.lagged > 0 {
-                    return Some(Received::Lagged(std::mem::take(&mut ring.lagged)));
-                }
-                if let Some(item) = ring.items.pop_front() {
-                    return Some(item);
-                }
-                if ring.ended {
-                    return None;
-                }
+impl Stream for Feed {
+    type Item = Received;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Received>> {
+        let mut ring = self.shared.ring();
+        match ring.next() {
+            Some(item) => Poll::Ready(Some(item)),
+            None if ring.ended => Poll::Ready(None),
+            None => {
+                ring.waiter = Some(context.waker().clone());
+                Poll::Pending
             }
-            self.shared.news.notified().await;
         }
     }
+}
 
+impl Subscription for Feed {
     fn close(&mut self) {
         self.shared.end();
         if let Some(on_close) = self.on_close.take() {
@@ -128,6 +148,8 @@ impl fmt::Debug for Feed {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::StreamExt;
+
     use super::*;
 
     fn numbers(items: &[Option<Received>]) -> Vec<String> {

@@ -5,6 +5,7 @@
 //! passed over.
 
 mod bus;
+mod capability;
 mod envelope;
 mod feed;
 pub mod standard;
@@ -12,6 +13,7 @@ mod subscription;
 mod topic;
 
 pub use self::bus::{EventBus, SubscribeOptions};
+pub use self::capability::EventCapabilities;
 pub use self::envelope::{Envelope, EventId, EventType};
 pub use self::feed::{Feed, FeedSender, feed};
 pub use self::subscription::{Received, Subscription};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use async_trait::async_trait;
+use futures_util::Stream;
 
 use super::Envelope;
 use crate::error::Error;
@@ -21,15 +21,11 @@ pub enum Received {
     Malformed(Error),
 }
 
-/// A live subscription; ends at the server when it is dropped.
-#[async_trait]
-pub trait Subscription: fmt::Debug + Send {
-    /// The next thing, or `None` once the subscription or its backend is closed and all is delivered.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost if the future is dropped.
-    async fn next(&mut self) -> Option<Received>;
-
+/// A live subscription, a stream that ends once the subscription or its backend is closed and everything is delivered.
+/// It ends at the server when it is dropped.
+///
+/// Most backends make one with [`feed`](super::feed()), whose other end takes what their reader receives.
+pub trait Subscription: Stream<Item = Received> + fmt::Debug + Send + Unpin {
     /// Ends it. What is buffered can still be read.
     fn close(&mut self);
 }

@@ -2,14 +2,18 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
+use futures_util::{Stream, StreamExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Envelope, EventBus, EventId, EventType, Received, SubscribeOptions, Subscription};
+use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
-use crate::stores::{Environment, Stores};
+use crate::layer::deadline::bounded;
 
 /// A payload with the name of what happened.
 pub trait Event: Serialize + DeserializeOwned + Send + 'static {
@@ -25,8 +29,7 @@ pub trait Event: Serialize + DeserializeOwned + Send + 'static {
 /// The topic of one type of event.
 ///
 /// # Errors
-/// Every method that is `async` answers `Unsupported` if the stores have no events, `InvalidInput` if [`Event::TYPE`] is
-/// not two or more names joined by dots, `Closed` once the stores are, and the bus's error where it does not answer.
+/// Every method that is `async` answers `Closed` once the stores are, and the bus's error where it does not answer.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> stanchion::Result<()> {
@@ -34,7 +37,7 @@ pub trait Event: Serialize + DeserializeOwned + Send + 'static {
 /// use stanchion::prelude::*;
 /// use stanchion_memory::MemoryBackend;
 ///
-/// let topic = MemoryBackend::new().stores().service("user-service")?.topic::<UserUpdated>();
+/// let topic = MemoryBackend::new().stores().service("user-service")?.topic::<UserUpdated>()?;
 /// let mut events = topic.subscribe().await?;
 /// topic.publish(&UserUpdated { user_id: "u1".into(), changed: vec!["name".into()] }).await?;
 /// match events.next().await {
@@ -44,7 +47,8 @@ pub trait Event: Serialize + DeserializeOwned + Send + 'static {
 /// # Ok(()) }
 /// ```
 pub struct Topic<E> {
-    bus: Result<Arc<dyn EventBus>>,
+    bus: Arc<dyn EventBus>,
+    event_type: EventType,
     environment: Environment,
     source: String,
     event: PhantomData<fn() -> E>,
@@ -53,7 +57,8 @@ pub struct Topic<E> {
 impl<E> Clone for Topic<E> {
     fn clone(&self) -> Self {
         Self {
-            bus: self.bus.clone(),
+            bus: Arc::clone(&self.bus),
+            event_type: self.event_type.clone(),
             environment: self.environment.clone(),
             source: self.source.clone(),
             event: PhantomData,
@@ -69,30 +74,20 @@ impl<E: Event> fmt::Debug for Topic<E> {
 
 impl<E: Event> Topic<E> {
     /// A topic on any bus, without a bundle. `source` names the publishing service.
-    pub fn new(bus: Arc<dyn EventBus>, environment: Environment, source: impl Into<String>) -> Self {
-        Self { bus: Ok(bus), environment, source: source.into(), event: PhantomData }
-    }
-
-    /// A topic on no bus, which refuses everything.
-    pub(crate) fn none(environment: Environment) -> Self {
-        let bus = Err(Error::unsupported("there is no event bus"));
-        Self { bus, environment, source: String::new(), event: PhantomData }
-    }
-
-    pub(crate) fn from_stores(stores: &Stores) -> Self {
-        Self {
-            bus: stores.event_bus(),
-            environment: stores.environment().clone(),
-            source: stores.service_name().to_string(),
-            event: PhantomData,
-        }
+    ///
+    /// # Errors
+    /// `InvalidInput` if [`Event::TYPE`] is not two or more names joined by dots.
+    pub fn new(bus: Arc<dyn EventBus>, environment: Environment, source: impl Into<String>) -> Result<Self> {
+        let event_type = EventType::new(E::TYPE)?;
+        let bus = bounded(bus, &environment);
+        Ok(Self { bus, event_type, environment, source: source.into(), event: PhantomData })
     }
 
     /// Publishes an event; answers its id.
     ///
     /// # Errors
     /// Those of [every method](Topic#errors); `Codec` if the payload can't be written as JSON; `InvalidInput` for an event over
-    /// [`max_event_bytes`](EventBus::max_event_bytes), 1 MiB. After `Unknown` it may have been published: publishing again may
+    /// [`max_event_bytes`](super::EventCapabilities::max_event_bytes), 1 MiB. After `Unknown` it may have been published: publishing again may
     /// publish it twice.
     ///
     /// # Cancel safety
@@ -121,14 +116,14 @@ impl<E: Event> Topic<E> {
         let clock = &*self.environment.clock;
         let id = EventId::generate(clock, &*self.environment.random)?;
         let envelope =
-            Envelope::new(id.clone(), self.source.as_str(), EventType::new(E::TYPE)?, clock.wall(), data)
+            Envelope::new(id.clone(), self.source.as_str(), self.event_type.clone(), clock.wall(), data)
                 .subject(event.subject())
                 .trace(traceparent, tracestate);
-        self.bus.clone()?.publish(&envelope).await?;
+        self.bus.publish(&envelope).await?;
         Ok(id)
     }
 
-    /// Subscribes; once this returns, nothing that is published is missed without being told.
+    /// Subscribes; once this returns, whatever may be missed of what is published is said in the stream.
     ///
     /// # Errors
     /// Those of [every method](Topic#errors).
@@ -148,9 +143,8 @@ impl<E: Event> Topic<E> {
     /// # Cancel safety
     /// Dropping the future leaves no subscription.
     pub async fn subscribe_with(&self, buffer: usize) -> Result<Events<E>> {
-        let event_type = EventType::new(E::TYPE)?;
-        let options = SubscribeOptions::new(event_type.domain().clone()).buffer(buffer)?;
-        Ok(Events { subscription: self.bus.clone()?.subscribe(options).await?, event: PhantomData })
+        let options = SubscribeOptions::new(self.event_type.domain().clone()).buffer(buffer)?;
+        Ok(Events { subscription: self.bus.subscribe(options).await?, event: PhantomData })
     }
 }
 
@@ -174,7 +168,7 @@ pub enum Delivery<E> {
     Malformed(Error),
 }
 
-/// A live subscription to one type of event; ends at the server when it is dropped.
+/// A live subscription to one type of event, as a stream; ends at the server when it is dropped.
 pub struct Events<E> {
     subscription: Box<dyn Subscription>,
     event: PhantomData<fn() -> E>,
@@ -186,27 +180,45 @@ impl<E: Event> Events<E> {
     /// # Cancel safety
     /// Nothing is lost if the future is dropped.
     pub async fn next(&mut self) -> Option<Delivery<E>> {
-        loop {
-            return Some(match self.subscription.next().await? {
-                Received::Event(envelope) if envelope.event_type.as_str() != E::TYPE => continue,
-                Received::Event(mut envelope) => match serde_json::from_value(envelope.data.take()) {
-                    Ok(data) => Delivery::Event { data, envelope },
-                    Err(_) => Delivery::Malformed(Error::new(
-                        ErrorKind::Codec,
-                        format!("the payload of the {} event {} can't be read", E::TYPE, envelope.id),
-                    )),
-                },
-                Received::Lagged(n) => Delivery::Lagged(n),
-                Received::Reconnected => Delivery::Reconnected,
-                Received::Malformed(error) => Delivery::Malformed(error),
-            });
-        }
+        StreamExt::next(self).await
     }
 
     /// Ends it. What is buffered can still be read.
     pub fn close(&mut self) {
         self.subscription.close();
     }
+}
+
+impl<E: Event> Stream for Events<E> {
+    type Item = Delivery<E>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Delivery<E>>> {
+        loop {
+            let Some(received) = ready!(self.subscription.poll_next_unpin(context)) else {
+                return Poll::Ready(None);
+            };
+            if let Some(delivery) = typed(received) {
+                return Poll::Ready(Some(delivery));
+            }
+        }
+    }
+}
+
+/// What was received, typed; `None` for an event of another type of the domain.
+fn typed<E: Event>(received: Received) -> Option<Delivery<E>> {
+    Some(match received {
+        Received::Event(envelope) if envelope.event_type.as_str() != E::TYPE => return None,
+        Received::Event(mut envelope) => match serde_json::from_value(envelope.data.take()) {
+            Ok(data) => Delivery::Event { data, envelope },
+            Err(_) => Delivery::Malformed(Error::new(
+                ErrorKind::Codec,
+                format!("the payload of the {} event {} can't be read", E::TYPE, envelope.id),
+            )),
+        },
+        Received::Lagged(n) => Delivery::Lagged(n),
+        Received::Reconnected => Delivery::Reconnected,
+        Received::Malformed(error) => Delivery::Malformed(error),
+    })
 }
 
 impl<E: Event> fmt::Debug for Events<E> {

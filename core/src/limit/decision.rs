@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// Where a subject stands with one tier. All durations are rounded up to the microsecond.
+/// What is left to a subject in one tier. All durations are rounded up to the microsecond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Standing {
+pub struct TierStatus {
     /// Permits that could be taken right now.
     pub remaining: u32,
     /// How long until one more permit than [`remaining`](Self::remaining) is there; zero at full capacity.
@@ -14,8 +14,8 @@ pub struct Standing {
     pub full_in: Duration,
 }
 
-impl Standing {
-    /// A standing, for backends.
+impl TierStatus {
+    /// A status, for backends.
     pub const fn new(remaining: u32, next_in: Duration, full_in: Duration) -> Self {
         Self { remaining, next_in, full_in }
     }
@@ -27,8 +27,8 @@ impl Standing {
 pub enum Decision {
     /// The permits were taken, from every tier.
     Allowed {
-        /// The standing with each tier afterwards, in their order.
-        tiers: Vec<Standing>,
+        /// What is left in each tier afterwards, in their order.
+        tiers: Vec<TierStatus>,
     },
     /// At least one tier has too few; nothing was taken from any.
     Denied {
@@ -36,8 +36,8 @@ pub enum Decision {
         retry_after: Duration,
         /// The index of the tier that is exhausted for longest.
         tier: usize,
-        /// The standing with each tier, in their order.
-        tiers: Vec<Standing>,
+        /// What is left in each tier, in their order.
+        tiers: Vec<TierStatus>,
     },
     /// The request asks for more than a tier's whole burst: it can never be allowed, and nothing was taken.
     CostExceedsCapacity {

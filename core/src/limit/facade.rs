@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Decision, RateLimiter, Standing, Tier};
-use crate::error::{Error, Result};
+use super::{Decision, RateLimiter, Tier, TierStatus};
+use crate::environment::Environment;
+use crate::error::Result;
 use crate::key::{Identifier, Namespace};
-use crate::stores::Stores;
+use crate::layer::deadline::bounded;
 use crate::time::{hours, minutes, seconds};
-
-/// The most tiers of one limit.
-pub(super) const MAX_TIERS: usize = 8;
 
 /// Builds [`Limits`].
 #[derive(Debug)]
@@ -22,8 +20,13 @@ pub struct LimitsBuilder {
 }
 
 impl LimitsBuilder {
-    pub(crate) fn from_stores(stores: &Stores, kind: &str) -> Self {
-        Self { store: stores.rate_limiter(), kind: kind.into(), tiers: Vec::new() }
+    /// Limits of one kind on any backend, without a bundle.
+    pub fn new(store: Arc<dyn RateLimiter>, environment: &Environment, kind: &str) -> Self {
+        Self::on(Ok(bounded(store, environment)), kind)
+    }
+
+    pub(crate) fn on(store: Result<Arc<dyn RateLimiter>>, kind: &str) -> Self {
+        Self { store, kind: kind.into(), tiers: Vec::new() }
     }
 
     /// `n` at once, then evenly `n` a second: see [`per`](Self::per).
@@ -58,31 +61,14 @@ impl LimitsBuilder {
     /// The limits.
     ///
     /// # Errors
-    /// `InvalidInput` for a bad name, a bad tier, the same twice, none or more than 8; `Unsupported` if the stores have no
-    /// rate limits.
+    /// `InvalidInput` for a bad name, a bad tier, the same twice, none or more than the backend takes, 8 with every one;
+    /// `Unsupported` if the stores have no rate limits.
     pub fn build(self) -> Result<Limits> {
+        let store = self.store?;
         let tiers = self.tiers.into_iter().collect::<Result<Vec<_>>>()?;
-        check_tiers(&tiers)?;
-        Ok(Limits {
-            store: self.store?,
-            namespace: Namespace::new("rate_limit", &self.kind)?,
-            tiers: tiers.into(),
-        })
+        store.capabilities().check_tiers(&tiers)?;
+        Ok(Limits { store, namespace: Namespace::new("rate_limit", &self.kind)?, tiers: tiers.into() })
     }
-}
-
-/// Refuses no tiers, too many, and the same one twice; for backends.
-pub fn check_tiers(tiers: &[Tier]) -> Result<()> {
-    if tiers.is_empty() || tiers.len() > MAX_TIERS {
-        return Err(Error::invalid(format!(
-            "a rate limit takes 1 to {MAX_TIERS} tiers, got {}",
-            tiers.len()
-        )));
-    }
-    if tiers.iter().enumerate().any(|(index, tier)| tiers[..index].contains(tier)) {
-        return Err(Error::invalid("a rate limit has the same tier twice"));
-    }
-    Ok(())
 }
 
 /// Rate limits of one kind, under `rate_limit:{kind}:{subject}`: a subject must stay within every tier.
@@ -136,14 +122,14 @@ impl Limits {
         self.store.check(&self.namespace.key(subject)?, &self.tiers, cost).await
     }
 
-    /// Where a subject stands with each tier; takes nothing.
+    /// What is left to a subject in each tier; takes nothing.
     ///
     /// # Errors
     /// Those of [every method](Limits#errors).
     ///
     /// # Cancel safety
     /// Dropping the future has no effect.
-    pub async fn peek(&self, subject: impl Identifier) -> Result<Vec<Standing>> {
+    pub async fn peek(&self, subject: impl Identifier) -> Result<Vec<TierStatus>> {
         self.store.peek(&self.namespace.key(subject)?, &self.tiers).await
     }
 

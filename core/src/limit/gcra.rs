@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Decision, Standing, Tier};
+use super::{Decision, Tier, TierStatus};
+use crate::error::{Error, ErrorKind, Result};
 use crate::time::Timestamp;
 
 /// The state of one tier: the theoretical arrival time (TAT) of the next permit, as whole microseconds and a
@@ -11,6 +12,28 @@ use crate::time::Timestamp;
 /// What is *used* of the tier is the time from now to the TAT. Taking `n` permits adds `n` emission
 /// intervals to it, time takes it away, and a request is allowed while it stays within `burst` intervals.
 /// Backends that can't run this code (a script) must do the same arithmetic; the suite compares them.
+///
+/// # Stored form
+/// A backend that stores the state outside the process stores [`parts`](Self::parts), one pair for each tier under its
+/// [`id`](Tier::id), and reads them back with [`from_parts`](Self::from_parts). Redis has them as the text
+/// `{micros}:{rest}`. What is not stored is [`Gcra::default`], a full tier; what is full again
+/// ([`full_in`](Self::full_in) is zero) need not be stored any longer.
+///
+/// ```
+/// use std::time::Duration;
+/// use stanchion::limit::{Gcra, Tier};
+/// use stanchion::time::Timestamp;
+///
+/// let tier = Tier::new(3, Duration::from_secs(1))?;
+/// let now = Timestamp::from_micros(1_750_000_000_000_000);
+/// let mut states = [Gcra::default()];
+/// assert!(Gcra::check(&mut states, &[tier], 1, now).is_allowed());
+/// // A third of a second from now is 333,333 whole microseconds and one third of one.
+/// let (micros, rest) = states[0].parts();
+/// assert_eq!((micros, rest), (1_750_000_000_333_333, 1));
+/// assert_eq!(Gcra::from_parts(micros, rest)?, states[0]);
+/// # Ok::<(), stanchion::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Gcra {
     micros: u64,
@@ -18,6 +41,35 @@ pub struct Gcra {
 }
 
 impl Gcra {
+    /// The first time that can't be stored: 2^53 µs, in the year 2255. From there on, numbers of Lua and of JavaScript
+    /// are not exact.
+    const TOO_LATE: u64 = 1 << 53;
+
+    /// The theoretical arrival time as it is stored: whole microseconds of the clock that the backend counts by, and a rest
+    /// in fractions of a microsecond, whose denominator is that of the tier's [`emission`](Tier::emission) and which is
+    /// less than it.
+    #[must_use]
+    pub const fn parts(self) -> (u64, u64) {
+        (self.micros, self.rest)
+    }
+
+    /// A state that was stored as its [`parts`](Self::parts). They say nothing of their tier: keep them under its
+    /// [`id`](Tier::id), since those of one tier mean something else for another.
+    ///
+    /// Any time below 2^53 µs is taken, also one that is long over (a full tier) or far ahead (the clock has gone
+    /// back). A rest of the tier's denominator or more counts as the whole microseconds that it makes, and is stored as
+    /// such with the next change.
+    ///
+    /// # Errors
+    /// [`Codec`](crate::ErrorKind::Codec) for what no tier can have stored: a time of 2^53 µs or later, a rest of
+    /// [`Tier::MAX_COUNT`] or more.
+    pub fn from_parts(micros: u64, rest: u64) -> Result<Self> {
+        if micros >= Self::TOO_LATE || rest >= u64::from(Tier::MAX_COUNT) {
+            return Err(Error::new(ErrorKind::Codec, "what is stored is no state of a rate limit"));
+        }
+        Ok(Self { micros, rest })
+    }
+
     /// What is used, in fractions of the tier's emission interval's microseconds.
     fn used(self, tier: &Tier, now: Timestamp) -> u64 {
         let (_, denominator) = tier.emission();
@@ -32,14 +84,14 @@ impl Gcra {
         Self { micros: now.as_micros() + used / denominator, rest: used % denominator }
     }
 
-    /// Where a subject in this state stands with the tier.
-    pub fn standing(self, tier: &Tier, now: Timestamp) -> Standing {
+    /// What is left to a subject in this state.
+    pub fn status(self, tier: &Tier, now: Timestamp) -> TierStatus {
         let (numerator, denominator) = tier.emission();
         let used = self.used(tier, now);
         let capacity = numerator * u64::from(tier.burst());
         let remaining = capacity.saturating_sub(used) / numerator;
         let for_one_more = used.saturating_sub(capacity.saturating_sub((remaining + 1) * numerator));
-        Standing::new(
+        TierStatus::new(
             u32::try_from(remaining).unwrap_or(u32::MAX),
             if remaining == u64::from(tier.burst()) {
                 Duration::ZERO
@@ -85,7 +137,7 @@ impl Gcra {
                 *state = Self::after(tier, now, state.used(tier, now) + numerator * u64::from(cost));
             }
         }
-        let tiers = states.iter().zip(tiers).map(|(state, tier)| state.standing(tier, now)).collect();
+        let tiers = states.iter().zip(tiers).map(|(state, tier)| state.status(tier, now)).collect();
         match wait {
             None => Decision::Allowed { tiers },
             Some((retry_after, tier)) => Decision::Denied { retry_after, tier, tiers },
@@ -143,11 +195,75 @@ mod tests {
         assert_eq!(Gcra::check(&mut states, &tiers, 2, at(0)), Decision::CostExceedsCapacity { tier: 1 });
     }
 
+    #[test]
+    fn what_no_tier_can_have_stored_is_refused() {
+        let latest = (Gcra::TOO_LATE - 1, u64::from(Tier::MAX_COUNT) - 1);
+        assert_eq!(Gcra::from_parts(latest.0, latest.1).unwrap().parts(), latest);
+        for (micros, rest) in [(latest.0 + 1, 0), (u64::MAX, 0), (0, latest.1 + 1), (0, u64::MAX)] {
+            assert_eq!(Gcra::from_parts(micros, rest).unwrap_err().kind(), ErrorKind::Codec);
+        }
+        assert_eq!(Gcra::from_parts(0, 0).unwrap(), Gcra::default());
+    }
+
+    #[test]
+    fn a_rest_of_whole_microseconds_counts_as_those() {
+        let tier = Tier::new(3, SECOND).unwrap();
+        let now = at(0);
+        let (odd, even) =
+            (Gcra::from_parts(now.as_micros(), 7).unwrap(), Gcra::from_parts(now.as_micros() + 2, 1));
+        let even = even.unwrap();
+        assert_eq!(odd.status(&tier, now), even.status(&tier, now));
+        let (mut odd, mut even) = ([odd], [even]);
+        assert_eq!(Gcra::check(&mut odd, &[tier], 1, now), Gcra::check(&mut even, &[tier], 1, now));
+        assert_eq!(odd[0].parts(), even[0].parts());
+    }
+
     fn whole_micros(wait: Duration) -> u64 {
         u64::try_from(wait.as_micros()).unwrap()
     }
 
+    /// From a few permits a day to millions a second.
+    fn tier() -> impl Strategy<Value = Tier> {
+        let count = || prop_oneof![1_u32..20, 1_u32..=Tier::MAX_COUNT];
+        let period =
+            prop_oneof![1_u64..5_000, 1_u64..100_000_000, Just(86_400_000_000), Just(2_592_000_000_000)];
+        (count(), period, count())
+            .prop_filter_map("too fine for exact arithmetic", |(limit, period, burst)| {
+                Tier::with_burst(limit, Duration::from_micros(period), burst).ok()
+            })
+    }
+
     proptest! {
+        #[test]
+        fn stored_and_read_back_it_is_the_same(
+            tier in tier(), steps in prop::collection::vec((0_u64..20_000_000, 0_u32..20), 1..50),
+        ) {
+            let (mut kept, mut stored, mut now) = ([Gcra::default()], Gcra::default().parts(), 0);
+            for (wait, cost) in steps {
+                now += wait;
+                let mut read = [Gcra::from_parts(stored.0, stored.1).unwrap()];
+                prop_assert_eq!(
+                    Gcra::check(&mut read, &[tier], cost, at(now)),
+                    Gcra::check(&mut kept, &[tier], cost, at(now))
+                );
+                stored = read[0].parts();
+                prop_assert!(stored.1 < tier.emission().1);
+            }
+        }
+
+        // Whatever is stored, and however far the clock is from it, nothing overflows.
+        #[test]
+        fn any_stored_state_can_be_counted_with(
+            micros in 0..Gcra::TOO_LATE, rest in 0..u64::from(Tier::MAX_COUNT), now in 0..Gcra::TOO_LATE,
+            tier in tier(), cost in 0_u32..10,
+        ) {
+            let now = Timestamp::from_micros(now);
+            let mut state = [Gcra::from_parts(micros, rest).unwrap()];
+            let allowed = Gcra::check(&mut state, &[tier], cost, now).is_allowed();
+            prop_assert!(allowed || cost > 0, "nothing is always there");
+            let _standing = state[0].refunded(&tier, cost, now).status(&tier, now);
+        }
+
         #[test]
         fn never_more_than_burst_plus_rate(
             limit in 1_u32..2_000, period in 1_u64..5_000_000, burst in 1_u32..500,
@@ -157,7 +273,7 @@ mod tests {
             let (mut state, mut now, mut taken) = ([Gcra::default()], 0_u64, 0_u64);
             for (wait, cost) in steps {
                 now += wait;
-                let before = state[0].standing(&tier, at(now));
+                let before = state[0].status(&tier, at(now));
                 let decision = Gcra::check(&mut state, &[tier], cost, at(now));
                 prop_assert_eq!(decision.is_allowed(), cost <= before.remaining, "remaining tells the truth");
                 if decision.is_allowed() { taken += u64::from(cost); }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use super::{Decision, Standing, Tier};
+use super::{Decision, LimitCapabilities, Tier, TierStatus};
 use crate::error::Result;
 use crate::key::Key;
 
@@ -15,18 +15,21 @@ use crate::key::Key;
 ///   is not charged.
 /// - Within any span `t` no tier gives more than `burst + t × limit / period` permits.
 /// - Every answer is that of [`Gcra`](super::Gcra), to the microsecond.
-/// - 1 to 8 different tiers, anything else is `InvalidInput`. A cost of zero takes nothing and is allowed.
+/// - 1 to [`max_tiers`](LimitCapabilities::max_tiers) different tiers, anything else is `InvalidInput`. A cost of zero takes nothing and is allowed.
 /// - State expires by itself once every tier is full again.
 ///
 /// # Cancel safety
 /// Dropping a future of any method leaves the operation either not done or wholly done.
 #[async_trait]
 pub trait RateLimiter: fmt::Debug + Send + Sync + 'static {
+    /// What this backend can take; constant over its life.
+    fn capabilities(&self) -> LimitCapabilities;
+
     /// Takes `cost` permits from every tier, or none.
     async fn check(&self, key: &Key, tiers: &[Tier], cost: u32) -> Result<Decision>;
 
-    /// The standing with each tier; takes nothing.
-    async fn peek(&self, key: &Key, tiers: &[Tier]) -> Result<Vec<Standing>>;
+    /// What is left in each tier; takes nothing.
+    async fn peek(&self, key: &Key, tiers: &[Tier]) -> Result<Vec<TierStatus>>;
 
     /// Gives permits back, to at most the burst.
     async fn refund(&self, key: &Key, tiers: &[Tier], cost: u32) -> Result<()>;

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use super::guard::{self, LockGuard};
 use super::{LockRequest, LockToken, Locker};
+use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{Identifier, Key, Namespace};
-use crate::stores::{Environment, Stores};
+use crate::layer::deadline::bounded;
 use crate::time::{Ttl, seconds};
 
 /// Locks by name, under `locks:…`, shared by all services of a deployment.
@@ -19,17 +20,21 @@ use crate::time::{Ttl, seconds};
 /// use stanchion::prelude::*;
 /// use stanchion_memory::MemoryBackend;
 ///
-/// let locks = MemoryBackend::new().stores().locks();
+/// let locks = MemoryBackend::new().stores().locks()?;
 /// let guard = locks.acquire("nightly-report").await?;
 /// // Hand the fencing token to whatever the report writes to.
 /// println!("writing with fence {}", guard.fence());
 /// assert!(locks.try_acquire("nightly-report").await?.is_none());
 /// guard.release().await?;
+///
+/// // Or without a guard to be bound: the lock is held for as long as the closure's future runs.
+/// let rows = locks.with("nightly-report", async |guard| format!("rows, written with fence {}", guard.fence())).await?;
+/// assert!(rows.is_some());
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone)]
 pub struct Locks {
-    locker: Result<Arc<dyn Locker>>,
+    locker: Arc<dyn Locker>,
     environment: Environment,
 }
 
@@ -39,11 +44,7 @@ impl Locks {
 
     /// Locks on any backend, without a bundle.
     pub fn new(locker: Arc<dyn Locker>, environment: Environment) -> Self {
-        Self { locker: Ok(locker), environment }
-    }
-
-    pub(crate) fn from_stores(stores: &Stores) -> Self {
-        Self { locker: stores.locker(), environment: stores.environment().clone() }
+        Self { locker: bounded(locker, &environment), environment }
     }
 
     /// The lock of this name, waiting for it for 30 seconds unless [set](Acquire::wait).
@@ -57,6 +58,28 @@ impl Locks {
     /// may have taken.
     pub fn acquire(&self, name: impl Identifier) -> Acquire {
         Acquire { locks: self.clone(), key: key(name), lease: seconds(30), wait: seconds(30) }
+    }
+
+    /// Runs the work while the lock is held, waiting for the lock as [`acquire`](Self::acquire) does, and releases it
+    /// after that. `None` if the lock was lost before the work was done: the work was cancelled then.
+    ///
+    /// # Errors
+    /// Those of [`acquire`](Self::acquire). That the lock could not be released at once is none: the work is done, and the
+    /// release is retried in the background until the lease has run out.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the work and releases the lock.
+    pub async fn with<T>(
+        &self,
+        name: impl Identifier,
+        work: impl AsyncFnOnce(&LockGuard) -> T,
+    ) -> Result<Option<T>> {
+        let guard = self.acquire(name).await?;
+        let done = guard.run(work(&guard)).await;
+        if let Err(error) = guard.release().await {
+            tracing::debug!(%error, "a lock could not be released at once");
+        }
+        Ok(done)
     }
 
     /// The lock if it is free now; `None` if somebody holds it.
@@ -103,7 +126,7 @@ impl Acquire {
     ///
     /// # Errors
     /// `InvalidInput` for a name that is empty or longer than 512 bytes after escaping, a lease under 10 ms or a wait over a
-    /// day; `Unsupported` if the stores have no locks; `Closed` once the stores are; the store's where it does not answer:
+    /// day; `Closed` once the stores are; the store's where it does not answer:
     /// what it may have taken all the same is released in the background.
     ///
     /// # Cancel safety
@@ -114,11 +137,10 @@ impl Acquire {
             return Err(Error::invalid("a lease takes at least 10 ms, and a wait at most one day")
                 .with_operation("lock.acquire"));
         }
-        let locker = self.locks.locker?;
         let mut token = [0; 16];
         self.locks.environment.random.fill(&mut token)?;
         let request = LockRequest::new(self.key?, LockToken::new(token), Ttl::new(self.lease)?);
-        guard::acquire(locker, self.locks.environment, request, self.wait).await
+        guard::acquire(self.locks.locker, self.locks.environment, request, self.wait).await
     }
 }
 

@@ -11,13 +11,14 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use super::{AcquireOutcome, Fence, Lease, LockRequest, Locker, ReleaseOutcome, RenewOutcome};
+use crate::environment::Environment;
 use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::random::jittered;
-use crate::stores::Environment;
 use crate::time::Monotonic;
 
 /// Whether a lock is still held, as far as this process can know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LockState {
     /// The lease is live.
     Held,
@@ -30,7 +31,11 @@ type ReleaseReply = oneshot::Sender<Result<ReleaseOutcome>>;
 
 /// A held lock. It is renewed in the background, and released when dropped; [`release`](Self::release) also
 /// says what came of it.
-#[must_use = "the lock is released when the guard is dropped"]
+///
+/// A guard that is not bound is dropped at once: write `let _guard = …`, not `let _ = …`, which drops it in the same
+/// statement, or use [`Locks::with`](super::Locks::with), where there is no guard to be bound.
+#[must_use = "the lock is released when the guard is dropped: bind it to a name (`let _guard = …`; `let _ = …` drops it \
+              at once), or use `Locks::with`"]
 pub struct LockGuard {
     lease: Lease,
     state: watch::Receiver<LockState>,

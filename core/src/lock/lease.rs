@@ -98,6 +98,7 @@ impl Lease {
 
 /// What came of asking for a lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 #[must_use = "the lock may be held by somebody else"]
 pub enum AcquireOutcome {
     /// It is held.
@@ -121,6 +122,7 @@ pub enum RenewOutcome {
 
 /// What came of releasing a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ReleaseOutcome {
     /// The lock is free.
     Released,

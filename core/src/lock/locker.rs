@@ -1,10 +1,11 @@
 //! What a lock backend implements.
 
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{AcquireOutcome, Lease, LockRequest, ReleaseOutcome, RenewOutcome};
+use super::{AcquireOutcome, Fence, Lease, LockCapabilities, LockRequest, ReleaseOutcome, RenewOutcome};
 use crate::error::Result;
 use crate::key::Key;
 
@@ -23,6 +24,9 @@ use crate::key::Key;
 /// guard undoes an acquisition whose answer nobody waited for.
 #[async_trait]
 pub trait Locker: fmt::Debug + Send + Sync + 'static {
+    /// What this backend can take; constant over its life.
+    fn capabilities(&self) -> LockCapabilities;
+
     /// Takes the lock if it is free. Never waits.
     async fn acquire(&self, request: &LockRequest) -> Result<AcquireOutcome>;
 
@@ -33,5 +37,5 @@ pub trait Locker: fmt::Debug + Send + Sync + 'static {
     async fn release(&self, lease: &Lease) -> Result<ReleaseOutcome>;
 
     /// The fence of the current holder and what is left of its lease; `None` if the lock is free.
-    async fn inspect(&self, key: &Key) -> Result<Option<(super::Fence, std::time::Duration)>>;
+    async fn inspect(&self, key: &Key) -> Result<Option<(Fence, Duration)>>;
 }

@@ -5,11 +5,13 @@
 //! [fencing token](LockGuard::fence) to the resource, which refuses every number smaller than one it has
 //! seen (M. Kleppmann, "How to do distributed locking", 2016).
 
+mod capability;
 mod facade;
 mod guard;
 mod lease;
 mod locker;
 
+pub use self::capability::LockCapabilities;
 pub use self::facade::{Acquire, Locks};
 pub use self::guard::{LockGuard, LockState};
 pub use self::lease::{AcquireOutcome, Fence, Lease, LockRequest, LockToken, ReleaseOutcome, RenewOutcome};

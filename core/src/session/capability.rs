@@ -1,6 +1,9 @@
 //! What a session backend can take.
 
+use std::time::Duration;
+
 use super::NewSession;
+use crate::contract::{BaseCapabilities, Contract};
 use crate::error::{Error, Result};
 use crate::key::{bucket_of, escape};
 
@@ -8,6 +11,8 @@ use crate::key::{bucket_of, escape};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionCapabilities {
+    /// What every store declares.
+    pub base: BaseCapabilities,
     /// The largest total of field names and values of one session, in bytes, for one call.
     pub max_data_bytes: usize,
     /// The most live sessions of one user.
@@ -16,8 +21,15 @@ pub struct SessionCapabilities {
 
 impl SessionCapabilities {
     /// 256 KiB of data a call, 1,000 sessions a user.
-    pub const fn new() -> Self {
-        Self { max_data_bytes: 256 * 1024, max_per_user: 1_000 }
+    pub const fn new(contract: Contract) -> Self {
+        Self { base: BaseCapabilities::new(contract), max_data_bytes: 256 * 1024, max_per_user: 1_000 }
+    }
+
+    /// With a deadline for every call.
+    #[must_use]
+    pub const fn call_deadline(mut self, deadline: Duration) -> Self {
+        self.base = self.base.call_deadline(deadline);
+        self
     }
 
     /// Refuses a session that no backend keeps: a bad user id, a limit of zero or over
@@ -51,11 +63,5 @@ impl SessionCapabilities {
     /// Refuses a user id that can't stand in a key: an empty or overlong one.
     pub fn check_user(user: &str) -> Result<()> {
         escape(user).map(drop)
-    }
-}
-
-impl Default for SessionCapabilities {
-    fn default() -> Self {
-        Self::new()
     }
 }

@@ -11,11 +11,12 @@ use super::{
     CreateOutcome, NewSession, Patch, PatchOutcome, SessionId, SessionLimit, SessionRecord, SessionStore,
     SessionToken, TouchOutcome,
 };
+use crate::environment::Environment;
 use crate::error::{Effect, Error, ErrorKind, Result};
-use crate::event::Topic;
 use crate::event::standard::{SessionCreated, SessionEnd, SessionExpired};
+use crate::event::{EventBus, Topic};
 use crate::key::Name;
-use crate::stores::{Environment, Stores};
+use crate::layer::deadline::bounded;
 use crate::time::{Ttl, hours, minutes};
 use crate::token::{Scope, TokenStore, Tokens};
 
@@ -24,7 +25,10 @@ use crate::token::{Scope, TokenStore, Tokens};
 #[must_use = "call build()"]
 pub struct SessionsBuilder {
     store: Result<Arc<dyn SessionStore>>,
-    stores: Stores,
+    tokens: Result<Arc<dyn TokenStore>>,
+    events: Result<Arc<dyn EventBus>>,
+    environment: Environment,
+    service: Name,
     idle: Duration,
     absolute: Duration,
     limit: SessionLimit,
@@ -33,16 +37,45 @@ pub struct SessionsBuilder {
 }
 
 impl SessionsBuilder {
-    pub(crate) fn from_stores(stores: &Stores) -> Self {
+    /// The sessions of a service on any backend, without a bundle: it revokes and publishes where it is given a
+    /// [`token_store`](Self::token_store) and an [`event_bus`](Self::event_bus).
+    pub fn new(store: Arc<dyn SessionStore>, environment: Environment, service: Name) -> Self {
+        let none = |what: &str| Error::unsupported(format!("there are no {what}"));
+        let store = bounded(store, &environment);
+        Self::on(Ok(store), Err(none("tokens")), Err(none("events")), environment, service)
+    }
+
+    pub(crate) fn on(
+        store: Result<Arc<dyn SessionStore>>,
+        tokens: Result<Arc<dyn TokenStore>>,
+        events: Result<Arc<dyn EventBus>>,
+        environment: Environment,
+        service: Name,
+    ) -> Self {
         Self {
-            store: stores.session_store(),
-            stores: stores.clone(),
+            store,
+            tokens,
+            events,
+            environment,
+            service,
             idle: minutes(30),
             absolute: hours(12),
             limit: SessionLimit::EvictLeastRecent(100),
             token_life: None,
             publish: false,
         }
+    }
+
+    /// Where the tokens of ended sessions are revoked; the bundle's unless set.
+    pub fn token_store(mut self, tokens: Arc<dyn TokenStore>) -> Self {
+        self.tokens = Ok(bounded(tokens, &self.environment));
+        self
+    }
+
+    /// Where events are published; the bundle's unless set.
+    pub fn event_bus(mut self, events: Arc<dyn EventBus>) -> Self {
+        self.events = Ok(events);
+        self
     }
 
     /// How long a session lives without being used; 30 minutes unless set.
@@ -98,19 +131,26 @@ impl SessionsBuilder {
             // A token is accepted for the skew after its expiry, and the clocks differ once more.
             Some(life) => {
                 let life = Ttl::new(life)?.as_duration().saturating_add(2 * Tokens::SKEW);
-                Some((self.stores.token_store()?, Ttl::new(life)?))
+                Some((self.tokens?, Ttl::new(life)?))
             }
             None => None,
         };
+        let topics = if self.publish {
+            let (events, environment) = (self.events?, self.environment.clone());
+            let created = Topic::new(Arc::clone(&events), environment.clone(), self.service.as_str())?;
+            Some((created, Topic::new(events, environment, self.service.as_str())?))
+        } else {
+            None
+        };
         Ok(Sessions(Arc::new(Inner {
             store,
-            service: self.stores.service_name().clone(),
-            environment: self.stores.environment().clone(),
+            service: self.service,
+            environment: self.environment,
             idle: Ttl::new(self.idle)?,
             absolute: Ttl::new(self.absolute)?,
             limit: self.limit,
             tokens,
-            topics: self.publish.then(|| (self.stores.topic(), self.stores.topic())),
+            topics,
         })))
     }
 }
@@ -227,7 +267,7 @@ impl Sessions {
     /// [`SessionLimit::Reject`] allows.
     ///
     /// # Errors
-    /// As the store's. If the tokens of sessions that were evicted could not be revoked, these sessions have ended and the
+    /// `InvalidInput` for a patch that removes fields or expects a version; else as the store's. If the tokens of sessions that were evicted could not be revoked, these sessions have ended and the
     /// new one is ended too; the error's effect is then `Unknown`.
     ///
     /// # Cancel safety
@@ -235,6 +275,12 @@ impl Sessions {
     /// counts towards the user's limit until then.
     pub async fn create(&self, user: &str, fields: Patch) -> Result<Option<OpenedSession>> {
         let inner = &*self.0;
+        if !fields.remove.is_empty() || fields.expected_version.is_some() {
+            return Err(Error::invalid(
+                "a new session has no fields to be removed, and no version to be expected",
+            )
+            .with_operation("session.create"));
+        }
         let token = SessionToken::generate(user, &*inner.environment.random)?;
         let id = inner.environment.hashing_key.session_id(&token);
         let session = NewSession::new(id, user, inner.idle, inner.absolute, inner.limit).data(fields.set);

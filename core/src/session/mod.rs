@@ -13,7 +13,8 @@ mod store;
 
 pub use self::capability::SessionCapabilities;
 pub use self::facade::{OpenedSession, SessionView, Sessions, SessionsBuilder};
-pub use self::id::{HashingKey, SessionId, SessionToken};
+pub use self::id::{SessionId, SessionToken};
 pub use self::limit::SessionLimit;
 pub use self::record::{CreateOutcome, NewSession, Patch, PatchOutcome, SessionRecord, TouchOutcome};
 pub use self::store::SessionStore;
+pub use crate::environment::HashingKey;

@@ -1,30 +1,34 @@
 //! The bundle of everything a service shares, and the life of the whole.
+//!
+//! This stands on top of everything: it knows every area, and no area knows it.
 
-mod environment;
-mod health;
-mod tasks;
+mod backend;
+mod builder;
+mod layered;
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
 
-pub use self::environment::Environment;
-pub use self::health::{Backend, Health};
-pub use self::tasks::Tasks;
-use crate::cache::{CacheBuilder, CacheStore, CountersBuilder, Mirror};
+pub use self::backend::{Area, Backend};
+pub use self::builder::StoresBuilder;
+use self::builder::{LazyTags, Parts};
+use crate::cache::{CacheBuilder, CacheStore, CountersBuilder, GenerationCache};
+use crate::environment::{Environment, HealthWatch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventBus, Topic};
 use crate::key::Name;
+use crate::layer::Deadline;
 use crate::limit::{LimitsBuilder, RateLimiter};
 use crate::lock::{Locker, Locks};
 use crate::session::{SessionStore, SessionsBuilder};
 use crate::token::{TokenStore, TokensBuilder};
 
-/// One store of each kind, from one backend or from several. Cheap to clone; clones share everything.
+/// One store of each area, from one backend or from several. Cheap to clone; clones share everything.
 ///
 /// A backend makes it (`MemoryBackend::new().stores()`); [`Stores::builder`] puts one together by hand. A
 /// façade taken from it keeps working for as long as the façade lives, until [`close`](Self::close).
@@ -38,88 +42,24 @@ pub struct Stores {
 
 struct Shared {
     environment: Environment,
-    backend: Arc<dyn Backend>,
-    cache: Option<Arc<dyn CacheStore>>,
-    mirror: OnceLock<Result<Arc<Mirror>>>,
-    sessions: Option<Arc<dyn SessionStore>>,
-    events: Option<Arc<dyn EventBus>>,
-    locks: Option<Arc<dyn Locker>>,
-    limits: Option<Arc<dyn RateLimiter>>,
-    tokens: Option<Arc<dyn TokenStore>>,
-}
-
-/// Puts a bundle together; for backends, and for mixing them.
-pub struct StoresBuilder(Shared);
-
-impl StoresBuilder {
-    /// With this cache.
-    #[must_use]
-    pub fn cache(mut self, store: Arc<dyn CacheStore>) -> Self {
-        self.0.cache = Some(store);
-        self
-    }
-
-    /// With these sessions.
-    #[must_use]
-    pub fn sessions(mut self, store: Arc<dyn SessionStore>) -> Self {
-        self.0.sessions = Some(store);
-        self
-    }
-
-    /// With this event bus.
-    #[must_use]
-    pub fn events(mut self, bus: Arc<dyn EventBus>) -> Self {
-        self.0.events = Some(bus);
-        self
-    }
-
-    /// With these locks.
-    #[must_use]
-    pub fn locks(mut self, locker: Arc<dyn Locker>) -> Self {
-        self.0.locks = Some(locker);
-        self
-    }
-
-    /// With these rate limits.
-    #[must_use]
-    pub fn limits(mut self, limiter: Arc<dyn RateLimiter>) -> Self {
-        self.0.limits = Some(limiter);
-        self
-    }
-
-    /// With these token revocations.
-    #[must_use]
-    pub fn tokens(mut self, store: Arc<dyn TokenStore>) -> Self {
-        self.0.tokens = Some(store);
-        self
-    }
-
-    /// The bundle, for a service called `app`; see [`Stores::service`].
-    pub fn build(self) -> Stores {
-        Stores { shared: Arc::new(self.0), service: Name::literal("app") }
-    }
-}
-
-impl fmt::Debug for StoresBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoresBuilder").field("backend", &self.0.backend).finish_non_exhaustive()
-    }
+    backends: Vec<Arc<dyn Backend>>,
+    parts: Parts,
+    call_deadline: Duration,
+    tags: LazyTags,
 }
 
 impl Stores {
-    /// An empty bundle on this backend's life.
-    pub fn builder(environment: Environment, backend: Arc<dyn Backend>) -> StoresBuilder {
-        StoresBuilder(Shared {
-            environment,
-            backend,
-            cache: None,
-            mirror: OnceLock::new(),
-            sessions: None,
-            events: None,
-            locks: None,
-            limits: None,
-            tokens: None,
-        })
+    /// An empty bundle; its façades run their tasks in this environment.
+    pub fn builder(environment: Environment) -> StoresBuilder {
+        let call_deadline = Deadline::DEFAULT;
+        StoresBuilder { environment, backends: Vec::new(), parts: Parts::default(), call_deadline }
+    }
+
+    fn of(builder: StoresBuilder) -> Self {
+        let StoresBuilder { environment, backends, parts, call_deadline } = builder;
+        let parts = parts.bounded(&Deadline::of(call_deadline, &environment));
+        let shared = Shared { environment, backends, parts, call_deadline, tags: LazyTags::new() };
+        Self { shared: Arc::new(shared), service: Name::literal("app") }
     }
 
     /// The same stores for the service of this name: its sessions and tokens are its own, its events name it
@@ -141,79 +81,94 @@ impl Stores {
         &self,
         kind: &str,
     ) -> CacheBuilder<T> {
-        CacheBuilder::from_stores(self, kind)
+        let store = self.cache_store();
+        let tags = store.is_ok().then(|| self.generations());
+        CacheBuilder::on(store, tags, self.event_bus(), self.environment().clone(), kind)
+            .source(self.service.as_str())
     }
 
     /// Counters of one kind, under `counter:{kind}:{id}`.
     pub fn counters(&self, kind: &str) -> CountersBuilder {
-        CountersBuilder::from_stores(self, kind)
+        CountersBuilder::on(self.cache_store(), kind)
     }
 
     /// The sessions of this service.
     pub fn sessions(&self) -> SessionsBuilder {
-        SessionsBuilder::from_stores(self)
+        let (environment, service) = (self.environment().clone(), self.service.clone());
+        SessionsBuilder::on(self.session_store(), self.token_store(), self.event_bus(), environment, service)
     }
 
     /// The topic of one type of event.
-    pub fn topic<E: Event>(&self) -> Topic<E> {
-        Topic::from_stores(self)
+    ///
+    /// # Errors
+    /// `Unsupported` if the stores have no events, `InvalidInput` if [`Event::TYPE`] is not two or more names joined by
+    /// dots.
+    pub fn topic<E: Event>(&self) -> Result<Topic<E>> {
+        Topic::new(self.event_bus()?, self.environment().clone(), self.service.as_str())
     }
 
     /// Locks, shared by all services.
-    pub fn locks(&self) -> Locks {
-        Locks::from_stores(self)
+    ///
+    /// # Errors
+    /// `Unsupported` if the stores have no locks.
+    pub fn locks(&self) -> Result<Locks> {
+        Ok(Locks::new(self.locker()?, self.environment().clone()))
     }
 
     /// Rate limits of one kind, under `rate_limit:{kind}:{subject}`, shared by all services.
     pub fn limits(&self, kind: &str) -> LimitsBuilder {
-        LimitsBuilder::from_stores(self, kind)
+        LimitsBuilder::on(self.rate_limiter(), kind)
     }
 
     /// The tokens of this service.
     pub fn tokens(&self) -> TokensBuilder {
-        TokensBuilder::from_stores(self)
+        TokensBuilder::on(self.token_store(), self.environment().clone(), self.service.clone())
     }
 
     /// The cache store itself.
     pub fn cache_store(&self) -> Result<Arc<dyn CacheStore>> {
-        self.part(self.shared.cache.as_ref(), "cache")
+        self.part(self.shared.parts.cache.as_ref(), Area::Cache)
     }
 
     /// The generations of tags, shared by all caches of this bundle.
-    pub(crate) fn mirror(&self) -> Result<Arc<Mirror>> {
+    fn generations(&self) -> Result<Arc<GenerationCache>> {
         let store = self.cache_store()?;
-        self.shared.mirror.get_or_init(|| Mirror::of(store)).clone()
+        self.shared.tags.get_or_init(|| GenerationCache::of(store)).clone()
     }
 
     /// The session store itself.
     pub fn session_store(&self) -> Result<Arc<dyn SessionStore>> {
-        self.part(self.shared.sessions.as_ref(), "sessions")
+        self.part(self.shared.parts.sessions.as_ref(), Area::Sessions)
     }
 
     /// The event bus itself.
     pub fn event_bus(&self) -> Result<Arc<dyn EventBus>> {
-        self.part(self.shared.events.as_ref(), "events")
+        self.part(self.shared.parts.events.as_ref(), Area::Events)
     }
 
     /// The locker itself.
     pub fn locker(&self) -> Result<Arc<dyn Locker>> {
-        self.part(self.shared.locks.as_ref(), "locks")
+        self.part(self.shared.parts.locks.as_ref(), Area::Locks)
     }
 
     /// The rate limiter itself.
     pub fn rate_limiter(&self) -> Result<Arc<dyn RateLimiter>> {
-        self.part(self.shared.limits.as_ref(), "rate limits")
+        self.part(self.shared.parts.limits.as_ref(), Area::Limits)
     }
 
     /// The token store itself.
     pub fn token_store(&self) -> Result<Arc<dyn TokenStore>> {
-        self.part(self.shared.tokens.as_ref(), "tokens")
+        self.part(self.shared.parts.tokens.as_ref(), Area::Tokens)
     }
 
-    fn part<T: ?Sized>(&self, part: Option<&Arc<T>>, what: &str) -> Result<Arc<T>> {
+    fn part<T: ?Sized>(&self, part: Option<&Arc<T>>, area: Area) -> Result<Arc<T>> {
         part.cloned().ok_or_else(|| {
-            Error::unsupported(format!("these stores have no {what}"))
-                .with_backend(self.shared.backend.name())
+            let error = Error::unsupported(format!("these stores have no {area}"));
+            // With several backends none of them is to blame.
+            match self.shared.backends.as_slice() {
+                [backend] => error.with_backend(backend.name()),
+                _ => error,
+            }
         })
     }
 
@@ -222,30 +177,28 @@ impl Stores {
         &self.shared.environment
     }
 
-    /// The state of the connection, as it is and as it changes.
-    pub fn health(&self) -> watch::Receiver<Health> {
-        self.shared.backend.health()
+    /// The state of the connections, as it is and as it changes: the worst of the bundle's backends.
+    pub fn health(&self) -> HealthWatch {
+        HealthWatch::worst_of(self.shared.backends.iter().map(|backend| backend.health()).collect())
     }
 
     /// Ends everything within `deadline`: held locks are released, subscriptions and loads end, then the
-    /// connections close. Later calls answer [`Closed`](ErrorKind::Closed). A second call does nothing more. What runs in
-    /// its caller, as the loader of a batch does, is its caller's to end: it is served, and not stored.
+    /// connections of every backend close. Later calls answer [`Closed`](ErrorKind::Closed). A second call does nothing
+    /// more. What runs in its caller, as the loader of a batch does, is its caller's to end: it is served, and not stored.
     ///
     /// # Errors
-    /// [`Timeout`](ErrorKind::Timeout) if something was still at work at the deadline; it was cut off.
+    /// [`Timeout`](ErrorKind::Timeout) if something was still at work at the deadline; it was aborted.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the bundle closing; call again to wait on.
     pub async fn close(&self, deadline: Duration) -> Result<()> {
         let drained = self.shared.environment.drain(deadline).await;
-        self.shared.backend.close().await;
+        join_all(self.shared.backends.iter().map(|backend| backend.close())).await;
         if drained {
-            Ok(())
-        } else {
-            Err(Error::new(ErrorKind::Timeout, format!("tasks were still at work {deadline:?} after close"))
-                .with_operation("stores.close")
-                .with_backend(self.shared.backend.name()))
+            return Ok(());
         }
+        Err(Error::new(ErrorKind::Timeout, format!("tasks were still at work {deadline:?} after close"))
+            .with_operation("stores.close"))
     }
 }
 
@@ -253,7 +206,7 @@ impl fmt::Debug for Stores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stores")
             .field("service", &self.service)
-            .field("backend", &self.shared.backend)
+            .field("backends", &self.shared.backends)
             .finish_non_exhaustive()
     }
 }

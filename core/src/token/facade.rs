@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Epoch, Scope, TokenFacts, TokenStore, Verdict};
+use crate::environment::Environment;
 use crate::error::Result;
 use crate::key::Name;
-use crate::stores::{Environment, Stores};
+use crate::layer::deadline::bounded;
 use crate::time::{Timestamp, Ttl, hours, seconds};
 
 /// Builds [`Tokens`].
@@ -25,14 +26,19 @@ pub struct TokensBuilder {
 }
 
 impl TokensBuilder {
-    pub(crate) fn from_stores(stores: &Stores) -> Self {
+    /// The tokens of a service on any backend, without a bundle.
+    pub fn new(store: Arc<dyn TokenStore>, environment: Environment, service: Name) -> Self {
+        Self::on(Ok(bounded(store, &environment)), environment, service)
+    }
+
+    pub(crate) fn on(store: Result<Arc<dyn TokenStore>>, environment: Environment, service: Name) -> Self {
         Self {
-            store: stores.token_store(),
-            service: stores.service_name().clone(),
-            environment: stores.environment().clone(),
+            store,
             max_life: hours(1),
             #[cfg(feature = "jwt")]
-            issuer: stores.service_name().to_string(),
+            issuer: service.to_string(),
+            service,
+            environment,
             #[cfg(feature = "jwt")]
             keys: Vec::new(),
         }

@@ -5,6 +5,7 @@
 //! that only grows. A token carries the epochs it was issued under; it is revoked once the store's is
 //! greater. No clocks of two machines are compared.
 
+mod capability;
 mod facade;
 #[cfg(feature = "jwt")]
 mod jwt;
@@ -12,9 +13,10 @@ mod scope;
 mod store;
 mod verdict;
 
+pub use self::capability::TokenCapabilities;
 pub use self::facade::{Tokens, TokensBuilder};
 #[cfg(feature = "jwt")]
 pub use self::jwt::{Claims, IssueOptions, IssuedToken, JwtKey, VerifyError};
 pub use self::scope::{Epoch, Scope};
 pub use self::store::TokenStore;
-pub use self::verdict::{Mark, Reason, TokenFacts, Verdict, check_facts};
+pub use self::verdict::{Mark, Reason, TokenFacts, Verdict};

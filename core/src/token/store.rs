@@ -4,7 +4,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use super::{Epoch, Scope, TokenFacts, Verdict};
+use super::{Epoch, Scope, TokenCapabilities, TokenFacts, Verdict};
 use crate::error::Result;
 use crate::key::Name;
 use crate::time::Ttl;
@@ -20,12 +20,15 @@ use crate::time::Ttl;
 /// - A later revocation never shortens an earlier one's life.
 /// - `jti`s are stored hashed.
 /// - A `jti` or scope identifier that is empty or over [`MAX_IDENTIFIER`](crate::key::MAX_IDENTIFIER) bytes, and
-///   more than 8 marks, are `InvalidInput`.
+///   more than [`max_marks`](TokenCapabilities::max_marks) marks, are `InvalidInput`.
 ///
 /// # Cancel safety
 /// Dropping a future of any method leaves the operation either not done or wholly done.
 #[async_trait]
 pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
+    /// What this backend can take; constant over its life.
+    fn capabilities(&self) -> TokenCapabilities;
+
     /// Revokes one token for this long, which must reach past its expiry.
     async fn revoke(&self, service: &Name, jti: &str, ttl: Ttl) -> Result<()>;
 

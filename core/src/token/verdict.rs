@@ -1,8 +1,6 @@
 //! Whether a token still holds, from what is stored.
 
 use super::{Epoch, Scope};
-use crate::error::{Error, Result};
-use crate::key::escape;
 use crate::time::Timestamp;
 
 /// What a token says of the time it was issued, for one scope.
@@ -35,7 +33,8 @@ impl Mark {
 pub struct TokenFacts {
     /// The token's own id (`jti`).
     pub jti: String,
-    /// The scopes it belongs to, with what it says of each. At most 8.
+    /// The scopes it belongs to, with what it says of each. At most 8, or what
+    /// [`max_marks`](super::TokenCapabilities::max_marks) says.
     pub marks: Vec<(Scope, Mark)>,
 }
 
@@ -48,7 +47,7 @@ impl TokenFacts {
     /// The verdict on this token, from what a backend has read: whether the `jti` is revoked, and the epoch
     /// of each scope in the order of [`marks`](Self::marks). Backends call this, so that the rule stands
     /// once.
-    pub fn judge(&self, jti_revoked: bool, epochs: &[Epoch]) -> Verdict {
+    pub fn verdict(&self, jti_revoked: bool, epochs: &[Epoch]) -> Verdict {
         if jti_revoked {
             return Verdict::Revoked(Reason::Token);
         }
@@ -58,16 +57,6 @@ impl TokenFacts {
             None => Verdict::Active,
         }
     }
-}
-
-/// Refuses what no backend checks: an empty or overlong `jti` or scope, more than 8 marks. For backends.
-pub fn check_facts(token: &TokenFacts) -> Result<()> {
-    const MAX_MARKS: usize = 8;
-    if token.marks.len() > MAX_MARKS {
-        return Err(Error::invalid(format!("a token may have {MAX_MARKS} marks, got {}", token.marks.len())));
-    }
-    escape(&token.jti)?;
-    token.marks.iter().try_for_each(|(scope, _)| scope.segment().map(drop))
 }
 
 /// Whether a token still holds.
@@ -111,11 +100,11 @@ mod tests {
             "j",
             vec![(Scope::Service, fresh), (Scope::User("u".into()), Mark::Epoch(Epoch::NEVER))],
         );
-        assert_eq!(facts.judge(false, &[Epoch::NEVER, Epoch::NEVER]), Verdict::Active);
+        assert_eq!(facts.verdict(false, &[Epoch::NEVER, Epoch::NEVER]), Verdict::Active);
         assert_eq!(
-            facts.judge(false, &[Epoch::new(9), Epoch::new(1)]),
+            facts.verdict(false, &[Epoch::new(9), Epoch::new(1)]),
             Verdict::Revoked(Reason::Scope(Scope::User("u".into())))
         );
-        assert_eq!(facts.judge(true, &[Epoch::NEVER, Epoch::NEVER]), Verdict::Revoked(Reason::Token));
+        assert_eq!(facts.verdict(true, &[Epoch::NEVER, Epoch::NEVER]), Verdict::Revoked(Reason::Token));
     }
 }

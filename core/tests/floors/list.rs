@@ -26,7 +26,7 @@ const fn among(name: &'static str, modules: &'static [&'static str]) -> Floor {
 pub(crate) const PARTS_USE_THEIR_MODULE: bool = true;
 
 pub(crate) const FLOORS: &[Floor] = &[
-    among("ground", &["error", "time"]),
+    among("ground", &["contract", "error", "time"]),
     among("means", &["key", "clock", "random", "codec"]),
     apart("environment", &["environment"]),
     apart("telemetry", &["telemetry"]),
@@ -58,6 +58,11 @@ pub(crate) const FLOORS: &[Floor] = &[
         ],
     ),
     apart("layers", &["layer"]),
+    // A call of the cache goes from its façade down these stairs, and its value up again.
+    among("cache: basics", &["cache::keyspace", "cache::policy", "cache::stats", "cache::wire"]),
+    apart("cache: near", &["cache::near"]),
+    apart("cache: read", &["cache::read"]),
+    apart("cache: load", &["cache::load"]),
     apart("façades by themselves", &["event", "limit", "lock", "token"]),
     apart("façades that use them", &["cache", "session"]),
     apart("bundle", &["stores"]),

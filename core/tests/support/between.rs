@@ -10,18 +10,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use stanchion::cache::{
-    CacheBuilder, CacheCapabilities, CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest,
-    LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher,
+    CacheBuilder, CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched,
+    Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Watch,
+    Watcher,
 };
 use stanchion::clock::ManualClock;
+use stanchion::environment::Environment;
 use stanchion::key::{Key, Namespace};
 use stanchion::random::SeededRandom;
-use stanchion::stores::Environment;
 use stanchion::time::{Timestamp, Ttl};
 use stanchion::{Effect, Result};
 use stanchion_memory::MemoryBackend;
 
 use super::down;
+use stanchion::cache::AllParts as _;
 
 type Hook = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -114,6 +116,18 @@ impl CacheStore for Between {
     fn capabilities(&self) -> CacheCapabilities {
         self.inner.capabilities()
     }
+    fn leases(&self) -> Option<&dyn CacheLeases> {
+        self.inner.leases().map(|_| self as &dyn CacheLeases)
+    }
+    fn tags(&self) -> Option<&dyn CacheTags> {
+        self.inner.tags().map(|_| self as &dyn CacheTags)
+    }
+    fn feed(&self) -> Option<&dyn CacheFeed> {
+        self.inner.feed().map(|_| self as &dyn CacheFeed)
+    }
+    fn counters(&self) -> Option<&dyn CacheCounters> {
+        self.inner.counters().map(|_| self as &dyn CacheCounters)
+    }
     fn now(&self) -> Timestamp {
         self.inner.now()
     }
@@ -135,15 +149,16 @@ impl CacheStore for Between {
     async fn remove_many(&self, keys: &[Key]) -> Result<u64> {
         self.inner.remove_many(keys).await
     }
-    async fn add(&self, key: &Key, delta: i64, ttl: Ttl) -> Result<i64> {
-        self.inner.add(key, delta, ttl).await
-    }
     async fn touch(&self, key: &Key, ttl: Ttl) -> Result<bool> {
         self.inner.touch(key, ttl).await
     }
     async fn ttl(&self, key: &Key) -> Result<Option<Ttl>> {
         self.inner.ttl(key).await
     }
+}
+
+#[async_trait]
+impl CacheLeases for Between {
     async fn fetch(&self, requests: &[LeaseRequest]) -> Result<Vec<Fetched>> {
         let hook = self.before_fetch.lock().unwrap().take();
         if let Some(hook) = hook {
@@ -159,9 +174,13 @@ impl CacheStore for Between {
     async fn fill(&self, fills: &[Fill]) -> Result<Vec<FillOutcome>> {
         self.inner.fill(fills).await
     }
-    async fn abandon(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
-        self.inner.abandon(leases).await
+    async fn release(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
+        self.inner.release(leases).await
     }
+}
+
+#[async_trait]
+impl CacheTags for Between {
     async fn generations(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>> {
         if self.no_generations.load(SeqCst) {
             return Err(down(Effect::NotApplied));
@@ -171,6 +190,9 @@ impl CacheStore for Between {
     async fn bump(&self, tags: &[Tag]) -> Result<Vec<Generation>> {
         self.inner.bump(tags).await
     }
+}
+
+impl CacheFeed for Between {
     fn watch(&self, namespace: &Namespace, watcher: Arc<dyn Watcher>) -> Result<Watch> {
         let mut gates = self.gates.lock().unwrap();
         let namespace_name = namespace.to_string();
@@ -185,5 +207,12 @@ impl CacheStore for Between {
         gates.push(gate.clone());
         drop(gates);
         self.inner.watch(namespace, gate)
+    }
+}
+
+#[async_trait]
+impl CacheCounters for Between {
+    async fn add(&self, key: &Key, delta: i64, ttl: Ttl) -> Result<i64> {
+        self.inner.add(key, delta, ttl).await
     }
 }

@@ -13,17 +13,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use stanchion::cache::{
-    Cache, CacheBuilder, CacheCapabilities, CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest,
-    LeaseToken, LoadError, SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher,
+    Cache, CacheBuilder, CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags,
+    Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, LoadError, SetEntry, SetOptions,
+    SetOutcome, Tag, Watch, Watcher,
 };
 use stanchion::clock::ManualClock;
+use stanchion::environment::Environment;
 use stanchion::key::{Key, Namespace};
 use stanchion::random::SeededRandom;
-use stanchion::stores::{Environment, Stores};
+use stanchion::stores::Stores;
 use stanchion::time::{Timestamp, Ttl};
 use stanchion::{Effect, Error, ErrorKind, Result};
 use stanchion_memory::{MemoryBackend, MemoryConfig};
 use tokio::sync::{Notify, oneshot};
+
+use stanchion::cache::AllParts as _;
 
 /// A memory backend on a manual clock.
 pub(crate) fn manual() -> (MemoryBackend, ManualClock) {
@@ -216,6 +220,18 @@ impl CacheStore for Flaky {
     fn capabilities(&self) -> CacheCapabilities {
         self.inner.capabilities()
     }
+    fn leases(&self) -> Option<&dyn CacheLeases> {
+        self.inner.leases().map(|_| self as &dyn CacheLeases)
+    }
+    fn tags(&self) -> Option<&dyn CacheTags> {
+        self.inner.tags().map(|_| self as &dyn CacheTags)
+    }
+    fn feed(&self) -> Option<&dyn CacheFeed> {
+        self.inner.feed().map(|_| self as &dyn CacheFeed)
+    }
+    fn counters(&self) -> Option<&dyn CacheCounters> {
+        self.inner.counters().map(|_| self as &dyn CacheCounters)
+    }
     fn now(&self) -> Timestamp {
         self.inner.now()
     }
@@ -253,15 +269,17 @@ impl CacheStore for Flaky {
     async fn remove_many(&self, keys: &[Key]) -> Result<u64> {
         self.pass()?.remove_many(keys).await
     }
-    async fn add(&self, key: &Key, delta: i64, ttl: Ttl) -> Result<i64> {
-        self.pass()?.add(key, delta, ttl).await
-    }
     async fn touch(&self, key: &Key, ttl: Ttl) -> Result<bool> {
         self.pass()?.touch(key, ttl).await
     }
     async fn ttl(&self, key: &Key) -> Result<Option<Ttl>> {
         self.pass()?.ttl(key).await
     }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl CacheLeases for Flaky {
     async fn fetch(&self, requests: &[LeaseRequest]) -> Result<Vec<Fetched>> {
         let answer = self.pass()?.fetch(requests).await;
         self.answer(answer).await
@@ -270,17 +288,34 @@ impl CacheStore for Flaky {
         let answer = self.pass()?.fill(fills).await;
         self.answer(answer).await
     }
-    async fn abandon(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
-        self.pass()?.abandon(leases).await
+    async fn release(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
+        self.pass()?.release(leases).await
     }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl CacheTags for Flaky {
     async fn generations(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>> {
         self.pass()?.generations(tags).await
     }
     async fn bump(&self, tags: &[Tag]) -> Result<Vec<Generation>> {
         self.pass()?.bump(tags).await
     }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl CacheFeed for Flaky {
     fn watch(&self, namespace: &Namespace, watcher: Arc<dyn Watcher>) -> Result<Watch> {
         self.watchers.lock().unwrap().push(Arc::clone(&watcher));
         self.inner.watch(namespace, Arc::new(Relay { watcher, news: Arc::clone(&self.news) }))
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl CacheCounters for Flaky {
+    async fn add(&self, key: &Key, delta: i64, ttl: Ttl) -> Result<i64> {
+        self.pass()?.add(key, delta, ttl).await
     }
 }

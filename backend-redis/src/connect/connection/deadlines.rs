@@ -1,4 +1,4 @@
-//! One timer for the deadlines of all that waits at a connection.
+//! One timer for the deadlines of all reads of a connection.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -7,8 +7,8 @@ use stanchion::clock::Clock;
 use stanchion::time::Monotonic;
 use tokio::time::Sleep;
 
-/// Set to the earliest deadline. Those that are answered before theirs leave it as it is: then it goes off for nothing, once,
-/// and is set anew.
+/// Set to the earliest deadline. Reads that are answered before theirs leave it as it is: then it fires for nothing, once, and
+/// is set anew.
 #[derive(Default)]
 pub(super) struct Deadlines {
     earliest: Option<Monotonic>,
@@ -24,7 +24,7 @@ impl Deadlines {
         }
     }
 
-    /// Goes off when the earliest deadline is over, and says what time it is then. What still waits is to be noted again.
+    /// Ready when the earliest deadline is over, with the time that it is then. What still waits is to be noted again.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, clock: &dyn Clock) -> Poll<Monotonic> {
         let Some(earliest) = self.earliest else { return Poll::Pending };
         let timer = self.timer.get_or_insert_with(|| {
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn it_goes_off_once_at_the_earliest() {
+    async fn it_fires_once_at_the_earliest() {
         let (clock, mut deadlines) = (ManualClock::new(), Deadlines::default());
         let in_ms = |ms| clock.now().saturating_add(Duration::from_millis(ms));
         for due in [3_600_000, 2, 7_200_000] {

@@ -8,7 +8,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use redis::{RedisError, RedisResult, Value};
 use tokio::io::AsyncRead;
 
-use super::replies::Replies;
+use super::framing::Framing;
 
 /// So many bytes are read at once.
 const ROOM: usize = 32 * 1_024;
@@ -27,7 +27,7 @@ const PIECE: usize = 8 * 1_024;
 #[derive(Default)]
 pub(super) struct Incoming {
     bytes: BytesMut,
-    replies: Replies,
+    framing: Framing,
     // One value has made it larger than what is read at once.
     grown: bool,
     // So many of the bytes have been looked at for an end.
@@ -35,20 +35,26 @@ pub(super) struct Incoming {
     piece: BytesMut,
 }
 
-/// A value that was asked for by itself.
-pub(super) enum Held {
-    Nothing,
+/// The reply to a `GET`, or one value of that to an `MGET`.
+pub(super) enum Reply {
+    Nil,
     String(Bytes),
     /// An error, or what else the server may say.
     Other(Value),
 }
 
 impl Incoming {
+    /// With these bytes, which have come.
+    #[cfg(test)]
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.into(), ..Self::default() }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// What comes next was not asked for.
+    /// What comes next is a pushed message, and no reply.
     pub(super) fn is_pushed(&self) -> bool {
         self.bytes.first() == Some(&b'>')
     }
@@ -59,7 +65,7 @@ impl Incoming {
         stream: &mut S,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        let to_come = usize::try_from(self.replies.to_come()).unwrap_or(MOST).min(MOST);
+        let to_come = usize::try_from(self.framing.to_come()).unwrap_or(MOST).min(MOST);
         let wanted = to_come.max(LITTLE);
         self.grown |= self.bytes.len() + wanted > 2 * ROOM;
         if self.bytes.capacity() - self.bytes.len() < wanted {
@@ -72,7 +78,7 @@ impl Incoming {
 
     /// The length of the next value, if all of it has come.
     fn whole(&mut self) -> Option<usize> {
-        let Some(end) = self.replies.end(&self.bytes[self.seen..]) else {
+        let Some(end) = self.framing.end(&self.bytes[self.seen..]) else {
             self.seen = self.bytes.len();
             return None;
         };
@@ -115,21 +121,21 @@ impl Incoming {
     }
 
     /// The next value, as [`value`](Self::value), with strings where they are.
-    pub(super) fn held(&mut self) -> RedisResult<Option<Held>> {
+    pub(super) fn reply(&mut self) -> RedisResult<Option<Reply>> {
         let Some(length) = self.whole() else { return Ok(None) };
-        let held = match (self.bytes[0], self.bytes[1]) {
+        let reply = match (self.bytes[0], self.bytes[1]) {
             (b'$', b'-') | (b'_', _) => {
                 self.skip(length);
-                Held::Nothing
+                Reply::Nil
             }
-            (b'$', _) => Held::String(self.string(length)?),
+            (b'$', _) => Reply::String(self.string(length)?),
             _ => {
                 let value = redis::parse_redis_value(&self.bytes[..length])?;
                 self.skip(length);
-                Held::Other(value)
+                Reply::Other(value)
             }
         };
-        Ok(Some(held))
+        Ok(Some(reply))
     }
 
     /// The string that takes so many bytes with what is around it.
@@ -177,15 +183,11 @@ mod tests {
 
     use super::*;
 
-    fn with(bytes: &[u8]) -> Incoming {
-        Incoming { bytes: bytes.into(), ..Incoming::default() }
-    }
-
     #[test]
-    fn a_string_that_is_not_what_it_says_is_none() {
+    fn a_string_of_another_length_than_it_claims_is_refused() {
         for text in [&b"$3\r\nabcXY"[..], b"$3x\r\nabc\r\n", b"$\r\n\r\n", b"$3\nabc\r\n", b"$ 3\r\nabc\r\n"]
         {
-            assert!(with(text).held().is_err(), "{text:?}");
+            assert!(Incoming::of(text).reply().is_err(), "{text:?}");
         }
     }
 
@@ -199,8 +201,8 @@ mod tests {
         while found.len() < 2 {
             let read = std::future::poll_fn(|cx| incoming.read(&mut stream, cx)).await.unwrap();
             assert!(read > 0);
-            while let Some(held) = incoming.held().unwrap() {
-                let Held::String(string) = held else { panic!("no string") };
+            while let Some(reply) = incoming.reply().unwrap() {
+                let Reply::String(string) = reply else { panic!("no string") };
                 found.push(string);
             }
         }
@@ -211,18 +213,18 @@ mod tests {
     proptest! {
         #[test]
         fn nonsense_breaks_nothing(bytes in prop::collection::vec(any::<u8>(), 1..200), count in 0..9_usize) {
-            let begun = with(&bytes).begins_array(count);
+            let begun = Incoming::of(&bytes).begins_array(count);
             prop_assert!(begun != Some(true) || bytes[0] == b'*');
-            let mut incoming = with(&bytes);
-            while let Ok(Some(_)) = incoming.held() {}
-            let mut incoming = with(&bytes);
+            let mut incoming = Incoming::of(&bytes);
+            while let Ok(Some(_)) = incoming.reply() {}
+            let mut incoming = Incoming::of(&bytes);
             while let Ok(Some(_)) = incoming.value() {}
         }
 
         #[test]
         fn no_line_breaks_anything(line in "[$*_>|%~!=(,:+#-]-?[0-9x ]{0,30}\r?\n", rest in prop::collection::vec(any::<u8>(), 0..40)) {
-            let mut incoming = with(&[line.as_bytes(), &rest].concat());
-            while let Ok(Some(_)) = incoming.held() {}
+            let mut incoming = Incoming::of(&[line.as_bytes(), &rest].concat());
+            while let Ok(Some(_)) = incoming.reply() {}
         }
     }
 }

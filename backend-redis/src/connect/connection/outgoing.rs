@@ -1,4 +1,4 @@
-//! What is to be written to the server.
+//! The bytes that are to be written to the server.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -15,7 +15,7 @@ pub(super) struct Outgoing {
     bytes: BytesMut,
     // It has been more than is worth keeping room for.
     large: bool,
-    // Written, and not flushed: what encrypts keeps some back.
+    // Written, and not flushed: TLS keeps some back.
     unflushed: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What callers hand to the task that drives a connection.
+//! The requests that callers hand to the task that drives a connection.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use crate::error::{self, Access};
 pub(super) enum Request {
     Read(Read),
     Commands(Commands),
-    /// Nothing is to be done any more.
+    /// Ends the connection.
     Close,
 }
 
-/// A key that is to be read.
+/// The read of one key.
 pub(super) struct Read {
     pub(super) key: Key,
     /// When its caller's deadline is over,
@@ -29,27 +29,31 @@ pub(super) struct Read {
 }
 
 impl Read {
-    pub(super) fn answer(self, answer: Result<Option<Bytes>>) {
-        // Nobody minds one who left.
-        let _ = self.reply.send(answer);
+    pub(super) fn reply(self, outcome: Result<Option<Bytes>>) {
+        // It may be cancelled by now.
+        let _ = self.reply.send(outcome);
     }
 
-    /// Its caller has left.
-    pub(super) fn is_forgotten(&self) -> bool {
+    /// Its caller has dropped the future.
+    pub(super) fn is_cancelled(&self) -> bool {
         self.reply.is_closed()
-    }
-
-    pub(super) fn is_late(&self, now: Monotonic) -> bool {
-        self.due <= now
-    }
-
-    pub(super) fn tell_late(self) {
-        let late = error::timed_out(self.deadline, Access::Read);
-        self.answer(Err(late));
     }
 }
 
-/// Commands of one caller, who wants the replies to all of them, and knows himself how long he waits.
+/// Ends a read whose deadline is over, and leaves its place empty; answers the deadline of one whose is not.
+pub(super) fn time_out(place: &mut Option<Read>, now: Monotonic) -> Option<Monotonic> {
+    let read = place.take()?;
+    if read.due <= now {
+        let timed_out = error::timed_out(read.deadline, Access::Read);
+        read.reply(Err(timed_out));
+        return None;
+    }
+    let due = read.due;
+    *place = Some(read);
+    Some(due)
+}
+
+/// Commands of one caller, who wants the replies to all of them, and keeps a deadline itself.
 pub(super) struct Commands {
     pub(super) packed: Vec<u8>,
     pub(super) expected: Expected,
@@ -58,13 +62,13 @@ pub(super) struct Commands {
 }
 
 impl Commands {
-    /// Their caller has left.
-    pub(super) fn is_forgotten(&self) -> bool {
+    /// Their caller has dropped the future.
+    pub(super) fn is_cancelled(&self) -> bool {
         self.reply.is_closed()
     }
 }
 
-/// What the server answers to them.
+/// The replies of the server to them.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Expected {
     /// So many values.
@@ -74,9 +78,10 @@ pub(super) enum Expected {
 }
 
 impl Request {
+    /// Fails, with nothing sent.
     pub(super) fn refuse(self, why: Error) {
         match self {
-            Self::Read(read) => read.answer(Err(why)),
+            Self::Read(read) => read.reply(Err(why)),
             Self::Commands(commands) => drop(commands.reply.send(Err(why))),
             Self::Close => {}
         }

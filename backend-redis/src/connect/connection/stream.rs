@@ -10,9 +10,9 @@ use redis::io::tcp::socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use crate::connect::Context;
+use crate::connect::context::Context;
 
-/// After so long without an answer from the other machine a connection is over.
+/// After so long without an acknowledgement from the other machine a connection is over.
 const SILENCE: Duration = Duration::from_secs(15);
 
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -27,8 +27,7 @@ pub(super) async fn open(address: &ConnectionAddr, context: &Context) -> io::Res
         ConnectionAddr::TcpTls { host, port, .. } => {
             let name = rustls::pki_types::ServerName::try_from(host.clone())
                 .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
-            let connector =
-                tokio_rustls::TlsConnector::from(context.tls.client_config().map_err(io::Error::other)?);
+            let connector = tokio_rustls::TlsConnector::from(context.tls.config().map_err(io::Error::other)?);
             let tls = |address| {
                 let (connector, name) = (connector.clone(), name.clone());
                 async move { connector.connect(name, tcp(address).await?).await }
@@ -41,7 +40,7 @@ pub(super) async fn open(address: &ConnectionAddr, context: &Context) -> io::Res
     }
 }
 
-/// To that of a host's addresses which is ready first.
+/// Connects to that of a host's addresses which is ready first.
 async fn first<S, F>(host: &str, port: u16, connect: impl Fn(SocketAddr) -> F) -> io::Result<S>
 where
     F: Future<Output = io::Result<S>>,

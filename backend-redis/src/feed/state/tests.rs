@@ -1,4 +1,4 @@
-//! What watchers are told.
+//! What watchers are notified of.
 
 use redis::IntoConnectionInfo;
 use std::sync::Mutex;
@@ -9,7 +9,7 @@ use super::*;
 struct Log(Mutex<Vec<String>>);
 
 impl Log {
-    fn told(&self) -> Vec<String> {
+    fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
 }
@@ -36,123 +36,123 @@ fn set(names: &[&str]) -> HashSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// The seat of a master, also if nobody wants to hear of it.
-fn seat(state: &State, label: &str) -> Seat {
+/// The id of a master, also if nothing is watched.
+fn id(state: &State, label: &str) -> MasterId {
     let (label, master) = state.masters.get_key_value(label).unwrap();
-    Seat { label: Arc::clone(label), number: master.number }
+    MasterId { label: Arc::clone(label), number: master.number }
 }
 
 fn connect(state: &mut State, label: &str, connection: u64, names: &[&str]) {
-    let seat = seat(state, label);
-    state.coming(&seat, connection, set(names));
-    state.ready(&seat, connection);
+    let id = id(state, label);
+    state.preparing(&id, connection, set(names));
+    state.ready(&id, connection);
 }
 
 #[test]
-fn a_namespace_is_up_while_every_master_tells_of_it() {
+fn a_namespace_is_up_while_every_master_sends_its_invalidations() {
     let (mut state, log) = (State::default(), Arc::new(Log::default()));
-    let _ = state.masters_are(&[target("a"), target("b")]);
+    let _ = state.set_masters(&[target("a"), target("b")]);
     state.watch("cache:user", Arc::clone(&log) as _).unwrap();
     connect(&mut state, "a", 1, &["cache:user"]);
     state.changed("cache:user", "cache:user:1");
-    assert_eq!(log.told(), [] as [&str; 0], "one of two is not enough");
+    assert_eq!(log.take(), [] as [&str; 0], "one of two is not enough");
     connect(&mut state, "b", 2, &[]);
-    let (a, b) = (seat(&state, "a"), seat(&state, "b"));
-    state.heard(&b, 1, set(&["cache:user"]));
-    assert_eq!(log.told(), [] as [&str; 0], "what an earlier connection heard counts for nothing");
-    state.heard(&b, 2, set(&["cache:user"]));
+    let (a, b) = (id(&state, "a"), id(&state, "b"));
+    state.subscribed(&b, 1, set(&["cache:user"]));
+    assert_eq!(log.take(), [] as [&str; 0], "an earlier connection does not matter");
+    state.subscribed(&b, 2, set(&["cache:user"]));
     state.changed("cache:user", "cache:user:1");
     state.changed("cache:other", "cache:other:1");
-    assert_eq!(log.told(), ["restored", "cache:user:1"]);
+    assert_eq!(log.take(), ["restored", "cache:user:1"]);
 
     state.lost(&a, 9);
-    assert_eq!(log.told(), [] as [&str; 0], "it is another connection that broke");
+    assert_eq!(log.take(), [] as [&str; 0], "it is another connection that broke");
     state.lost(&a, 1);
     state.lost(&b, 2);
     state.changed("cache:user", "cache:user:1");
-    assert_eq!(log.told(), ["lost"]);
+    assert_eq!(log.take(), ["lost"]);
     connect(&mut state, "b", 3, &["cache:user"]);
     connect(&mut state, "a", 4, &["cache:user"]);
-    assert_eq!(log.told(), ["restored"]);
+    assert_eq!(log.take(), ["restored"]);
     state.flushed();
-    assert_eq!(log.told(), ["lost", "restored"]);
+    assert_eq!(log.take(), ["lost", "restored"]);
 }
 
 #[test]
 fn a_change_of_masters_is_a_loss() {
     let (mut state, log) = (State::default(), Arc::new(Log::default()));
-    let _ = state.masters_are(&[target("a")]);
+    let _ = state.set_masters(&[target("a")]);
     state.watch("cache:user", Arc::clone(&log) as _).unwrap();
     connect(&mut state, "a", 1, &["cache:user"]);
-    assert_eq!(log.told(), ["restored"]);
-    let _ = state.masters_are(&[target("a")]);
-    assert_eq!(log.told(), [] as [&str; 0]);
-    let _ = state.masters_are(&[target("a"), target("b")]);
-    assert_eq!(log.told(), ["lost"]);
+    assert_eq!(log.take(), ["restored"]);
+    let _ = state.set_masters(&[target("a")]);
+    assert_eq!(log.take(), [] as [&str; 0]);
+    let _ = state.set_masters(&[target("a"), target("b")]);
+    assert_eq!(log.take(), ["lost"]);
     connect(&mut state, "b", 2, &["cache:user"]);
-    assert_eq!(log.told(), ["restored"]);
-    let _ = state.masters_are(&[target("b")]);
-    assert_eq!(log.told(), ["lost", "restored"], "what was copied from it is heard of no more");
+    assert_eq!(log.take(), ["restored"]);
+    let _ = state.set_masters(&[target("b")]);
+    assert_eq!(log.take(), ["lost", "restored"], "of what was copied from it no more invalidations come");
 }
 
 #[test]
-fn a_second_watcher_is_told_at_once_and_one_that_ended_nothing() {
+fn a_second_watcher_is_notified_at_once_and_one_that_ended_not_at_all() {
     let (mut state, log) = (State::default(), Arc::new(Log::default()));
-    let _ = state.masters_are(&[target("a")]);
+    let _ = state.set_masters(&[target("a")]);
     let first = state.watch("cache:user", Arc::new(Log::default())).unwrap();
     connect(&mut state, "a", 1, &["cache:user"]);
     let second = state.watch("cache:user", Arc::clone(&log) as _).unwrap();
-    assert_eq!(log.told(), ["restored"]);
+    assert_eq!(log.take(), ["restored"]);
     assert!(state.end("cache:user", first).is_some());
     state.changed("cache:user", "cache:user:1");
-    assert_eq!(log.told(), ["cache:user:1"]);
+    assert_eq!(log.take(), ["cache:user:1"]);
     assert!(state.end("cache:user", second).is_some() && state.end("cache:user", second).is_none());
     state.changed("cache:user", "cache:user:1");
-    assert_eq!(log.told(), [] as [&str; 0]);
-    // The server tells of it still.
+    assert_eq!(log.take(), [] as [&str; 0]);
+    // The server still sends its invalidations.
     state.watch("cache:user", Arc::clone(&log) as _).unwrap();
-    assert_eq!(log.told(), ["restored"]);
+    assert_eq!(log.take(), ["restored"]);
     let _ = state.close();
-    assert_eq!(log.told(), ["lost"]);
+    assert_eq!(log.take(), ["lost"]);
     assert!(state.watch("cache:user", Arc::clone(&log) as _).is_none());
 }
 
 #[test]
 fn a_refusal_lasts_until_the_server_is_asked_again() {
     let (mut state, log) = (State::default(), Arc::new(Log::default()));
-    let _ = state.masters_are(&[target("a")]);
+    let _ = state.set_masters(&[target("a")]);
     state.watch("cache:user", Arc::clone(&log) as _).unwrap();
     connect(&mut state, "a", 1, &["cache:user"]);
     assert!(state.refuse().is_some() && state.refuse().is_none());
     connect(&mut state, "a", 2, &["cache:user"]);
-    assert_eq!(log.told(), ["restored", "lost"]);
+    assert_eq!(log.take(), ["restored", "lost"]);
     assert!(state.wanted().is_empty() && state.wanted_masters().is_empty());
     state.try_again();
     assert_eq!((state.wanted(), state.wanted_masters().len()), (set(&["cache:user"]), 1));
     connect(&mut state, "a", 3, &["cache:user"]);
-    assert_eq!(log.told(), ["restored"]);
+    assert_eq!(log.take(), ["restored"]);
 }
 
 #[test]
-fn nobody_speaks_for_a_master_that_left_and_came_back() {
+fn reports_of_a_master_that_left_and_came_back_are_passed_over() {
     let (mut state, log) = (State::default(), Arc::new(Log::default()));
-    let _ = state.masters_are(&[target("a"), target("b")]);
+    let _ = state.set_masters(&[target("a"), target("b")]);
     state.watch("cache:user", Arc::clone(&log) as _).unwrap();
     connect(&mut state, "b", 1, &["cache:user"]);
-    let before = seat(&state, "a");
-    let _ = state.masters_are(&[target("b")]);
-    let _ = state.masters_are(&[target("a"), target("b")]);
-    assert_eq!(log.told(), ["restored", "lost"]);
-    let now = seat(&state, "a");
+    let before = id(&state, "a");
+    let _ = state.set_masters(&[target("b")]);
+    let _ = state.set_masters(&[target("a"), target("b")]);
+    assert_eq!(log.take(), ["restored", "lost"]);
+    let now = id(&state, "a");
     // Both are being connected, the earlier one for nothing.
-    state.coming(&now, 3, set(&["cache:user"]));
-    state.coming(&before, 2, set(&["cache:user"]));
+    state.preparing(&now, 3, set(&["cache:user"]));
+    state.preparing(&before, 2, set(&["cache:user"]));
     state.ready(&before, 2);
-    assert_eq!(log.told(), [] as [&str; 0]);
+    assert_eq!(log.take(), [] as [&str; 0]);
     state.ready(&now, 3);
-    assert_eq!(log.told(), ["restored"]);
+    assert_eq!(log.take(), ["restored"]);
     state.lost(&before, 2);
-    assert_eq!(log.told(), [] as [&str; 0]);
-    assert!(state.turn(&before).is_none() && state.unconnected(&before).is_none());
-    assert!(state.turn(&now).is_some() && state.unconnected(&now).is_some());
+    assert_eq!(log.take(), [] as [&str; 0]);
+    assert!(state.requesting(&before).is_none() && state.unconnected(&before).is_none());
+    assert!(state.requesting(&now).is_some() && state.unconnected(&now).is_some());
 }

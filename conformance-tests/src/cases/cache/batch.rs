@@ -11,6 +11,7 @@ use stanchion::time::Ttl;
 use super::common::{always, bytes, entry, holds, key, keys, put, put_many, token};
 use crate::check::{ensure, refused, same};
 use crate::{Context, Outcome};
+use stanchion::cache::AllParts as _;
 
 pub(super) async fn a_batch_over_the_bound_changes_nothing(cx: &Context) -> Outcome {
     let store = cx.open().await?.cache_store()?;
@@ -61,7 +62,7 @@ pub(super) async fn an_empty_batch_is_no_error(cx: &Context) -> Outcome {
     same(store.remove_many(&[]).await?, 0, "nothing removed")?;
     same(store.fetch(&[]).await?, Vec::new(), "nothing fetched")?;
     same(store.fill(&[]).await?, Vec::new(), "nothing filled")?;
-    Ok(store.abandon(&[]).await?)
+    Ok(store.release(&[]).await?)
 }
 
 pub(super) async fn the_last_of_a_key_given_twice_holds(cx: &Context) -> Outcome {

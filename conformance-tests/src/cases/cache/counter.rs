@@ -8,6 +8,7 @@ use stanchion::time::Ttl;
 use super::common::{holds, key, put};
 use crate::check::{refused, same};
 use crate::{Context, Outcome};
+use stanchion::cache::AllParts as _;
 
 pub(super) async fn a_counter_starts_at_zero_and_is_text(cx: &Context) -> Outcome {
     let (here, there) = (cx.open().await?.cache_store()?, cx.open().await?.cache_store()?);

@@ -14,6 +14,7 @@ use super::common::{always, bytes, holds, key, put, set_if, token};
 use super::lease::{day, fetch, is_held, lease};
 use crate::check::{ensure, fail, refused, same};
 use crate::{Context, Outcome};
+use stanchion::cache::AllParts as _;
 
 /// The outcome of one fill, of a value that lives long.
 pub(super) async fn fill(

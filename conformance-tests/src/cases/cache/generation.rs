@@ -9,6 +9,7 @@ use stanchion::time::{Timestamp, Ttl};
 
 use crate::check::{ensure, fail, same};
 use crate::{Context, Outcome};
+use stanchion::cache::AllParts as _;
 
 /// What is left of a machine's slowness when it comes to ages and clocks.
 const SOME_SECONDS: Duration = Duration::from_secs(10);

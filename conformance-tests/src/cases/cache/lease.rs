@@ -11,6 +11,7 @@ use stanchion::time::Ttl;
 use super::common::{bytes, key, keys, put, set_if, token};
 use crate::check::{fail, same};
 use crate::{Context, Outcome};
+use stanchion::cache::AllParts as _;
 
 /// The answer to one request.
 pub(super) async fn fetch(
@@ -216,7 +217,7 @@ pub(super) async fn an_abandoned_lease_is_free_at_once(cx: &Context) -> Outcome 
     let (a, b) = (key("a")?, key("b")?);
     lease(&*here, &a, 1).await?;
     lease(&*here, &b, 1).await?;
-    there.abandon(&[(a.clone(), token(1)), (b.clone(), token(1))]).await?;
+    there.release(&[(a.clone(), token(1)), (b.clone(), token(1))]).await?;
     for key in [&a, &b] {
         is_leased(fetch(&*there, key, 2, day()?, Want::IfAbsent).await?, "a lease that was abandoned")?;
     }
@@ -228,7 +229,7 @@ pub(super) async fn only_the_holder_abandons(cx: &Context) -> Outcome {
     let (a, b) = (key("a")?, key("b")?);
     lease(&*here, &a, 1).await?;
     // One that nobody has is passed over.
-    there.abandon(&[(b, token(1)), (a.clone(), token(2))]).await?;
+    there.release(&[(b, token(1)), (a.clone(), token(2))]).await?;
     is_held(&*here, &a, "a lease that another token abandoned").await
 }
 

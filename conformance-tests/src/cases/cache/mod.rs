@@ -13,7 +13,8 @@ mod ttl;
 mod value;
 mod watch;
 
-use super::rules;
+pub(crate) use self::load::engine as near_engine;
+use super::{process, rules, wall_clock};
 
 rules! {
     "CACHE-01" Must "A value that was set is read back through every handle, until it is set again." => [
@@ -132,7 +133,7 @@ rules! {
     ];
     "CACHE-51" Must "No tags have no generations, and bumping none is no error." => ["generation::of_no_tags": generation::of_no_tags_there_are_none];
     "CACHE-52" Must "The store's time is told to within some seconds, from the beginning." => ["time::is_told": generation::the_time_is_told];
-    "CACHE-53" Must "Changes can be watched where that is declared, and nowhere else." => ["watch::declared": watch::it_is_there_where_it_is_declared];
+    "CACHE-53" Must "Changes can be watched where a feed is declared." => ["watch::declared": watch::it_is_there_where_it_is_declared];
     "CACHE-54" Must "A watcher is told restored, before anything else." => ["watch::restored_first": watch::restored_is_told_first];
     "CACHE-55" Must "Each kind of change is told with the whole key, whichever handle made it." => [
         "watch::each_kind": watch::each_kind_of_change_is_told,
@@ -150,5 +151,16 @@ rules! {
     "CACHE-63" Must "What was loaded before a write is never read after it." => [
         "load::not_after_a_write": load::what_was_loaded_before_a_write_is_not_read_after_it,
         "load::not_by_keeping": load::a_long_load_takes_no_lease_anew,
+    ];
+    "CACHE-64" Must "No addition of any process is lost." => ["process::no_addition_is_lost": process::cache::no_addition_is_lost];
+    "CACHE-65" Must "Of all processes that ask for a lease one is granted it, and no other fills the entry." => [
+        "process::one_lease_holder": process::cache::one_holds_the_lease,
+    ];
+    "CACHE-66" Must "Generations stay as they are, and bumped ones only grow, also when the store's wall clock is set back or forth." => [
+        "wall_clock::generations_only_grow": wall_clock::cache::generations_only_grow,
+    ];
+    "CACHE-67" Must "A step of the store's wall clock prolongs the life of no entry and no lease by more than the step." => [
+        "wall_clock::lives_after_a_step_back": wall_clock::cache::lives_after_a_step_back,
+        "wall_clock::lives_after_a_step_forth": wall_clock::cache::lives_after_a_step_forth,
     ];
 }

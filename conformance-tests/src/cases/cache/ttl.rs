@@ -8,6 +8,7 @@ use stanchion::time::Ttl;
 use super::common::{always, bytes, holds, key, keys, put, set_if};
 use crate::check::{ensure, fail, same};
 use crate::{Context, Outcome};
+use stanchion::cache::AllParts as _;
 
 pub(super) async fn a_value_is_gone_at_its_deadline(cx: &Context) -> Outcome {
     let (here, there) = (cx.open().await?.cache_store()?, cx.open().await?.cache_store()?);

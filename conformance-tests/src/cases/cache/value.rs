@@ -12,6 +12,7 @@ use stanchion::time::Ttl;
 use super::common::{always, bytes, entry, holds, key, keys, put, set_if};
 use crate::check::{dropped_after, ensure, refused, same};
 use crate::{Context, Outcome};
+use stanchion::cache::AllParts as _;
 
 pub(super) async fn a_value_is_read_back_by_every_handle(cx: &Context) -> Outcome {
     let (here, there) = (cx.open().await?.cache_store()?, cx.open().await?.cache_store()?);

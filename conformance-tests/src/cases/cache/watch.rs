@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use stanchion::ErrorKind;
 use stanchion::cache::{CacheStore, SetEntry, Tag, Watch, Watcher};
 use stanchion::key::{Key, Namespace};
 use stanchion::time::Ttl;
@@ -13,8 +12,9 @@ use super::common::{always, bytes};
 use super::fill::fill;
 use super::generation::bump;
 use super::lease::lease;
-use crate::check::{PATIENCE, ensure, fail, refused, same};
+use crate::check::{PATIENCE, ensure, fail, same};
 use crate::{Context, Failure, Outcome};
+use stanchion::cache::AllParts as _;
 
 /// What a watcher was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,14 +77,6 @@ fn count(told: &[News], key: &Key) -> usize {
     told.iter().filter(|news| matches!(news, News::Changed(changed) if changed == key.as_str())).count()
 }
 
-/// The cases below mean nothing where nothing is told; that is seen to by [`it_is_there_where_it_is_declared`].
-fn tells(store: &dyn CacheStore) -> Outcome {
-    if store.capabilities().watch {
-        return Ok(());
-    }
-    Err(Failure::Ignored("this backend tells no changes, and says so".to_owned()))
-}
-
 fn namespace(kind: &str) -> Outcome<Namespace> {
     Ok(Namespace::new("cache", kind)?)
 }
@@ -115,15 +107,11 @@ async fn markers(store: &dyn CacheStore, recorder: &Recorder, namespace: &Namesp
 pub(super) async fn it_is_there_where_it_is_declared(cx: &Context) -> Outcome {
     let store = cx.open().await?.cache_store()?;
     let watch = store.watch(&namespace("user")?, Recorder::new());
-    if store.capabilities().watch {
-        return ensure(watch.is_ok(), "a watch, as declared", watch);
-    }
-    refused(watch, ErrorKind::Unsupported, "a watch, declared not to be there")
+    ensure(watch.is_ok(), "a watch, as declared", watch)
 }
 
 pub(super) async fn restored_is_told_first(cx: &Context) -> Outcome {
     let store = cx.open().await?.cache_store()?;
-    tells(&*store)?;
     let mut watches = Vec::new();
     // The first has the feed begin; the others find it there, of the same namespace and of another one.
     for kind in ["user", "user", "order"] {
@@ -137,7 +125,6 @@ pub(super) async fn restored_is_told_first(cx: &Context) -> Outcome {
 
 pub(super) async fn each_kind_of_change_is_told(cx: &Context) -> Outcome {
     let (here, there) = (cx.open().await?.cache_store()?, cx.open().await?.cache_store()?);
-    tells(&*here)?;
     let user = namespace("user")?;
     let (_watch, told) = watched(&*here, &user).await?;
     for (who, store) in [("here", &here), ("there", &there)] {
@@ -178,7 +165,6 @@ pub(super) async fn each_kind_of_change_is_told(cx: &Context) -> Outcome {
 
 pub(super) async fn each_bump_is_told(cx: &Context) -> Outcome {
     let (here, there) = (cx.open().await?, cx.open().await?);
-    tells(&*here.cache_store()?)?;
     let tags = [Tag::new("user:u1")?, Tag::of_namespace(&namespace("user")?)?];
     for (namespace, tag) in Tag::namespaces()?.iter().zip(tags) {
         for watching in [&here, &there] {
@@ -195,7 +181,6 @@ pub(super) async fn each_bump_is_told(cx: &Context) -> Outcome {
 
 pub(super) async fn nothing_is_told_of_others(cx: &Context) -> Outcome {
     let (here, there) = (cx.open().await?.cache_store()?, cx.open().await?.cache_store()?);
-    tells(&*here)?;
     let user = namespace("user")?;
     let (_watch, told) = watched(&*here, &user).await?;
     for (service, kind) in [
@@ -221,7 +206,6 @@ pub(super) async fn nothing_is_told_of_others(cx: &Context) -> Outcome {
 pub(super) async fn nothing_is_told_of_other_places(cx: &Context) -> Outcome {
     let (here, there) = (cx.open().await?.cache_store()?, cx.open().await?.cache_store()?);
     let elsewhere = cx.elsewhere().await?.cache_store()?;
-    tells(&*here)?;
     let user = namespace("user")?;
     let (_watch, told) = watched(&*here, &user).await?;
     let a = user.key("a")?;
@@ -232,7 +216,6 @@ pub(super) async fn nothing_is_told_of_other_places(cx: &Context) -> Outcome {
 
 pub(super) async fn nothing_is_told_once_it_is_dropped(cx: &Context) -> Outcome {
     let (here, there) = (cx.open().await?.cache_store()?, cx.open().await?.cache_store()?);
-    tells(&*here)?;
     let user = namespace("user")?;
     let (_kept, told) = watched(&*here, &user).await?;
     let (dropped, silent) = watched(&*here, &user).await?;
@@ -248,7 +231,6 @@ pub(super) async fn nothing_is_told_once_it_is_dropped(cx: &Context) -> Outcome 
 pub(super) async fn closing_tells_lost(cx: &Context) -> Outcome {
     let (closing, staying) = (cx.open().await?, cx.open().await?);
     let (here, there) = (closing.cache_store()?, staying.cache_store()?);
-    tells(&*here)?;
     let user = namespace("user")?;
     let (_watch, told) = watched(&*here, &user).await?;
     let (_other, still_told) = watched(&*there, &user).await?;
@@ -263,7 +245,6 @@ pub(super) async fn closing_tells_lost(cx: &Context) -> Outcome {
 
 pub(super) async fn nothing_is_missed_once_restored_is_told(cx: &Context) -> Outcome {
     let (here, there) = (cx.open().await?.cache_store()?, cx.open().await?.cache_store()?);
-    tells(&*here)?;
     for n in 0..20 {
         let kind = namespace(&format!("kind{}", n % 3))?;
         let key = kind.key(format!("a{n}"))?;
@@ -297,7 +278,6 @@ async fn rings(rung: &mut watch::Receiver<u64>) -> bool {
 pub(super) async fn what_is_told_is_done(cx: &Context) -> Outcome {
     const WRITES: u64 = 100;
     let (here, there) = (cx.open().await?.cache_store()?, cx.open().await?.cache_store()?);
-    tells(&*here)?;
     let user = namespace("user")?;
     let a = &user.key("a")?;
     let bell = Arc::new(Bell(watch::channel(0).0));

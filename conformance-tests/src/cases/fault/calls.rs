@@ -15,6 +15,7 @@ use stanchion::time::Ttl;
 use stanchion::token::Scope;
 
 use crate::{Failure, Outcome};
+use stanchion::cache::AllParts as _;
 
 /// One call, which can be made again and again.
 pub(super) struct Call {

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use stanchion::Result;
+use stanchion::cache::AllParts as _;
 use stanchion::cache::{
-    CacheCapabilities, CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken,
-    SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher,
+    CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched, Fill,
+    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher,
 };
 use stanchion::key::{Key, Namespace};
 use stanchion::time::{Timestamp, Ttl};
+use stanchion::{Error, Result};
 use tokio::task::yield_now;
 
 use crate::backend::{self, Around, locked};
@@ -20,8 +21,8 @@ use crate::proof::{Proof, must_fail};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bug {
-    /// The declaration is forgotten.
-    WatchIsNotDeclared,
+    /// A feed is declared, and refused.
+    WatchIsRefused,
     /// The feed is up: who comes later is not told that it is.
     RestoredOnlyForTheFirst,
     /// The state of the connection before it is made is told as well.
@@ -59,12 +60,10 @@ const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'stat
 }
 
 pub(crate) const PROOFS: &[Proof] = &[
-    proof(
-        "CACHE-53",
-        Bug::WatchIsNotDeclared,
-        "watch::declared",
-        "a watch, declared not to be there: refused",
-    ),
+    proof("CACHE-53", Bug::WatchIsRefused, "watch::declared", "a watch, as declared").also(&[
+        "CACHE-25", "CACHE-54", "CACHE-55", "CACHE-56", "CACHE-57", "CACHE-58", "CACHE-59", "CACHE-60",
+        "CACHE-61", "CACHE-62", "CACHE-63",
+    ]),
     proof("CACHE-54", Bug::RestoredOnlyForTheFirst, "watch::restored_first", "anything, told within")
         .also(&["CACHE-55", "CACHE-56", "CACHE-59", "CACHE-61"]),
     proof("CACHE-54", Bug::LostIsToldAtFirst, "watch::restored_first", "what is told first: Some(Restored)"),
@@ -240,10 +239,23 @@ impl Wrong {
 #[async_trait]
 impl CacheStore for Wrong {
     fn capabilities(&self) -> CacheCapabilities {
-        match self.bug {
-            Bug::WatchIsNotDeclared => self.right.capabilities().without_watch(),
-            _ => self.right.capabilities(),
-        }
+        self.right.capabilities()
+    }
+
+    fn leases(&self) -> Option<&dyn CacheLeases> {
+        self.right.leases().map(|_| self as &dyn CacheLeases)
+    }
+
+    fn tags(&self) -> Option<&dyn CacheTags> {
+        self.right.tags().map(|_| self as &dyn CacheTags)
+    }
+
+    fn feed(&self) -> Option<&dyn CacheFeed> {
+        self.right.feed().map(|_| self as &dyn CacheFeed)
+    }
+
+    fn counters(&self) -> Option<&dyn CacheCounters> {
+        self.right.counters().map(|_| self as &dyn CacheCounters)
     }
 
     fn now(&self) -> Timestamp {
@@ -274,10 +286,6 @@ impl CacheStore for Wrong {
         self.write(Kind::Value, keys, self.right.remove_many(keys)).await
     }
 
-    async fn add(&self, key: &Key, delta: i64, ttl: Ttl) -> Result<i64> {
-        self.write(Kind::Value, [key], self.right.add(key, delta, ttl)).await
-    }
-
     async fn touch(&self, key: &Key, ttl: Ttl) -> Result<bool> {
         self.write(Kind::Touch, [key], self.right.touch(key, ttl)).await
     }
@@ -285,7 +293,11 @@ impl CacheStore for Wrong {
     async fn ttl(&self, key: &Key) -> Result<Option<Ttl>> {
         self.right.ttl(key).await
     }
+}
 
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl CacheLeases for Wrong {
     async fn fetch(&self, requests: &[LeaseRequest]) -> Result<Vec<Fetched>> {
         self.right.fetch(requests).await
     }
@@ -294,10 +306,14 @@ impl CacheStore for Wrong {
         self.write(Kind::Fill, fills.iter().map(|fill| &fill.key), self.right.fill(fills)).await
     }
 
-    async fn abandon(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
-        self.right.abandon(leases).await
+    async fn release(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
+        self.right.release(leases).await
     }
+}
 
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl CacheTags for Wrong {
     async fn generations(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>> {
         self.right.generations(tags).await
     }
@@ -305,8 +321,14 @@ impl CacheStore for Wrong {
     async fn bump(&self, tags: &[Tag]) -> Result<Vec<Generation>> {
         self.write(Kind::Bump, tags.iter().map(Tag::key), self.right.bump(tags)).await
     }
+}
 
+#[deny(clippy::missing_trait_methods)]
+impl CacheFeed for Wrong {
     fn watch(&self, namespace: &Namespace, watcher: Arc<dyn Watcher>) -> Result<Watch> {
+        if self.bug == Bug::WatchIsRefused {
+            return Err(Error::unsupported("there is no such thing"));
+        }
         let spoiled = Arc::new(Spoiled {
             bug: self.bug,
             handle: self.handle,
@@ -333,5 +355,13 @@ impl CacheStore for Wrong {
             }
             _ => Ok(watch),
         }
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl CacheCounters for Wrong {
+    async fn add(&self, key: &Key, delta: i64, ttl: Ttl) -> Result<i64> {
+        self.write(Kind::Value, [key], self.right.add(key, delta, ttl)).await
     }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use stanchion::cache::AllParts as _;
 use stanchion::cache::{
-    CacheCapabilities, CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken,
-    SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher,
+    CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched, Fill,
+    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher,
 };
 use stanchion::key::{Key, Namespace};
 use stanchion::time::{Timestamp, Ttl};
@@ -44,6 +45,8 @@ pub(crate) enum Bug {
     NoTagsAreSent,
     /// The process's own monotonic time.
     NowIsTheUptime,
+    /// A generation that is ahead of the clock is taken for spoilt, and a new one is made.
+    GenerationAheadIsSpoilt,
 }
 
 const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'static str) -> Proof {
@@ -52,6 +55,12 @@ const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'stat
 
 pub(crate) const PROOFS: &[Proof] = &[
     proof(
+        "CACHE-66",
+        Bug::GenerationAheadIsSpoilt,
+        "wall_clock::generations_only_grow",
+        "a generation that nobody bumped, Back",
+    ),
+    proof(
         "CACHE-46",
         Bug::MirrorIsNotInvalidated,
         "generation::stays",
@@ -59,7 +68,7 @@ pub(crate) const PROOFS: &[Proof] = &[
     )
     .also(&["CACHE-50"]),
     proof("CACHE-47", Bug::BumpIsTheTimeAlone, "generation::bump", "a greater generation with each bump")
-        .also(&["CACHE-55"]),
+        .also(&["CACHE-55", "CACHE-66"]),
     proof(
         "CACHE-47",
         Bug::BumpIsGetAndSet,
@@ -132,6 +141,9 @@ impl Wrong {
     fn told(&self, generation: Generation) -> Generation {
         match self.bug {
             Bug::GenerationIsACounter => Generation::new(generation.get() - BEGINNING),
+            Bug::GenerationAheadIsSpoilt => {
+                Generation::new(backend::spoilt_if_ahead(generation.get(), self.right.now()))
+            }
             _ => generation,
         }
     }
@@ -142,6 +154,22 @@ impl Wrong {
 impl CacheStore for Wrong {
     fn capabilities(&self) -> CacheCapabilities {
         self.right.capabilities()
+    }
+
+    fn leases(&self) -> Option<&dyn CacheLeases> {
+        self.right.leases().map(|_| self as &dyn CacheLeases)
+    }
+
+    fn tags(&self) -> Option<&dyn CacheTags> {
+        self.right.tags().map(|_| self as &dyn CacheTags)
+    }
+
+    fn feed(&self) -> Option<&dyn CacheFeed> {
+        self.right.feed().map(|_| self as &dyn CacheFeed)
+    }
+
+    fn counters(&self) -> Option<&dyn CacheCounters> {
+        self.right.counters().map(|_| self as &dyn CacheCounters)
     }
 
     fn now(&self) -> Timestamp {
@@ -175,10 +203,6 @@ impl CacheStore for Wrong {
         self.right.remove_many(keys).await
     }
 
-    async fn add(&self, key: &Key, delta: i64, ttl: Ttl) -> Result<i64> {
-        self.right.add(key, delta, ttl).await
-    }
-
     async fn touch(&self, key: &Key, ttl: Ttl) -> Result<bool> {
         self.right.touch(key, ttl).await
     }
@@ -186,7 +210,11 @@ impl CacheStore for Wrong {
     async fn ttl(&self, key: &Key) -> Result<Option<Ttl>> {
         self.right.ttl(key).await
     }
+}
 
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl CacheLeases for Wrong {
     async fn fetch(&self, requests: &[LeaseRequest]) -> Result<Vec<Fetched>> {
         self.right.fetch(requests).await
     }
@@ -195,10 +223,14 @@ impl CacheStore for Wrong {
         self.right.fill(fills).await
     }
 
-    async fn abandon(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
-        self.right.abandon(leases).await
+    async fn release(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
+        self.right.release(leases).await
     }
+}
 
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl CacheTags for Wrong {
     async fn generations(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>> {
         let tags = self.tags(tags)?;
         let mut answers = self.right.generations(&tags).await?;
@@ -248,8 +280,19 @@ impl CacheStore for Wrong {
         }
         Ok(bumped.into_iter().map(|generation| self.told(generation)).collect())
     }
+}
 
+#[deny(clippy::missing_trait_methods)]
+impl CacheFeed for Wrong {
     fn watch(&self, namespace: &Namespace, watcher: Arc<dyn Watcher>) -> Result<Watch> {
         self.right.watch(namespace, watcher)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl CacheCounters for Wrong {
+    async fn add(&self, key: &Key, delta: i64, ttl: Ttl) -> Result<i64> {
+        self.right.add(key, delta, ttl).await
     }
 }

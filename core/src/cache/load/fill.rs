@@ -1,87 +1,202 @@
-//! Storing what was loaded, unless something was written or dropped meanwhile.
+//! Storing what was loaded, unless something was written or invalidated meanwhile.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use bytes::Bytes;
 
-use super::lease::Leased;
-use crate::cache::inner::Inner;
-use crate::cache::write::OwnWrite;
-use crate::cache::{Fill, FillOutcome, Generation, Loaded, Tag};
+use super::in_flight::LoadsInFlight;
+use super::lease::{Permit, Proof};
+use super::lease_guard::LeaseGuard;
+use super::{Loaded, Loader};
+use crate::cache::near::{InvalidationListener, LocalFill, LocalWrite, Snapshot};
+use crate::cache::read::Cached;
+use crate::cache::store::{
+    CacheStore, Fill, FillOutcome, Generation, LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, When,
+};
+use crate::cache::wire::Stamp;
 use crate::codec::Codec;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::key::Key;
+use crate::time::Ttl;
 
-impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T, C> {
-    /// Stores what was loaded; `false` if it is not stored, since something was written or dropped meanwhile, or absence is
-    /// not remembered.
-    pub(super) async fn fill(
+/// A loaded value as it is to be stored.
+pub(super) struct ToStore {
+    pub(super) key: Key,
+    pub(super) bytes: Bytes,
+    /// How long the store keeps it.
+    pub(super) kept: Ttl,
+    pub(super) proof: Proof,
+}
+
+impl<T: Cached, C: Codec> Loader<T, C> {
+    /// Stores what was loaded; `false` if it is not stored, since something was written or invalidated meanwhile, or absence
+    /// is not remembered.
+    pub(super) async fn store(
         &self,
         key: &Key,
-        mut leased: Leased,
+        mut permit: Permit,
         value: Option<&T>,
         loaded: &Loaded<T>,
         took: Duration,
     ) -> Result<bool> {
-        let Some(life) = self.life_of(loaded.ttl, value.is_some())? else {
+        let reader = &self.reader;
+        let random = &*reader.environment.random;
+        let Some(life) = reader.policy.life_of(loaded.ttl, value.is_some(), random)? else {
             return Ok(false);
         };
         if !loaded.tags.is_empty() {
             let late = self.late_generations(&loaded.tags, took).await?;
             let Some(late) = late.into_iter().collect::<Option<Vec<_>>>() else {
-                self.counts.fenced.one();
+                reader.counts.fenced.one();
                 return Ok(false);
             };
-            leased.tags.extend(late);
+            permit.tags.extend(late);
         }
-        let stamp = self.stamp(life, took, leased.namespace, leased.tags);
-        let bytes = self.wire.encode(key, value, stamp, &*self.environment.random)?;
-        let size = bytes.len() as u64;
-        let fill = Fill::new(key.clone(), leased.token, bytes, self.policy.kept(life));
-        let outcome = {
-            let _own = OwnWrite::of(&self.told, std::slice::from_ref(key));
-            self.ask(self.store.fill(&[fill])).await?.pop()
+        let stamp = Stamp::new(reader.gate.store().now(), life, took, permit.namespace, permit.tags);
+        let bytes = reader.wire.encode(key, value, stamp, random)?;
+        let entry = ToStore { key: key.clone(), bytes, kept: reader.policy.kept(life), proof: permit.proof };
+        Ok(self.store_all(vec![entry], &mut permit.guard).await? > 0)
+    }
+
+    /// Stores loaded values; answers how many were stored.
+    pub(super) async fn store_all(&self, entries: Vec<ToStore>, guard: &mut LeaseGuard) -> Result<u64> {
+        if entries.is_empty() {
+            return Ok(0);
+        }
+        let sizes: Vec<usize> = entries.iter().map(|entry| entry.bytes.len()).collect();
+        let (mut fills, mut sets) = (Vec::new(), Vec::new());
+        for ToStore { key, bytes, kept, proof } in entries {
+            match proof {
+                Proof::Lease(token) => fills.push(Fill::new(key, token, bytes, kept)),
+                Proof::Unchanged(when, unchanged) => {
+                    sets.push((SetEntry::new(key, bytes, SetOptions::new(kept).when(when)), unchanged));
+                }
+            }
+        }
+        // Of one store they are of one kind.
+        let stored = if sets.is_empty() { self.fill(fills, guard).await? } else { self.set(sets).await? };
+        let mut count = 0;
+        for (size, stored) in sizes.into_iter().zip(stored) {
+            if stored {
+                self.reader.counts.bytes_written.add(size as u64);
+                count += 1;
+            } else {
+                self.reader.counts.fenced.one();
+            }
+        }
+        Ok(count)
+    }
+
+    /// Stores under leases.
+    async fn fill(&self, fills: Vec<Fill>, guard: &mut LeaseGuard) -> Result<Vec<bool>> {
+        let Some(leases) = self.reader.gate.store().leases() else {
+            return Err(Error::new(ErrorKind::Internal, "a lease of a store that has none"));
         };
-        leased.guard.settle(leased.token);
-        let filled = outcome == Some(FillOutcome::Filled);
-        if filled {
-            self.counts.bytes_written.add(size);
-        } else {
-            self.counts.fenced.one();
-        }
-        Ok(filled)
+        let keys: Vec<Key> = fills.iter().map(|fill| fill.key.clone()).collect();
+        let outcomes = {
+            let _own = LocalWrite::of(&self.listener, &keys);
+            self.reader.gate.ask(leases.fill(&fills)).await?
+        };
+        let settle = |(fill, outcome): (&Fill, FillOutcome)| {
+            guard.settle(fill.token);
+            outcome == FillOutcome::Filled
+        };
+        Ok(fills.iter().zip(outcomes).map(settle).collect())
+    }
+
+    /// Stores on the condition that nothing has changed. By a task of its own: whoever is aborted in between must not leave
+    /// behind what was changed meanwhile.
+    async fn set(&self, sets: Vec<(SetEntry, Option<Snapshot>)>) -> Result<Vec<bool>> {
+        let setting = set_unchanged(
+            Arc::clone(self.reader.gate.store()),
+            Arc::clone(&self.in_flight),
+            Arc::clone(&self.listener),
+            sets,
+        );
+        let task = self.reader.environment.tasks.spawn_last(setting)?;
+        let outcome = async {
+            match task.await {
+                Ok(Some(outcome)) => outcome,
+                _ => Err(super::error::closed()),
+            }
+        };
+        self.reader.gate.ask(outcome).await
     }
 
     /// Whether one of these generations is over. Costs no trip while the feed is up.
-    pub(super) async fn is_dropped(&self, under: &[(Tag, Generation)]) -> bool {
-        let Some(mirror) = &self.mirror else { return false };
+    pub(super) async fn is_invalidated(&self, under: &[(Tag, Generation)]) -> bool {
+        let Some(generations) = &self.reader.generations else { return false };
         let tags: Vec<Tag> = under.iter().map(|(tag, _)| tag.clone()).collect();
-        match self.ask(mirror.generations(&tags)).await {
+        match self.reader.gate.ask(generations.generations(&tags)).await {
             Ok(current) => under.iter().zip(current).any(|((_, before), now)| *before != now),
             Err(error) => {
-                self.store_failed(&error);
+                self.reader.gate.failed(&error);
                 false
             }
         }
     }
 
     /// The generations of tags that are known only after the load, in their order; `None` in place of one that may have
-    /// been dropped since the load began: it is not older than that.
-    pub(in crate::cache) async fn late_generations(
+    /// been invalidated since the load began: it is not older than that.
+    pub(super) async fn late_generations(
         &self,
         tags: &[Tag],
         took: Duration,
     ) -> Result<Vec<Option<(Tag, Generation)>>> {
-        let Some(mirror) = &self.mirror else {
-            return Err(Error::unsupported("plain values carry no tags"));
+        let Some(generations) = &self.reader.generations else {
+            return Err(self.reader.no_tags());
         };
-        let asked_at = self.now();
-        let generations = self.ask(mirror.ask(tags)).await?;
-        let since = took.saturating_add(self.now().saturating_since(asked_at));
+        let asked_at = self.reader.now();
+        let generations = self.reader.gate.ask(generations.ask(tags)).await?;
+        let since = took.saturating_add(self.reader.now().saturating_since(asked_at));
         let late = |(tag, (generation, age)): (&Tag, (Generation, Duration))| {
             (age > since).then(|| (tag.clone(), generation))
         };
         Ok(tags.iter().zip(generations).map(late).collect())
     }
+}
+
+/// Sets values whose entries have not changed, and removes again what this process has changed in between.
+async fn set_unchanged<T: Send + Sync + 'static>(
+    store: Arc<dyn CacheStore>,
+    in_flight: Arc<LoadsInFlight<T>>,
+    listener: Arc<InvalidationListener>,
+    sets: Vec<(SetEntry, Option<Snapshot>)>,
+) -> Result<Vec<bool>> {
+    let (entries, unchanged): (Vec<_>, Vec<_>) = sets.into_iter().unzip();
+    let keys: Vec<Key> = entries.iter().map(|entry: &SetEntry| entry.key.clone()).collect();
+    let outcomes = {
+        let _own = LocalFill::of(&listener, &keys);
+        store.set_many(&entries).await?
+    };
+    let (mut stored, mut changed) = (Vec::new(), Vec::new());
+    for ((key, outcome), snapshot) in keys.into_iter().zip(outcomes).zip(unchanged) {
+        let is_unchanged = match (&in_flight.writes, snapshot) {
+            (Some(writes), Some(snapshot)) => writes.is_unchanged(snapshot),
+            _ => false,
+        };
+        let is_set = outcome == SetOutcome::Stored;
+        if is_set && !is_unchanged {
+            changed.push(key);
+        }
+        stored.push(is_set && is_unchanged);
+    }
+    if !changed.is_empty() {
+        let _own = LocalWrite::of(&listener, &changed);
+        store.remove_many(&changed).await?;
+    }
+    Ok(stored)
+}
+
+/// What a batch found before its load, as the condition under which it stores.
+pub(super) fn unchanged(found: Option<Bytes>) -> When {
+    found.map_or(When::Absent, When::Equals)
+}
+
+/// A new token for a lease.
+pub(super) fn new_token(random: &dyn crate::random::Random) -> Result<LeaseToken> {
+    let mut token = [0; 16];
+    random.fill(&mut token)?;
+    Ok(LeaseToken::new(token))
 }

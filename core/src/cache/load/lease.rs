@@ -1,34 +1,55 @@
-//! One load in the deployment: by a lease, which is waited for, taken over and kept.
+//! Permission to store what is loaded: a lease, by which one process in the deployment loads, which is waited for, taken
+//! over when its holder dies, and kept while the load runs.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use super::{Prior, Unless, closed};
-use crate::cache::flight::Pilot;
-use crate::cache::inner::{Before, Inner, is_callers};
-use crate::cache::judge::Found;
-use crate::cache::lease_guard::LeaseGuard;
-use crate::cache::{Fetched, Generation, LeaseRequest, LeaseToken, Tag, Want};
+use super::Loader;
+use super::error::closed;
+use super::fill::new_token;
+use super::lease_guard::LeaseGuard;
+use super::plan::{Decision, LoadPlan, SkipIf};
+use super::single_flight::Leader;
+use crate::cache::near::Snapshot;
+use crate::cache::read::{Before, Cached, is_callers};
+use crate::cache::store::{CacheLeases, Fetched, Generation, LeaseRequest, LeaseToken, Tag, Want, When};
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Key;
 use crate::random::jittered;
-use crate::time::Timestamp;
 
-/// A lease on filling an entry, and the generations under which the value is loaded.
-pub(super) struct Leased {
-    pub(super) token: LeaseToken,
+/// The first and the longest pause between two requests for a lease that another process holds.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+/// Permission to store what is loaded, and the generations under which it is loaded.
+pub(super) struct Permit {
+    pub(super) proof: Proof,
     pub(super) namespace: Option<Generation>,
     pub(super) tags: Vec<(Tag, Generation)>,
     pub(super) guard: LeaseGuard,
 }
 
-impl Leased {
+/// By what it is known, when a loaded value is stored, that nothing was written since the load began.
+#[derive(Debug, Clone)]
+pub(super) enum Proof {
+    /// The lease is live.
+    Lease(LeaseToken),
+    /// What was there before is there still, and this process has changed nothing.
+    Unchanged(When, Option<Snapshot>),
+}
+
+impl Proof {
+    /// Whether a value that was stored by this is fresh for everybody who asked before.
+    pub(super) const fn proves_freshness(&self) -> bool {
+        matches!(self, Self::Lease(_))
+    }
+}
+
+impl Permit {
     /// All the generations that were known before the load.
     pub(super) fn generations(&self, namespace: &Tag) -> Vec<(Tag, Generation)> {
         let namespace = self.namespace.map(|generation| (namespace.clone(), generation));
@@ -36,87 +57,58 @@ impl Leased {
     }
 }
 
-/// What came of asking for a lease.
-pub(super) enum Taken<T> {
-    Lease(Leased),
+/// What came of asking for permission to store.
+pub(super) enum Permission<T> {
+    Granted(Permit),
     /// Somebody else has loaded it.
-    Value(Option<Arc<T>>),
+    Needless(Option<Arc<T>>),
     /// What is loaded is not to be stored: the store is away, for this reason, or has a value of a newer schema.
-    None(Option<Error>),
+    Refused(Option<Error>),
 }
 
-/// What becomes of a load when a value is there before it.
-enum Verdict<T> {
-    Load,
-    /// It is needless.
-    Serve(Option<Arc<T>>),
-    /// It is of a newer schema: what is loaded is not to be stored.
-    LeaveAlone,
-}
-
-impl<T> Prior<T> {
-    /// What a value that is there all the same means for the load.
-    fn verdict(&self, found: Found<T>) -> Verdict<T> {
-        match (found, self.unless) {
-            (Found::Newer, _) => Verdict::LeaveAlone,
-            (Found::Fresh { .. }, Unless::Never) => Verdict::Load,
-            (Found::Fresh { until, .. }, Unless::Another(known)) if is_same_life(until, known) => {
-                Verdict::Load
-            }
-            (Found::Fresh { value, .. }, _) if self.absence || value.is_some() => Verdict::Serve(value),
-            _ => Verdict::Load,
-        }
-    }
-}
-
-/// Whether two ends are of one life. That of a plain value follows from what is left to it when it is read, and so is
-/// known to within a trip.
-fn is_same_life(one: Timestamp, other: Timestamp) -> bool {
-    const TRIP: Duration = Duration::from_millis(100);
-    one.saturating_since(other).max(other.saturating_since(one)) <= TRIP
-}
-
-impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T, C> {
-    pub(super) async fn take_lease(
+impl<T: Cached, C: Codec> Loader<T, C> {
+    /// Asks for permission to store what is to be loaded: for a lease where the store has them, waiting while another
+    /// process holds it.
+    pub(super) async fn permission(
         &self,
         key: &Key,
-        prior: &Prior<T>,
-        pilot: &mut Pilot<T>,
-    ) -> Result<Taken<T>> {
-        const FIRST_PAUSE: Duration = Duration::from_millis(20);
-        const LONGEST_PAUSE: Duration = Duration::from_millis(250);
-        let identifier = self.identifier(key);
-        let mut token = [0; 16];
-        self.environment.random.fill(&mut token)?;
-        let token = LeaseToken::new(token);
+        plan: &LoadPlan<T>,
+        leader: &mut Leader<T>,
+    ) -> Result<Permission<T>> {
+        let reader = &self.reader;
+        let Some(leases) = reader.gate.store().leases() else {
+            return self.unleased(key, plan, leader).await;
+        };
+        let identifier = reader.identifier(key);
+        let token = new_token(&*reader.environment.random)?;
         let mut want =
-            if prior.present || prior.unless == Unless::Never { Want::Anyway } else { Want::IfAbsent };
+            if plan.present || plan.skip_if == SkipIf::Never { Want::Anyway } else { Want::IfAbsent };
         let mut pause = FIRST_PAUSE;
         loop {
-            // Before asking, so that no news in between is missed.
-            let mut wait = self.told.waiters.wait_for(identifier);
-            let before = Before { again: prior.present, ..self.before(identifier) };
-            let request = LeaseRequest::new(key.clone(), token, self.policy.lease, want);
+            // Before asking, so that no change in between is missed.
+            let mut wait = self.in_flight.waiters.wait_for(identifier);
+            let before = Before { again: plan.present, ..reader.before(identifier) };
+            let request = LeaseRequest::new(key.clone(), token, reader.policy.lease, want);
             let requests = [request];
-            let mut guard = LeaseGuard::of(&self.store, &self.environment.tasks, &requests);
-            pilot.begin();
-            let answer = match self.ask(self.store.fetch(&requests)).await {
+            let mut guard = LeaseGuard::of(reader.gate.store(), &reader.environment.tasks, &requests);
+            leader.begin();
+            let answer = match reader.gate.ask(leases.fetch(&requests)).await {
                 Ok(mut answers) => answers.pop(),
                 Err(error) => {
                     guard.refused(&error);
                     if is_callers(&error) {
                         return Err(error);
                     }
-                    return self.without_lease(error);
+                    return self.refused(error);
                 }
             };
             let (current, busy_for) = match answer {
                 Some(Fetched::Leased { current }) => {
-                    return match self.verdict(key, prior, current, before).await? {
-                        Verdict::Load => self.leased(identifier, token, guard).await,
-                        // The guard gives the lease back.
-                        Verdict::Serve(value) => Ok(Taken::Value(value)),
-                        Verdict::LeaveAlone => Ok(Taken::None(None)),
+                    return match self.decision(key, plan, current, before).await? {
+                        Decision::Load => self.permitted(identifier, Proof::Lease(token), guard).await,
+                        // The guard releases the lease.
+                        Decision::Serve(value) => Ok(Permission::Needless(value)),
+                        Decision::LeaveAlone => Ok(Permission::Refused(None)),
                     };
                 }
                 Some(Fetched::Hit(value)) => (Some(value), None),
@@ -129,85 +121,92 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Inner<T,
                 }
             };
             guard.settle(token);
-            match self.verdict(key, prior, current, before).await? {
-                Verdict::Load => {}
-                Verdict::Serve(value) => return Ok(Taken::Value(value)),
-                Verdict::LeaveAlone => return Ok(Taken::None(None)),
+            match self.decision(key, plan, current, before).await? {
+                Decision::Load => {}
+                Decision::Serve(value) => return Ok(Permission::Needless(value)),
+                Decision::LeaveAlone => return Ok(Permission::Refused(None)),
             }
-            // What is there does not count.
+            // What is there can't be served.
             want = Want::Anyway;
             let Some(remaining) = busy_for else {
                 continue;
             };
-            self.counts.lease_waits.one();
+            reader.counts.lease_waits.one();
             self.watch_for_waiters();
-            let nap = jittered(&*self.environment.random, pause).min(remaining.max(Duration::from_millis(1)));
+            let shortest = Duration::from_millis(1);
+            let next = jittered(&*reader.environment.random, pause).min(remaining.max(shortest));
             pause = (pause * 2).min(LONGEST_PAUSE);
             tokio::select! {
                 biased;
-                () = wait.news() => {}
-                () = self.environment.tasks.closing() => return Err(closed()),
-                () = self.environment.sleep(nap) => {}
+                () = wait.changed() => {}
+                () = reader.environment.tasks.closing() => return Err(closed()),
+                () = reader.environment.sleep(next) => {}
             }
-            if self.wire.plain {
+            if reader.wire.plain {
                 // Their bytes don't say how old they are; what is left to them in the store does.
-                pilot.begin();
-                if let Verdict::Serve(value) = prior.verdict(self.look(key).await?) {
-                    return Ok(Taken::Value(value));
+                leader.begin();
+                if let Decision::Serve(value) = plan.decide(reader.lookup(key).await?) {
+                    return Ok(Permission::Needless(value));
                 }
             }
         }
     }
 
     /// What a value that is there before the load means for it.
-    async fn verdict(
+    async fn decision(
         &self,
         key: &Key,
-        prior: &Prior<T>,
+        plan: &LoadPlan<T>,
         current: Option<Bytes>,
         before: Before,
-    ) -> Result<Verdict<T>> {
-        // Plain bytes don't say how old they are: if they were found wanting before, they are.
-        let Some(bytes) = current.filter(|_| !(self.wire.plain && prior.present)) else {
-            return Ok(Verdict::Load);
+    ) -> Result<Decision<T>> {
+        // Plain bytes don't say how old they are: if they could not be served before, they can't be now.
+        let Some(bytes) = current.filter(|_| !(self.reader.wire.plain && plan.present)) else {
+            return Ok(Decision::Load);
         };
-        Ok(prior.verdict(self.judged(key, &bytes, None, before).await?))
+        Ok(plan.decide(self.reader.assessed(key, &bytes, None, before).await?))
     }
 
-    /// A lease with the generations of the tags that are known before the load begins.
-    async fn leased(&self, identifier: &str, token: LeaseToken, guard: LeaseGuard) -> Result<Taken<T>> {
-        let Some(mirror) = &self.mirror else {
-            return Ok(Taken::Lease(Leased { token, namespace: None, tags: Vec::new(), guard }));
+    /// A permit with the generations of the tags that are known before the load begins.
+    pub(super) async fn permitted(
+        &self,
+        identifier: &str,
+        proof: Proof,
+        guard: LeaseGuard,
+    ) -> Result<Permission<T>> {
+        let reader = &self.reader;
+        let Some(generations) = &reader.generations else {
+            return Ok(Permission::Granted(Permit { proof, namespace: None, tags: Vec::new(), guard }));
         };
-        let mut tags = self.tags_of(identifier);
-        tags.push(self.namespace_tag.clone());
-        match self.ask(mirror.generations(&tags)).await {
+        let mut tags = reader.tags_of(identifier);
+        tags.push(reader.namespace_tag.clone());
+        match reader.gate.ask(generations.generations(&tags)).await {
             Ok(mut generations) => {
                 let namespace = generations.pop();
                 tags.pop();
                 let tags = tags.into_iter().zip(generations).collect();
-                Ok(Taken::Lease(Leased { token, namespace, tags, guard }))
+                Ok(Permission::Granted(Permit { proof, namespace, tags, guard }))
             }
             Err(error) if is_callers(&error) => Err(error),
-            Err(error) => self.without_lease(error),
+            Err(error) => self.refused(error),
         }
     }
 
-    /// The store did not grant a lease, since it is away.
-    fn without_lease(&self, error: Error) -> Result<Taken<T>> {
-        self.store_failed(&error);
-        if self.policy.fail_closed { Err(error) } else { Ok(Taken::None(Some(error))) }
+    /// The store is away.
+    pub(super) fn refused(&self, error: Error) -> Result<Permission<T>> {
+        self.reader.gate.failed(&error);
+        if self.reader.policy.fail_closed { Err(error) } else { Ok(Permission::Refused(Some(error))) }
     }
 
-    /// Asks for the leases again and again; never resolves.
-    pub(in crate::cache) async fn keep(&self, guard: &LeaseGuard) -> Infallible {
-        let request = |(key, token): (&Key, LeaseToken)| {
-            LeaseRequest::new(key.clone(), token, self.policy.lease, Want::Keep)
-        };
+    /// Keeps the leases by asking for them again and again; never resolves.
+    pub(super) async fn keep(&self, guard: &LeaseGuard) -> Infallible {
+        let lease = self.reader.policy.lease;
+        let request =
+            |(key, token): (&Key, LeaseToken)| LeaseRequest::new(key.clone(), token, lease, Want::Keep);
         let mut requests: Vec<_> = guard.held().map(request).collect();
-        while !requests.is_empty() {
-            self.environment.sleep(self.policy.lease.as_duration() / 3).await;
-            if let Ok(answers) = self.ask(self.store.fetch(&requests)).await {
+        while let (false, Some(leases)) = (requests.is_empty(), self.reader.gate.store().leases()) {
+            self.reader.environment.sleep(lease.as_duration() / 3).await;
+            if let Ok(answers) = self.reader.gate.ask(CacheLeases::fetch(leases, &requests)).await {
                 // A lease that a write has voided is gone; what is loaded is served and not stored.
                 let mut kept = answers.into_iter().map(|answer| matches!(answer, Fetched::Leased { .. }));
                 requests.retain(|_| kept.next().unwrap_or(false));

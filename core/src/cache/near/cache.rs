@@ -1,13 +1,13 @@
-//! A near cache: an engine behind a fence, gated by two feeds.
+//! A near cache: an engine behind a fence, readable while two feeds are up.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::super::{Generation, Tag};
 use super::{Fence, More, NearEngine, NearEntry, Snapshot};
+use crate::cache::store::{Generation, Tag};
 
-/// Entries are read only while both the changes of values and those of the namespace's generation are told.
+/// Entries are read only while both feeds are up: that of the values, and that of the namespace's generation.
 #[derive(Debug)]
-pub(in crate::cache) struct Near {
+pub(in crate::cache) struct NearCache {
     engine: Arc<dyn NearEngine>,
     fence: Fence,
     up: Mutex<Up>,
@@ -26,7 +26,7 @@ pub(in crate::cache) enum Feed {
     Generation,
 }
 
-impl Near {
+impl NearCache {
     pub(in crate::cache) fn new(engine: Arc<dyn NearEngine>) -> Self {
         Self { engine, fence: Fence::default(), up: Mutex::default() }
     }
@@ -43,8 +43,8 @@ impl Near {
         }
     }
 
-    /// What was known last, even if something may have changed since: for when there is nothing else.
-    pub(in crate::cache) fn last_resort(&self, identifier: &str) -> Option<NearEntry> {
+    /// What was known last, even if something may have changed since: for the fail-safe.
+    pub(in crate::cache) fn last_known(&self, identifier: &str) -> Option<NearEntry> {
         self.engine.get(identifier)
     }
 
@@ -74,8 +74,8 @@ impl Near {
         seen: u64,
         generation_of: impl Fn(&Tag) -> Option<Generation>,
     ) -> Option<NearEntry> {
-        // The entry behind the snapshot: what was told before has taken it out, and what is told after keeps it from being
-        // put in again.
+        // The entry after the snapshot: an invalidation before it has taken the entry out, and one after it keeps the
+        // entry from being put in again.
         let snapshot = self.snapshot(identifier);
         let mut entry = self.get(identifier)?;
         let Some(more) = &entry.more else { return Some(entry) };
@@ -96,7 +96,7 @@ impl Near {
         Some(entry)
     }
 
-    /// What was read since the snapshot says that the entry under this identifier counts no more.
+    /// What was read since the snapshot says that the entry under this identifier was invalidated.
     pub(in crate::cache) fn take_out(&self, identifier: &str, snapshot: Snapshot) {
         self.fence.publish(snapshot, |_| self.engine.remove(identifier));
     }
@@ -174,8 +174,8 @@ mod tests {
     }
 
     /// A near cache that is up, with one entry under a tag of generation 1.
-    fn filled() -> Near {
-        let near = Near::new(Arc::new(Map::default()));
+    fn filled() -> NearCache {
+        let near = NearCache::new(Arc::new(Map::default()));
         near.restored(Feed::Values);
         near.restored(Feed::Generation);
         let mut entry = NearEntry::new(None, Monotonic::from_origin(Duration::from_secs(1)));
@@ -194,16 +194,16 @@ mod tests {
         assert!(near.compared("k", 8, |_| None).is_none());
         assert!(near.get("k").is_some(), "it may still stand");
         assert!(near.compared("k", 8, |_| Some(Generation::new(2))).is_none());
-        assert!(near.last_resort("k").is_none(), "it was dropped for good");
+        assert!(near.last_known("k").is_none(), "it was dropped for good");
     }
 
     #[test]
     fn nothing_is_read_while_either_feed_is_away() {
-        let publish = |near: &Near, snapshot| {
+        let publish = |near: &NearCache, snapshot| {
             near.publish("k", snapshot, NearEntry::new(None, Monotonic::from_origin(Duration::from_secs(1))))
         };
         for (first, second) in [(Feed::Values, Feed::Generation), (Feed::Generation, Feed::Values)] {
-            let near = Near::new(Arc::new(Map::default()));
+            let near = NearCache::new(Arc::new(Map::default()));
             near.restored(first);
             assert!(!publish(&near, near.snapshot("k")), "{second:?} is not up yet");
             let early = near.snapshot("k");
@@ -216,25 +216,25 @@ mod tests {
             near.lost(second);
             near.restored(first);
             assert!(near.get("k").is_none() && !publish(&near, near.snapshot("k")), "{second:?} is away");
-            // Told again of what is so already.
+            // Notified again of what is so already.
             near.restored(first);
             assert!(near.get("k").is_none() && !publish(&near, near.snapshot("k")), "{second:?} is away");
             near.restored(second);
             assert!(near.get("k").is_none(), "from before the loss");
-            assert!(near.last_resort("k").is_some());
+            assert!(near.last_known("k").is_some());
             assert!(publish(&near, near.snapshot("k")) && near.get("k").is_some());
         }
     }
 
     #[test]
-    fn a_change_that_is_told_during_the_comparison_is_not_undone() {
+    fn an_invalidation_during_the_comparison_is_not_undone() {
         let near = filled();
-        let told = |_: &Tag| {
+        let invalidated = |_: &Tag| {
             near.invalidate("k");
             Some(Generation::new(1))
         };
         // It was there when it was asked for; and is not put in again.
-        assert!(near.compared("k", 7, told).is_some());
-        assert!(near.last_resort("k").is_none());
+        assert!(near.compared("k", 7, invalidated).is_some());
+        assert!(near.last_known("k").is_none());
     }
 }

@@ -1,16 +1,16 @@
-//! What keeps the entries of a near cache.
+//! What holds the entries of a near cache: moka, quick_cache, or one of your own.
 
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use super::super::{Generation, Tag};
+use crate::cache::store::{Generation, Tag};
 use crate::time::{Monotonic, Timestamp};
 
 /// A decoded value of any type.
 pub type NearValue = Arc<dyn Any + Send + Sync>;
 
-/// A decoded value and for how long it counts. Cloning one counts references and allocates nothing.
+/// A decoded value and until when it is fresh. Cloning one counts references and allocates nothing.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct NearEntry {
@@ -31,7 +31,7 @@ pub(crate) struct More {
     pub(crate) due: Option<Due>,
     /// Its tags with their generations, without the namespace's.
     pub(crate) tags: Arc<[(Tag, Generation)]>,
-    /// How many tag changes had been told when its tags were last compared.
+    /// How many changes of tags had been received when its tags were last compared.
     pub(crate) tags_seen: u64,
 }
 
@@ -51,7 +51,7 @@ impl NearEntry {
     }
 }
 
-/// A bounded, concurrent map that forgets what it likes. It need not know of time: whoever reads an entry checks
+/// A bounded, concurrent map that may evict any entry. It need not know of time: whoever reads an entry checks
 /// [`fresh_until`](NearEntry::fresh_until).
 ///
 /// Keys are escaped identifiers, without service and type: each cache has an engine of its own.

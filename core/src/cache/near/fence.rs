@@ -1,8 +1,8 @@
 //! The fence that keeps a near cache honest.
 //!
-//! Whoever reads the store to publish what it finds takes a snapshot first. An invalidation that is told in between
-//! changes what the snapshot holds, and the publication is refused: an older value is never put over the news of a
-//! newer one, whichever of reply and news is handled first. Loss of the feed moves the epoch, which makes every
+//! Whoever reads the store to publish what it finds takes a snapshot first. An invalidation that is received in between
+//! changes what the snapshot holds, and the publication is refused: an older value never outlives the invalidation by a
+//! newer one, whichever of reply and invalidation is handled first. Loss of the feed moves the epoch, which makes every
 //! entry unreadable in one step.
 
 use std::hash::{BuildHasher, RandomState};
@@ -63,8 +63,8 @@ impl Fence {
         Snapshot { epoch, stripe, generation }
     }
 
-    /// Publishes what was read since the snapshot, unless something was told of the key, or of one that shares its
-    /// stripe, or the feed was away. `publish` is given the epoch.
+    /// Publishes what was read since the snapshot, unless an invalidation of the key, or of one that shares its
+    /// stripe, was received, or the feed was away. `publish` is given the epoch.
     pub(in crate::cache) fn publish(&self, snapshot: Snapshot, publish: impl FnOnce(u64)) -> bool {
         let generation = self.stripes[snapshot.stripe].lock().unwrap_or_else(PoisonError::into_inner);
         let current = self.epoch.load(Ordering::Acquire);
@@ -77,7 +77,7 @@ impl Fence {
         true
     }
 
-    /// Something was told of the key; `remove` takes its entry out.
+    /// An invalidation of the key was received; `remove` takes its entry out.
     pub(in crate::cache) fn invalidate(&self, key: &str, remove: impl FnOnce()) {
         let stripe = self.stripe_of(key);
         let mut generation = self.stripes[stripe].lock().unwrap_or_else(PoisonError::into_inner);
@@ -90,7 +90,7 @@ impl Fence {
         self.epoch.fetch_add(2, Ordering::AcqRel);
     }
 
-    /// The feed is away; whether that is news.
+    /// The feed is away; whether it was up before.
     pub(in crate::cache) fn lost(&self) -> bool {
         self.epoch.fetch_or(1, Ordering::AcqRel).is_multiple_of(2)
     }

@@ -1,11 +1,13 @@
 //! What stands in front of a cached value. `core/docs/wire-format.md` says the same for other languages.
 
+use std::time::Duration;
+
 use bytes::{Buf, BufMut, BytesMut};
 
-use super::super::{Generation, Tag};
+use crate::cache::store::{Generation, Tag};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Key;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, Ttl};
 
 pub(super) const MAGIC: u8 = 0xB5;
 /// The version that is written. The one before is read.
@@ -32,6 +34,26 @@ pub(in crate::cache) struct Stamp {
     pub(in crate::cache) namespace: Option<Generation>,
     /// Its tags, each with its generation.
     pub(in crate::cache) tags: Vec<(Tag, Generation)>,
+}
+
+impl Stamp {
+    /// What is written down of a value that is stored now, by the store's time.
+    pub(in crate::cache) fn new(
+        now: Timestamp,
+        life: Ttl,
+        took: Duration,
+        namespace: Option<Generation>,
+        tags: Vec<(Tag, Generation)>,
+    ) -> Self {
+        let millis = |time: Duration| u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        Self {
+            fresh_until: now.saturating_add(life.as_duration()),
+            load_millis: millis(took),
+            life_millis: millis(life.as_duration()),
+            namespace,
+            tags,
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use stanchion::cache::AllParts as _;
 use stanchion::cache::{
-    CacheCapabilities, CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken,
-    SetEntry, SetOptions, SetOutcome, Tag, Want, Watch, Watcher,
+    CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched, Fill,
+    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Want, Watch,
+    Watcher,
 };
 use stanchion::key::{Key, Namespace};
 use stanchion::time::{Timestamp, Ttl};
@@ -88,7 +90,7 @@ impl Wrong {
                 if !is_hit && (has_it || self.left(key).await?.is_zero()) {
                     yield_now().await;
                     let taken = self.load(key).map(|(holder, _)| (key.clone(), holder));
-                    self.right.abandon(taken.as_slice()).await?;
+                    self.right.release(taken.as_slice()).await?;
                 }
             }
             Bug::HitTakesTheLease if *want == Want::IfAbsent => {
@@ -171,6 +173,22 @@ impl CacheStore for Wrong {
         self.right.capabilities()
     }
 
+    fn leases(&self) -> Option<&dyn CacheLeases> {
+        self.right.leases().map(|_| self as &dyn CacheLeases)
+    }
+
+    fn tags(&self) -> Option<&dyn CacheTags> {
+        self.right.tags().map(|_| self as &dyn CacheTags)
+    }
+
+    fn feed(&self) -> Option<&dyn CacheFeed> {
+        self.right.feed().map(|_| self as &dyn CacheFeed)
+    }
+
+    fn counters(&self) -> Option<&dyn CacheCounters> {
+        self.right.counters().map(|_| self as &dyn CacheCounters)
+    }
+
     fn now(&self) -> Timestamp {
         self.right.now()
     }
@@ -194,7 +212,7 @@ impl CacheStore for Wrong {
             SetOutcome::Newer => self.written(key, self.bug == Bug::NewerKeepsTheLease).await?,
             SetOutcome::NotStored if self.bug == Bug::NotStoredVoidsTheLease => {
                 let holder = self.load(key).map(|(holder, _)| (key.clone(), holder));
-                self.right.abandon(holder.as_slice()).await?;
+                self.right.release(holder.as_slice()).await?;
             }
             SetOutcome::NotStored => {}
         }
@@ -229,12 +247,6 @@ impl CacheStore for Wrong {
         Ok(removed + leases)
     }
 
-    async fn add(&self, key: &Key, delta: i64, ttl: Ttl) -> Result<i64> {
-        let sum = self.right.add(key, delta, ttl).await?;
-        self.written(key, self.bug == Bug::AddKeepsTheLease).await?;
-        Ok(sum)
-    }
-
     async fn touch(&self, key: &Key, ttl: Ttl) -> Result<bool> {
         self.right.touch(key, ttl).await
     }
@@ -242,7 +254,11 @@ impl CacheStore for Wrong {
     async fn ttl(&self, key: &Key) -> Result<Option<Ttl>> {
         self.right.ttl(key).await
     }
+}
 
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl CacheLeases for Wrong {
     async fn fetch(&self, requests: &[LeaseRequest]) -> Result<Vec<Fetched>> {
         self.capabilities().check_batch(requests.len())?;
         let mut answers = Vec::new();
@@ -274,7 +290,7 @@ impl CacheStore for Wrong {
         Ok(outcomes)
     }
 
-    async fn abandon(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
+    async fn release(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
         for (key, token) in leases {
             let holder = self.load(key).map(|(holder, _)| holder);
             let token = match self.bug {
@@ -282,14 +298,18 @@ impl CacheStore for Wrong {
                 Bug::AbandonDoesNotCompare => holder.unwrap_or(*token),
                 _ => *token,
             };
-            self.right.abandon(&[(key.clone(), token)]).await?;
+            self.right.release(&[(key.clone(), token)]).await?;
             if holder == Some(token) {
                 self.forget(key);
             }
         }
         Ok(())
     }
+}
 
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl CacheTags for Wrong {
     async fn generations(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>> {
         self.right.generations(tags).await
     }
@@ -297,8 +317,21 @@ impl CacheStore for Wrong {
     async fn bump(&self, tags: &[Tag]) -> Result<Vec<Generation>> {
         self.right.bump(tags).await
     }
+}
 
+#[deny(clippy::missing_trait_methods)]
+impl CacheFeed for Wrong {
     fn watch(&self, namespace: &Namespace, watcher: Arc<dyn Watcher>) -> Result<Watch> {
         self.right.watch(namespace, watcher)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl CacheCounters for Wrong {
+    async fn add(&self, key: &Key, delta: i64, ttl: Ttl) -> Result<i64> {
+        let sum = self.right.add(key, delta, ttl).await?;
+        self.written(key, self.bug == Bug::AddKeepsTheLease).await?;
+        Ok(sum)
     }
 }

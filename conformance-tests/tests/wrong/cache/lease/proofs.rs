@@ -91,7 +91,7 @@ pub(crate) const PROOFS: &[Proof] = &[
     ),
     proof("CACHE-33", Bug::LeaseEndsEarly, "lease::there_until_its_end", "a lease before its end: busy"),
     proof("CACHE-33", Bug::LeaseHasNoEnd, "lease::runs_out", "a lease after its end, for the next: leased")
-        .also(&["CACHE-30", "CACHE-35", "CACHE-37"]),
+        .also(&["CACHE-30", "CACHE-35", "CACHE-37", "CACHE-67"]),
     proof(
         "CACHE-34",
         Bug::KeepDoesNotExtend,

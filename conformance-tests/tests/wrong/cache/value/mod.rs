@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use stanchion::cache::AllParts as _;
 use stanchion::cache::{
-    CacheCapabilities, CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken,
-    SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher, When, schema_of,
+    CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched, Fill,
+    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher,
+    When, schema_of,
 };
 use stanchion::key::{Key, Namespace};
 use stanchion::time::{Timestamp, Ttl};
@@ -106,6 +108,22 @@ impl Drop for Reply {
 impl CacheStore for Wrong {
     fn capabilities(&self) -> CacheCapabilities {
         self.right.capabilities()
+    }
+
+    fn leases(&self) -> Option<&dyn CacheLeases> {
+        self.right.leases().map(|_| self as &dyn CacheLeases)
+    }
+
+    fn tags(&self) -> Option<&dyn CacheTags> {
+        self.right.tags().map(|_| self as &dyn CacheTags)
+    }
+
+    fn feed(&self) -> Option<&dyn CacheFeed> {
+        self.right.feed().map(|_| self as &dyn CacheFeed)
+    }
+
+    fn counters(&self) -> Option<&dyn CacheCounters> {
+        self.right.counters().map(|_| self as &dyn CacheCounters)
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
@@ -267,45 +285,6 @@ impl CacheStore for Wrong {
         self.right.remove_many(&keys).await
     }
 
-    async fn add(&self, key: &Key, delta: i64, ttl: Ttl) -> Result<i64> {
-        let key = &self.key(key)?;
-        self.forget([key]);
-        match self.bug {
-            Bug::AddingZeroAsksNobody if delta == 0 => Ok(0),
-            Bug::AddIsGetAndSet => {
-                let now = self.right.get(key).await?.unwrap_or(Bytes::from_static(b"0"));
-                yield_now().await;
-                let number: Option<i64> = std::str::from_utf8(&now).ok().and_then(|text| text.parse().ok());
-                match number.and_then(|number| number.checked_add(delta)) {
-                    Some(sum) if number.map(|number| number.to_string().into()) == Some(now) => {
-                        let options = SetOptions::new(self.left_or(key, ttl).await?);
-                        let _set = self.right.set(key, sum.to_string().into(), &options).await?;
-                        Ok(sum)
-                    }
-                    // The right error.
-                    _ => self.right.add(key, delta, ttl).await,
-                }
-            }
-            Bug::AddGivesANewLife => {
-                let sum = self.right.add(key, delta, ttl).await?;
-                self.right.touch(key, ttl).await?;
-                Ok(sum)
-            }
-            Bug::AddSaturates => match self.right.add(key, delta, ttl).await {
-                Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(i64::MAX),
-                answer => answer,
-            },
-            Bug::NoNumberIsZero => match self.right.add(key, delta, ttl).await {
-                Err(error) if error.kind() == ErrorKind::Codec => {
-                    let _set = self.right.set(key, delta.to_string().into(), &SetOptions::new(ttl)).await?;
-                    Ok(delta)
-                }
-                answer => answer,
-            },
-            _ => self.right.add(key, delta, ttl).await,
-        }
-    }
-
     async fn touch(&self, key: &Key, ttl: Ttl) -> Result<bool> {
         let key = &self.key(key)?;
         self.forget([key]);
@@ -345,7 +324,11 @@ impl CacheStore for Wrong {
         }
         Ok(read)
     }
+}
 
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl CacheLeases for Wrong {
     async fn fetch(&self, requests: &[LeaseRequest]) -> Result<Vec<Fetched>> {
         self.right.fetch(requests).await
     }
@@ -354,10 +337,14 @@ impl CacheStore for Wrong {
         self.right.fill(fills).await
     }
 
-    async fn abandon(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
-        self.right.abandon(leases).await
+    async fn release(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
+        self.right.release(leases).await
     }
+}
 
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl CacheTags for Wrong {
     async fn generations(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>> {
         self.right.generations(tags).await
     }
@@ -365,8 +352,54 @@ impl CacheStore for Wrong {
     async fn bump(&self, tags: &[Tag]) -> Result<Vec<Generation>> {
         self.right.bump(tags).await
     }
+}
 
+#[deny(clippy::missing_trait_methods)]
+impl CacheFeed for Wrong {
     fn watch(&self, namespace: &Namespace, watcher: Arc<dyn Watcher>) -> Result<Watch> {
         self.right.watch(namespace, watcher)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl CacheCounters for Wrong {
+    async fn add(&self, key: &Key, delta: i64, ttl: Ttl) -> Result<i64> {
+        let key = &self.key(key)?;
+        self.forget([key]);
+        match self.bug {
+            Bug::AddingZeroAsksNobody if delta == 0 => Ok(0),
+            Bug::AddIsGetAndSet => {
+                let now = self.right.get(key).await?.unwrap_or(Bytes::from_static(b"0"));
+                yield_now().await;
+                let number: Option<i64> = std::str::from_utf8(&now).ok().and_then(|text| text.parse().ok());
+                match number.and_then(|number| number.checked_add(delta)) {
+                    Some(sum) if number.map(|number| number.to_string().into()) == Some(now) => {
+                        let options = SetOptions::new(self.left_or(key, ttl).await?);
+                        let _set = self.right.set(key, sum.to_string().into(), &options).await?;
+                        Ok(sum)
+                    }
+                    // The right error.
+                    _ => self.right.add(key, delta, ttl).await,
+                }
+            }
+            Bug::AddGivesANewLife => {
+                let sum = self.right.add(key, delta, ttl).await?;
+                self.right.touch(key, ttl).await?;
+                Ok(sum)
+            }
+            Bug::AddSaturates => match self.right.add(key, delta, ttl).await {
+                Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(i64::MAX),
+                answer => answer,
+            },
+            Bug::NoNumberIsZero => match self.right.add(key, delta, ttl).await {
+                Err(error) if error.kind() == ErrorKind::Codec => {
+                    let _set = self.right.set(key, delta.to_string().into(), &SetOptions::new(ttl)).await?;
+                    Ok(delta)
+                }
+                answer => answer,
+            },
+            _ => self.right.add(key, delta, ttl).await,
+        }
     }
 }

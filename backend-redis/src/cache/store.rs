@@ -1,0 +1,257 @@
+//! The cache store.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use stanchion::cache::{
+    CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched, Fill,
+    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher,
+};
+use stanchion::key::{Key, Namespace};
+use stanchion::time::{Timestamp, Ttl};
+use stanchion::{Error, Result};
+
+use super::commands::{self, CacheCommands};
+use super::replies;
+use crate::command::{Call, Scripts};
+use crate::config::{Invalidation, RedisConfig};
+use crate::feed::Feed;
+use crate::reply;
+use crate::shared::{CONTRACT, Shared};
+
+/// Those of the settings that are the cache's alone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CacheSettings {
+    capabilities: CacheCapabilities,
+    has_feed: bool,
+    deadline: Duration,
+    invalidation: Invalidation,
+}
+
+impl CacheSettings {
+    pub(crate) fn new(config: &RedisConfig) -> Self {
+        Self {
+            capabilities: CacheCapabilities::new(CONTRACT)
+                .max_value_bytes(config.max_value_bytes)
+                .max_batch(config.max_batch)
+                .call_deadline(config.deadline)
+                .read_deadline(config.cache_deadline),
+            has_feed: config.has_feed,
+            deadline: config.cache_deadline,
+            invalidation: config.invalidation,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct RedisCache {
+    shared: Arc<Shared>,
+    feed: Feed,
+    commands: CacheCommands,
+    capabilities: CacheCapabilities,
+    has_feed: bool,
+    deadline: Duration,
+}
+
+impl RedisCache {
+    pub(crate) fn new(shared: &Arc<Shared>, feed: &Feed, settings: CacheSettings) -> Self {
+        Self {
+            commands: CacheCommands::new(shared.layout(), settings.invalidation),
+            shared: Arc::clone(shared),
+            feed: feed.clone(),
+            capabilities: settings.capabilities,
+            has_feed: settings.has_feed,
+            deadline: settings.deadline,
+        }
+    }
+
+    fn checked(&self, call: Call, check: impl FnOnce(CacheCapabilities) -> Result<()>) -> Result<()> {
+        check(self.capabilities).map_err(|error| call.named(error))
+    }
+
+    /// A call that a service would rather do without than wait for.
+    fn soon(&self, call: Call) -> Call {
+        call.within(self.deadline)
+    }
+}
+
+#[async_trait]
+impl CacheStore for RedisCache {
+    fn capabilities(&self) -> CacheCapabilities {
+        self.capabilities
+    }
+
+    fn leases(&self) -> Option<&dyn CacheLeases> {
+        Some(self)
+    }
+
+    fn tags(&self) -> Option<&dyn CacheTags> {
+        Some(self)
+    }
+
+    fn feed(&self) -> Option<&dyn CacheFeed> {
+        self.has_feed.then_some(self)
+    }
+
+    fn counters(&self) -> Option<&dyn CacheCounters> {
+        Some(self)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.shared.context.time.now()
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
+        self.shared.client.get(self.soon(Call::read("cache.get")), key).await
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
+        let call = self.soon(Call::read("cache.get_many"));
+        self.checked(call, |can| can.check_batch(keys.len()))?;
+        // One `GET` each, not `MGET`: that takes a list at a key for nothing, and the keys of one slot only.
+        let commands = keys.iter().map(|key| self.commands.get(key));
+        let replies = self.shared.client.batch(call, commands.collect()).await?;
+        call.each(replies, reply::maybe_bytes)
+    }
+
+    async fn get_many_with_ttl(&self, keys: &[Key]) -> Result<Vec<Option<(Bytes, Ttl)>>> {
+        let call = self.soon(Call::read("cache.get_many"));
+        self.checked(call, |can| can.check_batch(keys.len()))?;
+        let reads = Scripts::many(keys.len(), |step| self.commands.get_with_ttl(&keys[step.index], step));
+        let replies = self.shared.client.run_all(call, reads).await?;
+        call.each(replies, replies::value_with_ttl)
+    }
+
+    async fn set(&self, key: &Key, value: Bytes, options: &SetOptions) -> Result<SetOutcome> {
+        let call = Call::write("cache.set");
+        self.checked(call, |can| can.check_value(value.len()))?;
+        commands::check_condition(&options.when).map_err(|error| call.named(error))?;
+        let set = Scripts::one(|step| self.commands.set(key, &value, options, step)).separable();
+        let stored = self.shared.client.run(call, set).await?;
+        replies::set(stored).ok_or_else(|| call.unexpected())
+    }
+
+    async fn set_many(&self, entries: &[SetEntry]) -> Result<Vec<SetOutcome>> {
+        let call = Call::write("cache.set_many");
+        self.checked(call, |can| {
+            can.check_batch(entries.len())?;
+            entries.iter().try_for_each(|entry| {
+                commands::check_condition(&entry.options.when)?;
+                can.check_value(entry.value.len())
+            })
+        })?;
+        let sets = Scripts::many(entries.len(), |step| {
+            let SetEntry { key, value, options, .. } = &entries[step.index];
+            self.commands.set(key, value, options, step)
+        });
+        let distinct = entries.iter().map(|entry| &entry.key).collect::<HashSet<_>>().len() == entries.len();
+        let sets = if distinct { sets } else { sets.in_order() };
+        let replies = self.shared.client.run_all(call, sets.separable()).await?;
+        call.each(replies, replies::set)
+    }
+
+    async fn remove_many(&self, keys: &[Key]) -> Result<u64> {
+        let call = Call::write("cache.remove_many");
+        self.checked(call, |can| can.check_batch(keys.len()))?;
+        let distinct: Vec<_> = keys.iter().collect::<HashSet<_>>().into_iter().collect();
+        let removals = Scripts::many(distinct.len(), |step| self.commands.remove(distinct[step.index], step));
+        let replies = self.shared.client.run_all(call, removals.separable()).await?;
+        Ok(call.each(replies, reply::count)?.into_iter().sum())
+    }
+
+    async fn touch(&self, key: &Key, ttl: Ttl) -> Result<bool> {
+        let call = Call::write("cache.touch");
+        let touch = Scripts::one(|step| self.commands.touch(key, ttl, step));
+        let touched = self.shared.client.run(call, touch).await?;
+        reply::count(touched).map(|n| n > 0).ok_or_else(|| call.unexpected())
+    }
+
+    async fn ttl(&self, key: &Key) -> Result<Option<Ttl>> {
+        let call = Call::read("cache.ttl");
+        let left = self.shared.client.run(call, Scripts::one(|step| self.commands.ttl(key, step))).await?;
+        match reply::integer(left).ok_or_else(|| call.unexpected())? {
+            -2 => Ok(None),
+            millis => replies::life(millis).map(Some).ok_or_else(|| call.unexpected()),
+        }
+    }
+}
+
+#[async_trait]
+impl CacheLeases for RedisCache {
+    async fn fetch(&self, requests: &[LeaseRequest]) -> Result<Vec<Fetched>> {
+        let call = self.soon(Call::write("cache.fetch"));
+        self.checked(call, |can| {
+            can.check_batch(requests.len())?;
+            requests.iter().try_for_each(|request| commands::wanted(request.want).map(drop))
+        })?;
+        let fetches = Scripts::many(requests.len(), |step| self.commands.fetch(&requests[step.index], step));
+        let replies = self.shared.client.run_all(call, fetches).await?;
+        call.each(replies, replies::fetched)
+    }
+
+    async fn fill(&self, fills: &[Fill]) -> Result<Vec<FillOutcome>> {
+        let call = self.soon(Call::write("cache.fill"));
+        self.checked(call, |can| {
+            can.check_batch(fills.len())?;
+            fills.iter().try_for_each(|fill| can.check_value(fill.value.len()))
+        })?;
+        let stores = Scripts::many(fills.len(), |step| self.commands.fill(&fills[step.index], step));
+        let replies = self.shared.client.run_all(call, stores).await?;
+        call.each(replies, replies::filled)
+    }
+
+    async fn release(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
+        let call = Call::write("cache.release");
+        let releases = Scripts::many(leases.len(), |step| {
+            let (key, token) = &leases[step.index];
+            self.commands.release(key, token, step)
+        });
+        let replies = self.shared.client.run_all(call, releases).await?;
+        call.each(replies, reply::count).map(drop)
+    }
+}
+
+#[async_trait]
+impl CacheTags for RedisCache {
+    async fn generations(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>> {
+        let call = self.soon(Call::write("cache.generations"));
+        self.checked(call, |can| can.check_batch(tags.len()))?;
+        // A script each, not a plain read: the age is by the clock of the master that made the generation.
+        let reads = Scripts::many(tags.len(), |step| self.commands.generation(&tags[step.index], step));
+        let replies = self.shared.client.run_all(call, reads).await?;
+        call.each(replies, replies::dated_generation)
+    }
+
+    async fn bump(&self, tags: &[Tag]) -> Result<Vec<Generation>> {
+        let call = Call::write("cache.bump");
+        self.checked(call, |can| can.check_batch(tags.len()))?;
+        let bumps = Scripts::many(tags.len(), |step| self.commands.bump(&tags[step.index], step));
+        let replies = self.shared.client.run_all(call, bumps).await?;
+        call.each(replies, replies::generation)
+    }
+}
+
+impl CacheFeed for RedisCache {
+    fn watch(&self, namespace: &Namespace, watcher: Arc<dyn Watcher>) -> Result<Watch> {
+        let call = Call::read("cache.watch");
+        if !self.has_feed {
+            return Err(
+                call.named(Error::unsupported("this backend is set to have no feed of invalidations"))
+            );
+        }
+        self.feed.watch(namespace, watcher).map_err(|error| call.named(error))
+    }
+}
+
+#[async_trait]
+impl CacheCounters for RedisCache {
+    async fn add(&self, key: &Key, delta: i64, ttl: Ttl) -> Result<i64> {
+        let call = Call::write("cache.add");
+        let addition = Scripts::one(|step| self.commands.add(key, delta, ttl, step)).separable();
+        let sum = self.shared.client.run(call, addition).await?;
+        reply::integer(sum).ok_or_else(|| call.unexpected())
+    }
+}

@@ -1,0 +1,158 @@
+//! Sends commands to the masters of their slots, and on where they are redirected.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use redis::{Cmd, Pipeline, Value};
+use stanchion::Result;
+use stanchion::key::Key;
+use stanchion::random::jittered;
+
+use super::redirect::{Next, Redirects};
+use super::state::Cluster;
+use crate::command::{Route, Routed, get, slot};
+use crate::connect::node::Node;
+use crate::error::{self, Access};
+use crate::reply;
+
+/// Before a command is retried whose keys are split, with jitter.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
+
+impl Cluster {
+    /// One command at the master of its slot, following redirects.
+    pub(in crate::connect) async fn command(&self, routed: &Routed, access: Access) -> Result<Value> {
+        let node = self.owner(routed.route.slot)?;
+        match node.command(&routed.command, access).await {
+            // Seldom, and large: on the heap, so that it is no part of every other call's future.
+            reply @ Err(_) => Box::pin(self.follow(reply, routed.route, &routed.command, access, node)).await,
+            done => done,
+        }
+    }
+
+    /// Reads a key at the master of its slot, together with others that are read there at the same time.
+    pub(in crate::connect) async fn get(&self, key: &Key, deadline: Duration) -> Result<Option<Bytes>> {
+        let context = self.context();
+        let clock = &context.environment.clock;
+        let (started, stored) = (clock.now(), context.layout.key(key));
+        let slot = Some(slot(stored.as_bytes()));
+        let node = self.owner(slot)?;
+        let error = match node.get(key, deadline).await {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        // What is redirected is sent singly.
+        let command = get(&stored);
+        let route = Route { slot, retry_split: true };
+        let following = Box::pin(self.follow(Err(error), route, &command, Access::Read, node));
+        let left = deadline.saturating_sub(clock.now().saturating_since(started));
+        match tokio::time::timeout(left, following).await {
+            Ok(reply) => reply::read_value(reply?),
+            Err(_) => Err(error::timed_out(deadline, Access::Read)),
+        }
+    }
+
+    /// The reply to a command, after all redirects. `node` is the one that this reply came from.
+    async fn follow(
+        &self,
+        mut reply: Result<Value>,
+        route: Route,
+        command: &Cmd,
+        access: Access,
+        mut node: Arc<Node>,
+    ) -> Result<Value> {
+        let mut redirects = Redirects::new(route);
+        loop {
+            let error = match reply {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            let decision = redirects.decide(&error, node.target().host());
+            if decision.refresh {
+                self.map_is_stale();
+            }
+            reply = match decision.next {
+                Next::GiveUp => return Err(error),
+                Next::Send(address) => {
+                    node = self.node(&address).await?;
+                    node.command(command, access).await
+                }
+                Next::Ask(address) => {
+                    node = self.node(&address).await?;
+                    ask(&node, command, access).await
+                }
+                Next::RetryLater => {
+                    let environment = &self.context().environment;
+                    environment.sleep(jittered(&*environment.random, RETRY_PAUSE)).await;
+                    node = self.owner(route.slot)?;
+                    node.command(command, access).await
+                }
+            };
+        }
+    }
+
+    /// Many commands, one write per master, the replies in their order.
+    pub(in crate::connect) async fn batch(
+        &self,
+        commands: Vec<Routed>,
+        access: Access,
+    ) -> Vec<Result<Value>> {
+        let count = commands.len();
+        let mut replies = Vec::with_capacity(count);
+        let mut groups: Vec<Group> = Vec::new();
+        for (index, Routed { route, command }) in commands.into_iter().enumerate() {
+            match self.owner(route.slot) {
+                Ok(node) => {
+                    let found = groups.iter().position(|group| Arc::ptr_eq(&group.node, &node));
+                    let place = found.unwrap_or_else(|| {
+                        groups.push(Group { node, pipeline: Pipeline::new(), members: Vec::new() });
+                        groups.len() - 1
+                    });
+                    groups[place].pipeline.add_command(command);
+                    groups[place].members.push((index, route));
+                }
+                Err(error) => replies.push((index, Err(error))),
+            }
+        }
+        let written = groups.iter().map(|group| self.write_group(group, access));
+        replies.extend(join_all(written).await.into_iter().flatten());
+        replies.sort_unstable_by_key(|(index, _)| *index);
+        replies.into_iter().map(|(_, reply)| reply).collect()
+    }
+
+    /// The commands for one master, and their replies with their places in the batch.
+    async fn write_group(&self, group: &Group, access: Access) -> Vec<(usize, Result<Value>)> {
+        let first = group.node.packed(&group.pipeline, access).await;
+        let mut replies = Vec::with_capacity(first.len());
+        let sent = group.members.iter().zip(group.pipeline.cmd_iter());
+        for ((&(index, route), command), reply) in sent.zip(first) {
+            // Only what is redirected is sent singly, and in order.
+            let reply = match reply {
+                Err(_) => {
+                    let node = Arc::clone(&group.node);
+                    Box::pin(self.follow(reply, route, command, access, node)).await
+                }
+                done => done,
+            };
+            replies.push((index, reply));
+        }
+        replies
+    }
+}
+
+/// The commands of a batch for one master, with their places in the batch.
+struct Group {
+    node: Arc<Node>,
+    pipeline: Pipeline,
+    members: Vec<(usize, Route)>,
+}
+
+/// Sends a command to a node that is only about to get its slot.
+async fn ask(node: &Node, command: &Cmd, access: Access) -> Result<Value> {
+    let mut pipeline = Pipeline::with_capacity(2);
+    pipeline.add_command(redis::cmd("ASKING"));
+    pipeline.add_command(command.clone());
+    let replies = node.packed(&pipeline, access).await;
+    replies.into_iter().nth(1).unwrap_or_else(|| Err(error::unexpected_reply(access)))
+}

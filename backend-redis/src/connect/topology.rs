@@ -1,0 +1,101 @@
+//! Standalone or Cluster.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::Value;
+use stanchion::Result;
+use stanchion::key::Key;
+
+use super::cluster::Cluster;
+use super::context::Context;
+use super::masters::Observed;
+use super::node::Node;
+use super::supervisor;
+use super::target::Target;
+use crate::command::Routed;
+use crate::config::RedisConfig;
+use crate::error::Access;
+
+/// The servers of a deployment, by their connections for commands.
+#[derive(Debug)]
+pub(super) enum Topology {
+    Standalone(Arc<Node>),
+    Cluster(Arc<Cluster>),
+}
+
+impl Topology {
+    /// Connects; one attempt.
+    pub(super) async fn open(
+        config: &RedisConfig,
+        context: &Arc<Context>,
+        observed: &Arc<Observed>,
+    ) -> Result<Self> {
+        if config.cluster {
+            return Ok(Self::Cluster(Cluster::open(config, context, observed).await?));
+        }
+        let target = Target::one(config.addresses[0].clone());
+        Ok(Self::Standalone(supervisor::open(target, None, context).await?))
+    }
+
+    /// One command, sent where it belongs.
+    pub(super) async fn command(&self, routed: &Routed, access: Access) -> Result<Value> {
+        match self {
+            Self::Standalone(node) => node.command(&routed.command, access).await,
+            Self::Cluster(cluster) => cluster.command(routed, access).await,
+        }
+    }
+
+    /// Many commands, in one pipelined write per master; the replies in the order of the commands.
+    pub(super) async fn batch(&self, commands: Vec<Routed>, access: Access) -> Vec<Result<Value>> {
+        match self {
+            _ if commands.is_empty() => Vec::new(),
+            Self::Standalone(node) => node.pipeline(commands, access).await,
+            Self::Cluster(cluster) => cluster.batch(commands, access).await,
+        }
+    }
+
+    /// Reads a key, together with others that are read at the same time.
+    pub(super) async fn get(&self, key: &Key, deadline: Duration) -> Result<Option<Bytes>> {
+        match self {
+            Self::Standalone(node) => node.get(key, deadline).await,
+            Self::Cluster(cluster) => cluster.get(key, deadline).await,
+        }
+    }
+
+    /// Has all connections pinged at once.
+    pub(super) fn request_heartbeats(&self) {
+        match self {
+            Self::Standalone(node) => node.request_heartbeat(),
+            Self::Cluster(cluster) => cluster.request_heartbeats(),
+        }
+    }
+
+    /// Notifies the observer, which has just been set, of the masters as they are.
+    pub(super) fn notify(&self, observed: &Observed) {
+        match self {
+            Self::Standalone(node) => {
+                if let Some(observer) = observed.observer() {
+                    observer.masters_changed(&[node.target().clone()]);
+                }
+            }
+            Self::Cluster(cluster) => cluster.notify_observer(),
+        }
+    }
+
+    /// A target for another connection to the same deployment, to whichever node accepts it.
+    pub(super) fn any_target(&self) -> Target {
+        match self {
+            Self::Standalone(node) => node.target().clone(),
+            Self::Cluster(cluster) => cluster.any_target(),
+        }
+    }
+
+    pub(super) fn close(&self) {
+        match self {
+            Self::Standalone(node) => node.close(),
+            Self::Cluster(cluster) => cluster.close(),
+        }
+    }
+}

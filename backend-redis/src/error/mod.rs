@@ -1,0 +1,13 @@
+//! What the server's and the client's errors mean to a caller: one table, and one place for each kind of failure.
+
+mod access;
+mod client;
+mod codes;
+mod refusal;
+#[cfg(feature = "tls")]
+mod tls;
+
+pub(crate) use self::access::Access;
+pub(crate) use self::client::{from_client, no_resp3, timed_out, unexpected_reply};
+pub(crate) use self::codes::from_server;
+pub(crate) use self::refusal::Refusal;

@@ -1,0 +1,49 @@
+//! Revocations in the file.
+
+use async_trait::async_trait;
+use stanchion::Result;
+use stanchion::contract::Contract;
+use stanchion::key::Name;
+use stanchion::time::Ttl;
+use stanchion::token::{Epoch, Scope, TokenCapabilities, TokenFacts, TokenStore, Verdict};
+
+use super::state::{Change, Files, State, now};
+
+fn epoch(state: &State, service: &Name, scope: &Scope) -> Epoch {
+    Epoch::new(state.epochs.get(&format!("{service} {scope:?}")).copied().unwrap_or_default())
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl TokenStore for Files {
+    fn capabilities(&self) -> TokenCapabilities {
+        TokenCapabilities::new(Contract::V1)
+    }
+
+    async fn revoke(&self, service: &Name, jti: &str, _ttl: Ttl) -> Result<()> {
+        self.change(Change::Revocation, |state| {
+            state.revoked.insert(format!("{service} {jti}"));
+            Ok(())
+        })
+    }
+
+    async fn revoke_all(&self, service: &Name, scope: &Scope, _ttl: Ttl) -> Result<Epoch> {
+        self.change(Change::Epoch, |state| {
+            let next = now().max(epoch(state, service, scope).get() + 1);
+            state.epochs.insert(format!("{service} {scope:?}"), next);
+            Ok(Epoch::new(next))
+        })
+    }
+
+    async fn epochs(&self, service: &Name, scopes: &[Scope]) -> Result<Vec<Epoch>> {
+        self.look(|state| scopes.iter().map(|scope| epoch(state, service, scope)).collect())
+    }
+
+    async fn check(&self, service: &Name, token: &TokenFacts) -> Result<Verdict> {
+        self.look(|state| {
+            let revoked = state.revoked.contains(&format!("{service} {}", token.jti));
+            let epochs: Vec<_> = token.marks.iter().map(|(scope, _)| epoch(state, service, scope)).collect();
+            token.verdict(revoked, &epochs)
+        })
+    }
+}

@@ -1,0 +1,382 @@
+//! Builds a [`Cache`].
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use super::Cache;
+use super::cache::Inner;
+use super::writer::Writer;
+use crate::cache::keyspace::KeySpace;
+use crate::cache::load::{Loader, LoadsInFlight};
+use crate::cache::near::{
+    Dependents, GenerationCache, InvalidationListener, NamespaceListener, NearCache, NearEngine,
+};
+use crate::cache::policy::{Eager, Settings};
+use crate::cache::read::{Reader, StoreGate, TagsOf};
+use crate::cache::stats::Counts;
+use crate::cache::store::{CacheStore, Tag, Watcher};
+use crate::cache::wire::Wire;
+use crate::codec::{Codec, Json};
+use crate::environment::Environment;
+use crate::error::{Error, Result};
+use crate::event::{EventBus, Topic};
+use crate::key::Namespace;
+use crate::layer::deadline::bounded;
+
+/// Builds a [`Cache`]: what its keys are called, how its values are written, how long they count.
+#[must_use = "call build()"]
+pub struct CacheBuilder<T, C = Json> {
+    store: Result<Arc<dyn CacheStore>>,
+    generations: Option<Result<Arc<GenerationCache>>>,
+    environment: Environment,
+    service: String,
+    kind: String,
+    settings: Settings,
+    near: Option<Arc<dyn NearEngine>>,
+    wire: Wire<C>,
+    tags_of: Option<TagsOf>,
+    events: Result<Arc<dyn EventBus>>,
+    source: String,
+    publish: bool,
+    value: std::marker::PhantomData<fn() -> T>,
+}
+
+impl<T, C> fmt::Debug for CacheBuilder<T, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheBuilder")
+            .field("service", &self.service)
+            .field("kind", &self.kind)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> CacheBuilder<T> {
+    /// Values of one kind in any cache store, without a bundle. It has no event bus, so it publishes nothing.
+    pub fn new(store: Arc<dyn CacheStore>, environment: Environment, kind: &str) -> Self {
+        let store = bounded(store, &environment);
+        Self::on(Ok(store), None, Err(Error::unsupported("there are no events")), environment, kind)
+    }
+
+    pub(crate) fn on(
+        store: Result<Arc<dyn CacheStore>>,
+        generations: Option<Result<Arc<GenerationCache>>>,
+        events: Result<Arc<dyn EventBus>>,
+        environment: Environment,
+        kind: &str,
+    ) -> Self {
+        Self {
+            store,
+            generations,
+            environment,
+            service: "cache".into(),
+            kind: kind.into(),
+            settings: Settings::default(),
+            near: None,
+            wire: Wire::new(Json),
+            tags_of: None,
+            events,
+            source: "cache".into(),
+            publish: false,
+            value: std::marker::PhantomData,
+        }
+    }
+
+    /// Exactly the value's JSON is stored, for programs in other languages that share the key. How fresh it is
+    /// follows from the life that is left to it in the store. It carries no tags, no schema number and no header:
+    /// [`tags`](Self::tags), [`clear`](Cache::clear) and [`invalidate_tag`](Cache::invalidate_tag) are refused as
+    /// `Unsupported`, and nothing protects from a foreign value of another form but the decoding.
+    ///
+    /// What is left to a value in the store includes the time for which it is served stale
+    /// ([`stale_while_revalidate`](Self::stale_while_revalidate), [`fail_safe`](Self::fail_safe)): programs that write it
+    /// add the longer of the two to its life, or it is stale that much earlier.
+    pub fn plain(mut self) -> Self {
+        self.wire.plain = true;
+        self
+    }
+}
+
+impl<T, C> CacheBuilder<T, C> {
+    /// How long a value counts; 10 minutes unless set.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.settings.ttl = ttl;
+        self
+    }
+
+    /// Shortens each life by up to this share of it, at random, so that values that were stored together don't end
+    /// together. At least 0 and less than 1; 0 unless set.
+    pub fn jitter(mut self, share: f64) -> Self {
+        self.settings.jitter = share;
+        self
+    }
+
+    /// The first segment of the keys, `cache` unless set: a service that keeps its values to itself puts its
+    /// own name.
+    pub fn service(mut self, service: &str) -> Self {
+        service.clone_into(&mut self.service);
+        self
+    }
+
+    /// The service that published events name as their source; the bundle's service unless set.
+    pub fn source(mut self, service: &str) -> Self {
+        service.clone_into(&mut self.source);
+        self
+    }
+
+    /// Where events are published; the bundle's unless set.
+    pub fn event_bus(mut self, events: Arc<dyn EventBus>) -> Self {
+        self.events = Ok(events);
+        self
+    }
+
+    /// Keeps decoded values in this process, in front of the store: a hit costs no trip. Changes by anybody are
+    /// told by the store and drop the copy; while the store can't tell, the near cache is passed over.
+    ///
+    /// Each cache takes an engine of its own. `stanchion-memory` has two: `MokaNear` and `QuickNear`.
+    pub fn near(mut self, engine: impl NearEngine) -> Self {
+        self.near = Some(Arc::new(engine));
+        self
+    }
+
+    /// Loads a value anew in the background before its life is over; never unless set. The share of
+    /// [`Eager::After`] is more than 0 and less than 1, the factor of [`Eager::AtRandom`] finite and more than 0.
+    pub fn eager(mut self, eager: Eager) -> Self {
+        self.settings.eager = eager;
+        self
+    }
+
+    /// Serves a value for this long after its life, while it is loaded anew in the background; zero unless set. After a failed load the
+    /// loader is left alone as with [`fail_safe`](Self::fail_safe), for 30 seconds unless set there.
+    pub fn stale_while_revalidate(mut self, stale: Duration) -> Self {
+        self.settings.stale = stale;
+        self
+    }
+
+    /// Serves a value for this long after its life if it can't be loaded; zero unless set. After a failed load the loader
+    /// is left alone for `throttle`. While the store can't be reached either, that is the last value that was near, and it may be one
+    /// that was changed or dropped elsewhere since.
+    pub fn fail_safe(mut self, stale: Duration, throttle: Duration) -> Self {
+        self.settings.fail_safe = stale;
+        self.settings.throttle = throttle;
+        self
+    }
+
+    /// A load that takes longer is left to go on in the background, where a stale value can be served
+    /// ([`fail_safe`](Self::fail_safe)). None unless set, and not longer than the [hard one](Self::hard_timeout).
+    pub fn soft_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.soft_timeout = Some(timeout);
+        self
+    }
+
+    /// A load that takes longer is ended, as [`LoadError::TimedOut`](crate::cache::LoadError::TimedOut). None unless set, and not
+    /// shorter than the [soft one](Self::soft_timeout).
+    pub fn hard_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.hard_timeout = Some(timeout);
+        self
+    }
+
+    /// A load goes on, and its value is stored, when nobody waits for it any more. Unless set, it ends with its last
+    /// waiter.
+    pub fn finish_in_background(mut self) -> Self {
+        self.settings.background = true;
+        self
+    }
+
+    /// The most bytes that a value may be stored in, with its header; unless set, what the store takes. Setting a larger
+    /// one is `InvalidInput`; a loaded one is served, counted in
+    /// [`CacheStats::unstorable`](crate::cache::CacheStats::unstorable) and not stored.
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.wire.max_bytes = bytes;
+        self
+    }
+
+    /// A store that does not answer is the caller's error, and the loader is not asked in its place: for loaders that
+    /// would not bear to be asked each time. Unless set, the loader serves. Stale values are served first, where
+    /// [`fail_safe`](Self::fail_safe) has one.
+    pub fn fail_closed(mut self) -> Self {
+        self.settings.fail_closed = true;
+        self
+    }
+
+    /// How long it is remembered that there is no value, for [`get_or_find`](Cache::get_or_find). Unless set, that is
+    /// not remembered.
+    pub fn negative_ttl(mut self, ttl: Duration) -> Self {
+        self.settings.negative_ttl = Some(ttl);
+        self
+    }
+
+    /// How long another process waits for a load of a process that has died; 3 seconds unless set, at most 10 minutes. A
+    /// load that takes longer keeps its lease.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.settings.lease = lease;
+        self
+    }
+
+    /// How long the store may take to answer before the loader serves; 100 ms unless set, and more than zero. It is the
+    /// deadline of each question: a read that finds tags it does not know asks a second one. After five misses of it in a
+    /// row the store is left alone, but for one try a second.
+    ///
+    /// A backend may have a [deadline of its own](crate::cache::CacheCapabilities::read_deadline), and the shorter of the two
+    /// counts: on Redis that is `RedisConfig::cache_deadline`, 100 ms as well, so that raising this one alone changes
+    /// nothing there.
+    pub fn store_deadline(mut self, deadline: Duration) -> Self {
+        self.settings.store_deadline = deadline;
+        self
+    }
+
+    /// The tags of each value, from its escaped identifier.
+    pub fn tags(mut self, tags_of: impl Fn(&str) -> Vec<Tag> + Send + Sync + 'static) -> Self {
+        self.tags_of = Some(Arc::new(tags_of));
+        self
+    }
+
+    /// The number of the type's form, to be raised when the form changes; values of others among `readable` are read as
+    /// well. Values of any other number are misses; a process that knows only a lesser one leaves a greater one alone. A
+    /// cache without a number leaves it alone too when it loads; its [`set`](Cache::set) overwrites any.
+    pub fn schema(mut self, schema: u32, readable: &[u32]) -> Self {
+        self.wire.schema = schema;
+        self.wire.readable = readable.to_vec();
+        self
+    }
+
+    /// Compresses values where that makes them shorter.
+    #[cfg(feature = "compression")]
+    pub fn compress(mut self, compression: crate::cache::Compression) -> Self {
+        self.wire.compression = Some(compression);
+        self
+    }
+
+    /// Encrypts values before they leave this process, each bound to its key. Values that are not encrypted, or with a
+    /// key that is not in the keyring, are misses.
+    #[cfg(feature = "encryption")]
+    pub fn encrypt(mut self, keyring: crate::cache::Keyring) -> Self {
+        self.wire.keyring = Some(keyring);
+        self
+    }
+
+    /// Publishes `cache.invalidated` with each removal and each drop of a tag or of the whole cache, and `cache.warmed`
+    /// with each warming. An event that can't be published is logged, and fails nothing.
+    pub fn publishing(mut self) -> Self {
+        self.publish = true;
+        self
+    }
+
+    /// With another codec than JSON. Values of another codec are misses.
+    pub fn codec<D: Codec>(self) -> CacheBuilder<T, D> {
+        CacheBuilder {
+            store: self.store,
+            generations: self.generations,
+            environment: self.environment,
+            service: self.service,
+            kind: self.kind,
+            settings: self.settings,
+            near: self.near,
+            wire: self.wire.with_codec(D::default()),
+            tags_of: self.tags_of,
+            events: self.events,
+            source: self.source,
+            publish: self.publish,
+            value: std::marker::PhantomData,
+        }
+    }
+}
+
+impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> CacheBuilder<T, C> {
+    /// The cache.
+    ///
+    /// # Errors
+    /// `InvalidInput` for a bad name, a life of zero or another setting out of its bounds; `Unsupported` if the stores
+    /// have no cache, or not what was asked for: tags or a near cache on a store without that [part](CacheStore), events to
+    /// be published; and for tags, compression, encryption or another codec than JSON of plain values.
+    pub fn build(self) -> Result<Cache<T, C>> {
+        let store = self.store?;
+        let namespace = Namespace::new(&self.service, &self.kind)?;
+        let policy = self.settings.check()?;
+        if self.wire.plain && (self.tags_of.is_some() || self.wire.schema != 0) {
+            return Err(Error::unsupported("plain values carry neither tags nor a schema number"));
+        }
+        if self.wire.plain && (self.wire.compression.is_some() || self.wire.keyring.is_some()) {
+            return Err(Error::unsupported("plain values are neither compressed nor encrypted"));
+        }
+        if self.wire.plain && C::ID != Json::ID {
+            return Err(Error::unsupported("plain values are JSON"));
+        }
+        let feed = match (&self.near, store.feed()) {
+            (None, _) => None,
+            (Some(_), Some(feed)) => Some(feed),
+            (Some(_), None) => {
+                return Err(Error::unsupported(
+                    "this store has no feed of invalidations, so there is no near cache on it",
+                ));
+            }
+        };
+        if self.tags_of.is_some() && store.tags().is_none() {
+            return Err(Error::unsupported("this store has no tags"));
+        }
+        let topics = if self.publish {
+            let (events, environment) = (self.events?, self.environment.clone());
+            let invalidated = Topic::new(Arc::clone(&events), environment.clone(), self.source.as_str())?;
+            Some((invalidated, Topic::new(events, environment, self.source.as_str())?))
+        } else {
+            None
+        };
+        let generations = match (self.wire.plain || store.tags().is_none(), self.generations) {
+            (true, _) => None,
+            (false, Some(generations)) => Some(generations?),
+            (false, None) => Some(GenerationCache::of(Arc::clone(&store))?),
+        };
+        let (environment, counts) = (self.environment, Arc::new(Counts::of(namespace.kind())));
+        let namespace_tag = Tag::of_namespace(&namespace)?;
+        let keys = KeySpace::new(namespace.clone());
+        let near = self.near.map(|engine| Arc::new(NearCache::new(engine)));
+        let in_flight = Arc::new(LoadsInFlight::new(store.leases().is_some()));
+        let listener = Arc::new(InvalidationListener::new(
+            near.clone(),
+            Arc::clone(&in_flight) as Arc<dyn Dependents>,
+            Arc::clone(&counts),
+            keys.clone(),
+            Arc::clone(&environment.clock),
+        ));
+        let mut watches = Vec::new();
+        if let Some(feed) = feed {
+            watches.push(feed.watch(&namespace, Arc::clone(&listener) as Arc<dyn Watcher>)?);
+            let known = generations.as_ref().map(|generations| generations.known());
+            let whole = NamespaceListener::new(Arc::clone(&listener), namespace_tag.clone(), known);
+            let [_, namespaces] = Tag::namespaces()?;
+            watches.push(feed.watch(&namespaces, Arc::new(whole))?);
+        }
+        let is_watching = !watches.is_empty();
+        let gate = StoreGate::new(
+            Arc::clone(&store),
+            policy.store_deadline,
+            environment.clone(),
+            namespace,
+            Arc::clone(&counts),
+        );
+        let reader = Arc::new(Reader {
+            gate,
+            keys,
+            namespace_tag,
+            wire: self.wire,
+            policy,
+            generations,
+            tags_of: self.tags_of,
+            near,
+            counts,
+            environment,
+        });
+        let loader = Loader::new(Arc::clone(&reader), Arc::clone(&listener), in_flight, is_watching);
+        Ok(Cache(Arc::new(Inner {
+            writer: Writer::new(Arc::clone(&reader), listener, topics),
+            loader: Arc::new(loader),
+            reader,
+            _watches: watches,
+            ended: CancellationToken::new().drop_guard(),
+        })))
+    }
+}

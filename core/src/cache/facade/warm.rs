@@ -1,0 +1,161 @@
+//! Filling a cache ahead of use.
+
+use std::hash::Hash;
+use std::num::NonZeroUsize;
+
+use futures_util::stream::{self, Stream, StreamExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::Cache;
+use crate::cache::load::{InOutage, LoadError, Loaded};
+use crate::codec::Codec;
+use crate::error::{Error, Result};
+use crate::key::Identifier;
+
+/// How a cache is warmed.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct WarmOptions {
+    /// How many values one call of the loader is asked for; 100 unless set, and no more than the store takes in a batch.
+    pub batch: NonZeroUsize,
+    /// How many calls run at once; 4 unless set.
+    pub concurrency: NonZeroUsize,
+}
+
+impl WarmOptions {
+    /// Batches of 100, four at once.
+    pub const fn new() -> Self {
+        // Neither is zero.
+        Self { batch: NonZeroUsize::MIN.saturating_add(99), concurrency: NonZeroUsize::MIN.saturating_add(3) }
+    }
+
+    /// With batches of this size.
+    ///
+    /// # Errors
+    /// `InvalidInput` for zero.
+    pub fn batch(mut self, values: usize) -> Result<Self> {
+        self.batch =
+            NonZeroUsize::new(values).ok_or_else(|| Error::invalid("a batch has at least one value"))?;
+        Ok(self)
+    }
+
+    /// With this many at once.
+    ///
+    /// # Errors
+    /// `InvalidInput` for zero.
+    pub fn concurrency(mut self, calls: usize) -> Result<Self> {
+        self.concurrency =
+            NonZeroUsize::new(calls).ok_or_else(|| Error::invalid("at least one call runs at once"))?;
+        Ok(self)
+    }
+}
+
+impl Default for WarmOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// How far a warming is, and in the end what came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Warmed {
+    /// Identifiers that were looked at.
+    pub seen: u64,
+    /// Values that were there already, and are as they were.
+    pub present: u64,
+    /// Values that were loaded and stored.
+    pub stored: u64,
+    /// Values that were loaded and not stored, since somebody wrote or was loading them meanwhile, or that the loader
+    /// did not have.
+    pub passed_over: u64,
+    /// Identifiers whose batch failed, or for which the store did not answer: there is nothing to be warmed.
+    pub failed: u64,
+}
+
+impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T, C> {
+    /// Loads and stores what is missing of these identifiers, in batches. What is there is left alone, so that a warming
+    /// that was interrupted can be begun again, and never puts an older value over a newer one. A batch that fails is
+    /// counted and logged, and the others go on.
+    ///
+    /// `progress` is called after each batch. Publishes `cache.warmed` at the end where the cache is
+    /// [publishing](crate::cache::CacheBuilder::publishing).
+    ///
+    /// # Errors
+    /// If the stores are closed, or an identifier can't be one. A loader's error is no error of the whole.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops it; what was stored stays.
+    pub async fn warm<I, E, V, F, L>(
+        &self,
+        ids: impl IntoIterator<Item = I>,
+        options: WarmOptions,
+        load: L,
+        progress: impl FnMut(&Warmed),
+    ) -> Result<Warmed>
+    where
+        I: Identifier + Clone + Eq + Hash,
+        L: Fn(Vec<I>) -> F,
+        F: Future<Output = Result<Vec<(I, V)>, E>>,
+        V: Into<Loaded<T>>,
+        E: std::fmt::Display,
+    {
+        self.warm_stream(stream::iter(ids), options, load, progress).await
+    }
+
+    /// As [`warm`](Self::warm), of identifiers as they come: the rows of a query, say. The stream is read no faster than
+    /// the loader answers.
+    ///
+    /// # Errors
+    /// As [`warm`](Self::warm).
+    ///
+    /// # Cancel safety
+    /// As [`warm`](Self::warm).
+    pub async fn warm_stream<I, E, V, F, L>(
+        &self,
+        ids: impl Stream<Item = I>,
+        options: WarmOptions,
+        load: L,
+        mut progress: impl FnMut(&Warmed),
+    ) -> Result<Warmed>
+    where
+        I: Identifier + Clone + Eq + Hash,
+        L: Fn(Vec<I>) -> F,
+        F: Future<Output = Result<Vec<(I, V)>, E>>,
+        V: Into<Loaded<T>>,
+        E: std::fmt::Display,
+    {
+        let load = &load;
+        let most = self.0.reader.gate.store().capabilities().max_batch.max(1);
+        let batches = ids.chunks(options.batch.get().min(most)).map(|batch| async move {
+            let filled = match self.keys(&batch) {
+                Ok(keys) => self.0.loader.serve_many(&batch, &keys, load, InOutage::Skip).await,
+                Err(error) => Err(error.into()),
+            };
+            (batch.len() as u64, filled)
+        });
+        let mut batches = std::pin::pin!(batches.buffer_unordered(options.concurrency.get()));
+        let mut warmed = Warmed::default();
+        while let Some((asked, filled)) = batches.next().await {
+            warmed.seen += asked;
+            match filled {
+                Ok(filled) => {
+                    warmed.present += filled.present;
+                    warmed.stored += filled.stored;
+                    warmed.failed += filled.unreachable;
+                    let counted = filled.present + filled.stored + filled.unreachable;
+                    warmed.passed_over += asked.saturating_sub(counted);
+                }
+                Err(LoadError::Store(error)) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(namespace = %self.0.reader.keys.namespace(), %error, "a batch could not be warmed");
+                    warmed.failed += asked;
+                }
+            }
+            progress(&warmed);
+        }
+        self.0.writer.publish_warmed(warmed.stored).await;
+        Ok(warmed)
+    }
+}

@@ -1,0 +1,49 @@
+//! Permission to store on a store without leases: one more look before the load, and a set under the condition that nothing
+//! has changed since.
+//!
+//! Each process loads for itself then. A change by this process between the load and the set is found by the write fence. A
+//! removal by another process is not, so that a value that was loaded before it may be stored after it, and is stale until
+//! its TTL is over.
+
+use super::Loader;
+use super::lease::{Permission, Proof};
+use super::lease_guard::LeaseGuard;
+use super::plan::{Decision, LoadPlan};
+use super::single_flight::Leader;
+use crate::cache::read::{Before, Cached, is_callers};
+use crate::cache::store::When;
+use crate::codec::Codec;
+use crate::error::Result;
+use crate::key::Key;
+
+impl<T: Cached, C: Codec> Loader<T, C> {
+    pub(super) async fn unleased(
+        &self,
+        key: &Key,
+        plan: &LoadPlan<T>,
+        leader: &mut Leader<T>,
+    ) -> Result<Permission<T>> {
+        let identifier = self.reader.identifier(key);
+        // Before the store is read: a change by this process is seen from now on.
+        let unchanged = self.in_flight.writes.as_ref().map(|writes| writes.snapshot(identifier));
+        let before = Before { again: plan.present, ..self.reader.before(identifier) };
+        leader.begin();
+        let found = match self.reader.gate.ask(self.reader.stored(key)).await {
+            Ok(found) => found,
+            Err(error) if is_callers(&error) => return Err(error),
+            Err(error) => return self.refused(error),
+        };
+        let when = match found {
+            None => When::Absent,
+            Some((bytes, left)) => {
+                match plan.decide(self.reader.assessed(key, &bytes, left, before).await?) {
+                    Decision::Load => When::Equals(bytes),
+                    Decision::Serve(value) => return Ok(Permission::Needless(value)),
+                    Decision::LeaveAlone => return Ok(Permission::Refused(None)),
+                }
+            }
+        };
+        let guard = LeaseGuard::of(self.reader.gate.store(), &self.reader.environment.tasks, &[]);
+        self.permitted(identifier, Proof::Unchanged(when, unchanged), guard).await
+    }
+}

@@ -1,0 +1,165 @@
+//! What a cache does when it receives invalidations.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::echo::EchoProbe;
+use super::generations::KnownGenerations;
+use super::{Feed, NearCache};
+use crate::cache::keyspace::KeySpace;
+use crate::cache::stats::Counts;
+use crate::cache::store::{Tag, Watcher};
+use crate::clock::Clock;
+
+/// What depends on entries beside their near copies: loads in flight, and those who wait for another process's load.
+pub(in crate::cache) trait Dependents: fmt::Debug + Send + Sync + 'static {
+    /// An entry was written or removed.
+    fn entry_changed(&self, key: &str, identifier: &str);
+
+    /// Everything in the namespace may have changed.
+    fn all_changed(&self);
+
+    /// Changes may have been missed: whoever waits for one looks for itself.
+    fn changes_missed(&self);
+}
+
+/// Receives the changes of a cache's entries, from the feed and from this process's own writes.
+#[derive(Debug)]
+pub(in crate::cache) struct InvalidationListener {
+    near: Option<Arc<NearCache>>,
+    dependents: Arc<dyn Dependents>,
+    counts: Arc<Counts>,
+    keys: KeySpace,
+    echo: EchoProbe,
+}
+
+impl InvalidationListener {
+    pub(in crate::cache) fn new(
+        near: Option<Arc<NearCache>>,
+        dependents: Arc<dyn Dependents>,
+        counts: Arc<Counts>,
+        keys: KeySpace,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { near, dependents, counts, keys, echo: EchoProbe::new(clock) }
+    }
+
+    /// An entry is about to be written by this process.
+    pub(super) fn writing(&self, key: &str) {
+        if self.near.is_some() {
+            self.echo.writing(key);
+        }
+    }
+
+    /// The entry under this key was written or removed.
+    pub(super) fn entry_changed(&self, key: &str) {
+        let Some(identifier) = self.keys.identifier_in(key) else {
+            return;
+        };
+        if let Some(near) = &self.near {
+            near.invalidate(identifier);
+        }
+        // Whoever asks from now on must not be served what was loaded before.
+        self.dependents.entry_changed(key, identifier);
+    }
+
+    /// The near copy under this key may be out of date.
+    pub(super) fn near_changed(&self, key: &str) {
+        if let (Some(near), Some(identifier)) = (&self.near, self.keys.identifier_in(key)) {
+            near.invalidate(identifier);
+        }
+    }
+
+    /// Everything in the namespace was invalidated.
+    pub(super) fn all_changed(&self) {
+        if let Some(near) = &self.near {
+            near.flush();
+        }
+        self.loads_changed();
+    }
+
+    /// Whoever asks from now on must not be served by a load that is in flight.
+    pub(in crate::cache) fn loads_changed(&self) {
+        self.dependents.all_changed();
+    }
+
+    fn feed_lost(&self, feed: Feed) {
+        if self.near.as_ref().is_some_and(|near| near.lost(feed)) {
+            self.counts.epoch_flushes.one();
+        }
+        self.dependents.changes_missed();
+    }
+
+    fn feed_restored(&self, feed: Feed) {
+        if let Some(near) = &self.near {
+            near.restored(feed);
+        }
+    }
+}
+
+impl Watcher for InvalidationListener {
+    fn changed(&self, key: &str) {
+        self.counts.invalidations.one();
+        if let Some(lag) = self.echo.received(key) {
+            self.counts.invalidation_lag.add(lag);
+        }
+        self.entry_changed(key);
+    }
+
+    fn lost(&self) {
+        self.feed_lost(Feed::Values);
+    }
+
+    fn restored(&self) {
+        self.feed_restored(Feed::Values);
+        self.dependents.changes_missed();
+    }
+}
+
+/// Receives the changes of the namespace's generation, which invalidate everything in it.
+pub(in crate::cache) struct NamespaceListener {
+    listener: Arc<InvalidationListener>,
+    tag: Tag,
+    generations: Option<Arc<KnownGenerations>>,
+}
+
+impl NamespaceListener {
+    pub(in crate::cache) fn new(
+        listener: Arc<InvalidationListener>,
+        tag: Tag,
+        generations: Option<Arc<KnownGenerations>>,
+    ) -> Self {
+        Self { listener, tag, generations }
+    }
+}
+
+impl fmt::Debug for NamespaceListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NamespaceListener({})", self.tag)
+    }
+}
+
+impl Watcher for NamespaceListener {
+    fn changed(&self, key: &str) {
+        if key != self.tag.key().as_str() {
+            return;
+        }
+        // Whichever of the two listeners is notified first: else what is read in between would be kept under the
+        // generation that is over.
+        if let Some(generations) = &self.generations {
+            generations.changed(key);
+        }
+        self.listener.all_changed();
+        if self.listener.near.is_some() {
+            self.listener.counts.epoch_flushes.one();
+        }
+    }
+
+    fn lost(&self) {
+        self.listener.feed_lost(Feed::Generation);
+    }
+
+    fn restored(&self) {
+        self.listener.feed_restored(Feed::Generation);
+    }
+}

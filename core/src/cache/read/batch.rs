@@ -1,0 +1,123 @@
+//! Reading many entries: near, then the store, then the generations that are needed.
+
+use super::{Assessment, Before, Cached, Lookup, Reader, Stored, is_callers};
+use crate::codec::Codec;
+use crate::error::{Error, Result};
+use crate::key::Key;
+use crate::time::Timestamp;
+
+/// The entries of a batch that are not near: where each was asked for, and what was so before the read.
+struct Asked {
+    places: Vec<usize>,
+    keys: Vec<Key>,
+    before: Vec<Before>,
+}
+
+/// What was found of a batch so far, by place.
+type Places<T> = Vec<Option<Lookup<T>>>;
+
+impl<C: Codec> Reader<C> {
+    /// Reads many entries, in the order of the keys.
+    pub(in crate::cache) async fn lookup_many<T: Cached>(&self, keys: &[Key]) -> Result<Vec<Lookup<T>>> {
+        let near = |key: &Key| {
+            // Nothing of a batch is loaded ahead of its end.
+            let fresh = |value| Lookup::Fresh { value, due: false, until: Timestamp::default() };
+            self.near_hit(self.identifier(key), true).map(|hit| fresh(hit.value))
+        };
+        let mut found: Places<T> = keys.iter().map(near).collect();
+        let places: Vec<usize> = (0..keys.len()).filter(|place| found[*place].is_none()).collect();
+        if !places.is_empty() {
+            let keys: Vec<Key> = places.iter().map(|place| keys[*place].clone()).collect();
+            let before = keys.iter().map(|key| self.before(self.identifier(key))).collect();
+            let asked = Asked { places, keys, before };
+            match self.stored_many(&asked.keys).await {
+                Ok(stored) => self.assess_many(&asked, &stored, &mut found).await?,
+                Err(error) => {
+                    self.unanswered_many(&error, asked.places.iter(), &mut found)?;
+                    return Ok(found.into_iter().flatten().collect());
+                }
+            }
+        }
+        Ok(found.into_iter().flatten().inspect(|found| self.count_miss(found)).collect())
+    }
+
+    fn count_miss<T>(&self, found: &Lookup<T>) {
+        match found {
+            // Near hits are counted where they are found; here they are few beside a trip.
+            Lookup::Fresh { .. } => {}
+            _ => self.counts.misses.one(),
+        }
+    }
+
+    fn count_hit<T>(&self, found: &Lookup<T>) {
+        if matches!(found, Lookup::Fresh { .. }) {
+            self.counts.store_hits.one();
+        }
+    }
+
+    /// The store did not answer for these places; an error if that is the caller's own.
+    fn unanswered_many<'a, T>(
+        &self,
+        error: &Error,
+        places: impl Iterator<Item = &'a usize>,
+        found: &mut Places<T>,
+    ) -> Result<()> {
+        if is_callers(error) {
+            return Err(error.clone());
+        }
+        self.gate.failed(error);
+        places.for_each(|place| found[*place] = Some(Lookup::Unavailable(error.clone())));
+        Ok(())
+    }
+
+    async fn stored_many(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>> {
+        if self.wire.plain {
+            let found = self.gate.ask(self.gate.store().get_many_with_ttl(keys)).await?;
+            return Ok(found.into_iter().map(|one| one.map(|(bytes, left)| (bytes, Some(left)))).collect());
+        }
+        let found = self.gate.ask(self.gate.store().get_many(keys)).await?;
+        Ok(found.into_iter().map(|one| one.map(|bytes| (bytes, None))).collect())
+    }
+
+    async fn assess_many<T: Cached>(
+        &self,
+        asked: &Asked,
+        stored: &[Option<Stored>],
+        found: &mut Places<T>,
+    ) -> Result<()> {
+        let (mut needed, mut open) = (Vec::new(), Vec::new());
+        for (index, place) in asked.places.iter().enumerate() {
+            let Some((bytes, left)) = &stored[index] else {
+                found[*place] = Some(Lookup::Missing { present: false });
+                continue;
+            };
+            let known = |tag: &_| self.known_generation(tag);
+            match self.assess(&asked.keys[index], bytes, *left, asked.before[index], known) {
+                Assessment::Done(one) => {
+                    self.count_hit(&one);
+                    found[*place] = Some(one);
+                }
+                Assessment::NeedsGenerations(tags) => {
+                    needed.extend(tags);
+                    open.push((index, *place));
+                }
+            }
+        }
+        if open.is_empty() {
+            return Ok(());
+        }
+        let read = match self.gate.ask(self.generations_of(needed.iter())).await {
+            Ok(read) => read,
+            Err(error) => return self.unanswered_many(&error, open.iter().map(|(_, place)| place), found),
+        };
+        for (index, place) in open {
+            let Some((bytes, left)) = &stored[index] else {
+                continue;
+            };
+            let one = self.assess_with(&asked.keys[index], bytes, *left, asked.before[index], &read);
+            self.count_hit(&one);
+            found[place] = Some(one);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,71 @@
+//! What the near cache answers: no trip, no waiting, no allocation.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Reader;
+use crate::cache::near::NearEntry;
+use crate::time::Timestamp;
+
+/// A value that was found near.
+pub(in crate::cache) struct NearHit<T> {
+    /// `None`: it is known that there is none.
+    pub(in crate::cache) value: Option<Arc<T>>,
+    /// It is to be loaded anew in the background, and is fresh until then by the store's time.
+    pub(in crate::cache) due: Option<Timestamp>,
+}
+
+impl<C> Reader<C> {
+    /// The fresh near copy of an identifier, if there is one; counts a hit. `absence`: whether the knowledge that there is no
+    /// value is an answer.
+    pub(in crate::cache) fn near_hit<T: Send + Sync + 'static>(
+        &self,
+        identifier: &str,
+        absence: bool,
+    ) -> Option<NearHit<T>> {
+        let near = self.near.as_ref()?;
+        // Looked at where it is, and taken apart at the end: it is moved about as little as can be.
+        let mut found = near.get(identifier);
+        let entry = found.as_ref()?;
+        let now = self.now();
+        if now >= entry.fresh_until || (entry.value.is_none() && !absence) {
+            return None;
+        }
+        if let (Some(more), Some(generations)) = (&entry.more, &self.generations) {
+            // Tags are compared only after a change of any was received.
+            let seen = generations.changes();
+            if seen != more.tags_seen && !more.tags.is_empty() {
+                found = near.compared(identifier, seen, |tag| generations.peek(tag));
+            }
+        }
+        let NearEntry { value, more, .. } = found?;
+        let value = match value {
+            // Each cache has an engine of its own, so it is a `T`.
+            Some(value) => Some(value.downcast::<T>().ok()?),
+            None => None,
+        };
+        self.counts.near_hits.one();
+        let due = more.and_then(|more| more.due).filter(|due| now >= due.at).map(|due| due.until);
+        Some(NearHit { value, due })
+    }
+
+    /// What was known last of an identifier and for how long it has been stale, where the fail-safe allows it: for when the
+    /// store does not answer.
+    pub(in crate::cache) fn last_known<T: Send + Sync + 'static>(
+        &self,
+        identifier: &str,
+    ) -> Option<(Option<Arc<T>>, Duration)> {
+        if self.policy.fail_safe.is_zero() {
+            return None;
+        }
+        let entry = self.near.as_ref()?.last_known(identifier)?;
+        let age = self.now().saturating_since(entry.fresh_until);
+        if age > self.policy.fail_safe {
+            return None;
+        }
+        match entry.value {
+            Some(value) => Some((Some(value.downcast::<T>().ok()?), age)),
+            None => Some((None, age)),
+        }
+    }
+}

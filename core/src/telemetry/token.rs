@@ -1,0 +1,16 @@
+//! What tokens measure, each under its service.
+
+use super::Metric;
+use super::metric::catalogue;
+
+catalogue! {
+    ISSUED = counter("stanchion_token_issued_total", "Tokens that were issued.").labels(&["service"]);
+    CHECKS = counter(
+        "stanchion_token_checks_total",
+        "Tokens that were verified or checked, and what came of it."
+    ).labels(&["service", "operation", "outcome"]);
+    REVOCATIONS = counter(
+        "stanchion_token_revocations_total",
+        "Revocations of one token, or of all of a scope."
+    ).labels(&["service", "scope"]);
+}
