@@ -28,7 +28,12 @@ use crate::time::{Timestamp, Ttl};
 /// - At any time at most one lease on a key is live. Every write of a key by `set`, `set_many`, `remove_many` and
 ///   `add`, also one that finds nothing to remove, voids its lease in the same step; a set that is not stored
 ///   voids none. A lease never shows as an entry.
-/// - A generation is never answered twice with another one in between, and every `bump` makes it greater.
+/// - A generation is never answered twice with another one in between, and every `bump` makes it greater, also where
+///   the store's wall clock has gone back: it is `max(previous + 1, the store's time in µs)`.
+/// - "One step" is one for every process on the same data, and not only for the tasks of one: a mutex is no
+///   transaction.
+/// - A store that keeps deadlines as times of its wall clock may prolong or shorten a life by as much as that clock is
+///   set back or forth, and by no more.
 /// - Once a watcher is told [`restored`](Watcher::restored), it is told every later change of its namespace, by
 ///   anybody and by expiry of what was read, until it is told [`lost`](Watcher::lost); a backend that can tell no
 ///   expiry leaves that to the TTL.
@@ -71,8 +76,10 @@ pub trait CacheStore: fmt::Debug + Send + Sync + 'static {
     /// Adds to the counter at the key, and answers the new value. An absent counter starts at zero and gets
     /// the TTL; an existing one keeps the life it has, so that a counter counts within one window.
     ///
-    /// A counter is stored as its decimal text, so [`get`](Self::get) reads it. A sum outside `i64` is
-    /// `InvalidInput`, a value that is no number is `Codec`; both leave the key as it was.
+    /// A counter is stored as its decimal text, so [`get`](Self::get) reads it: digits, with a minus in front of a
+    /// negative one. A sum outside `i64` is `InvalidInput`. A value that is not written like this is `Codec`: a word,
+    /// also `+7`, `07`, `-0`, `7.0`, an empty value, one with blanks, and a number outside `i64`. Both leave the key as
+    /// it was.
     async fn add(&self, key: &Key, delta: i64, ttl: Ttl) -> Result<i64>;
 
     /// Gives an existing entry a new TTL from now; `false` if there is none. Never creates anything.
@@ -84,6 +91,10 @@ pub trait CacheStore: fmt::Debug + Send + Sync + 'static {
     /// Reads each value, or takes the lease on filling it; in the order of the requests. Asking again with the
     /// token that holds the lease answers `Leased`, and the full lease from now; a load that is under way asks with
     /// [`Want::Keep`](super::Want::Keep), which takes no lease anew.
+    ///
+    /// `Keep` of a lease that this token does not hold answers `Busy` without a value, also where there is one:
+    /// `remaining` is what is left of another token's lease, and zero if nobody has one, because it was voided, ran out,
+    /// or never was.
     async fn fetch(&self, requests: &[LeaseRequest]) -> Result<Vec<Fetched>>;
 
     /// Stores each value whose lease is still live, and gives the lease back; the outcomes in their order. A
