@@ -27,6 +27,14 @@ use stanchion::cache::AllParts as _;
 
 type Hook = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// What happens once, if something is to.
+async fn happen(hook: &Mutex<Option<Hook>>) {
+    let hook = hook.lock().unwrap().take();
+    if let Some(hook) = hook {
+        hook.await;
+    }
+}
+
 /// A watcher that can be told late: what is held back is told on release, in its order.
 #[derive(Debug)]
 pub(crate) struct Gate {
@@ -76,6 +84,13 @@ pub(crate) struct Between {
     pub(crate) before_fetch: Mutex<Option<Hook>>,
     /// What happens before the next answer to one is heard.
     pub(crate) after_fetch: Mutex<Option<Hook>>,
+    /// What happens before the next batch of sets is made, and before its answer is heard.
+    pub(crate) before_set: Mutex<Option<Hook>>,
+    pub(crate) after_set: Mutex<Option<Hook>>,
+    /// The answer to the next batch of sets is lost.
+    pub(crate) lose_set: AtomicBool,
+    /// What happens before the answer to the next removal is heard.
+    pub(crate) after_remove: Mutex<Option<Hook>>,
     /// Nothing is said of generations while this is set.
     pub(crate) no_generations: AtomicBool,
     gates: Mutex<Vec<Arc<Gate>>>,
@@ -94,6 +109,10 @@ impl Between {
             inner: backend.handle().stores().cache_store().unwrap(),
             before_fetch: Mutex::default(),
             after_fetch: Mutex::default(),
+            before_set: Mutex::default(),
+            after_set: Mutex::default(),
+            lose_set: AtomicBool::default(),
+            after_remove: Mutex::default(),
             no_generations: AtomicBool::default(),
             gates: Mutex::default(),
             deaf_to,
@@ -144,10 +163,15 @@ impl CacheStore for Between {
         self.inner.set(key, value, options).await
     }
     async fn set_many(&self, entries: &[SetEntry]) -> Result<Vec<SetOutcome>> {
-        self.inner.set_many(entries).await
+        happen(&self.before_set).await;
+        let answer = self.inner.set_many(entries).await;
+        happen(&self.after_set).await;
+        if self.lose_set.swap(false, SeqCst) { Err(down(Effect::Unknown)) } else { answer }
     }
     async fn remove_many(&self, keys: &[Key]) -> Result<u64> {
-        self.inner.remove_many(keys).await
+        let answer = self.inner.remove_many(keys).await;
+        happen(&self.after_remove).await;
+        answer
     }
     async fn touch(&self, key: &Key, ttl: Ttl) -> Result<bool> {
         self.inner.touch(key, ttl).await
@@ -160,15 +184,9 @@ impl CacheStore for Between {
 #[async_trait]
 impl CacheLeases for Between {
     async fn fetch(&self, requests: &[LeaseRequest]) -> Result<Vec<Fetched>> {
-        let hook = self.before_fetch.lock().unwrap().take();
-        if let Some(hook) = hook {
-            hook.await;
-        }
+        happen(&self.before_fetch).await;
         let answer = self.inner.fetch(requests).await;
-        let hook = self.after_fetch.lock().unwrap().take();
-        if let Some(hook) = hook {
-            hook.await;
-        }
+        happen(&self.after_fetch).await;
         answer
     }
     async fn fill(&self, fills: &[Fill]) -> Result<Vec<FillOutcome>> {

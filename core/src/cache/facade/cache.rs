@@ -124,7 +124,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
 
     /// The value, loaded and stored if it is not there.
     ///
-    /// At most one load runs for a key, in this process and in the whole deployment, whatever the number of callers.
+    /// At most one load runs for a key, in this process and in the whole deployment, whatever the number of callers; on a
+    /// store without [leases](crate::cache::CacheStore::leases), one in each process.
     /// It runs in a task of its own, which ends when its last caller has left. If it fails or panics, each of the other
     /// callers tries with its own loader, one after the other. What was loaded before somebody else wrote or removed the
     /// value is served to those who asked before, and not stored. A store that can't be reached leaves the loader to
@@ -272,7 +273,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// Sets the value with the life and the tags of its own that it was given.
     ///
     /// # Errors
-    /// `InvalidInput` for a life of zero and for a value without a value; `Unsupported` for tags in plain mode.
+    /// `InvalidInput` for a life of zero and for a value without a value; `Unsupported` for tags in plain mode and on a store
+    /// without [tags](crate::cache::CacheStore::tags).
     ///
     /// # Cancel safety
     /// Dropping the future leaves the value either set or not.

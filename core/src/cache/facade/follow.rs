@@ -24,8 +24,9 @@ enum Dropped {
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T, C> {
     /// Drops a value whenever an event says that it has changed: `key` names the value, or none. From the moment this
     /// returns no event is missed. If events may have been missed, because this process was slow, its connection was away
-    /// or one of them can't be read, the whole cache is [cleared](Self::clear), since nobody knows what they said; plain
-    /// values, which can't be cleared, stay until their TTL, and that is logged.
+    /// or one of them can't be read, the whole cache is [cleared](Self::clear), since nobody knows what they said. What
+    /// can't be cleared, plain values and those of a store without [tags](crate::cache::CacheStore::tags), stays until its TTL,
+    /// and that is logged.
     ///
     /// It goes on until the cache is dropped or the stores are closed.
     ///
@@ -53,7 +54,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// As [`invalidate_on`](Self::invalidate_on), for everything that carries a tag: lists that show what has changed.
     ///
     /// # Errors
-    /// If the subscription can't be had; `Unsupported` in plain mode.
+    /// If the subscription can't be had; `Unsupported` in plain mode, and on a store without
+    /// [tags](crate::cache::CacheStore::tags).
     ///
     /// # Cancel safety
     /// Dropping the future leaves no subscription.

@@ -16,7 +16,7 @@ use crate::cache::store::{
 };
 use crate::cache::wire::Stamp;
 use crate::codec::Codec;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::key::Key;
 use crate::time::Ttl;
 
@@ -114,9 +114,9 @@ impl<T: Cached, C: Codec> Loader<T, C> {
             Arc::clone(&self.listener),
             sets,
         );
-        let task = self.reader.environment.tasks.spawn_last(setting)?;
+        // Begun within the gate: not at all while the store does not answer.
         let outcome = async {
-            match task.await {
+            match self.reader.environment.tasks.spawn_last(setting)?.await {
                 Ok(Some(outcome)) => outcome,
                 _ => Err(super::error::closed()),
             }
@@ -157,36 +157,51 @@ impl<T: Cached, C: Codec> Loader<T, C> {
     }
 }
 
-/// Sets values whose entries have not changed, and removes again what this process has changed in between.
+/// Sets values whose entries have not changed, and removes again what this process has changed meanwhile.
 async fn set_unchanged<T: Send + Sync + 'static>(
     store: Arc<dyn CacheStore>,
     in_flight: Arc<LoadsInFlight<T>>,
     listener: Arc<InvalidationListener>,
     sets: Vec<(SetEntry, Option<Snapshot>)>,
 ) -> Result<Vec<bool>> {
-    let (entries, unchanged): (Vec<_>, Vec<_>) = sets.into_iter().unzip();
-    let keys: Vec<Key> = entries.iter().map(|entry: &SetEntry| entry.key.clone()).collect();
+    let is_unchanged = |snapshot: Option<Snapshot>| match (&in_flight.writes, snapshot) {
+        (Some(writes), Some(snapshot)) => writes.is_unchanged(snapshot),
+        _ => false,
+    };
+    let mut stored = vec![false; sets.len()];
+    let (mut entries, mut places) = (Vec::new(), Vec::new());
+    for (place, (entry, snapshot)) in sets.into_iter().enumerate() {
+        // What was changed during the load is not set even for a moment.
+        if is_unchanged(snapshot) {
+            entries.push(entry);
+            places.push((place, snapshot));
+        }
+    }
+    if entries.is_empty() {
+        return Ok(stored);
+    }
+    let keys: Vec<Key> = entries.iter().map(|entry| entry.key.clone()).collect();
     let outcomes = {
         let _own = LocalFill::of(&listener, &keys);
-        store.set_many(&entries).await?
+        store.set_many(&entries).await
     };
-    let (mut stored, mut changed) = (Vec::new(), Vec::new());
-    for ((key, outcome), snapshot) in keys.into_iter().zip(outcomes).zip(unchanged) {
-        let is_unchanged = match (&in_flight.writes, snapshot) {
-            (Some(writes), Some(snapshot)) => writes.is_unchanged(snapshot),
-            _ => false,
+    let mut changed = Vec::new();
+    for (at, ((place, snapshot), key)) in places.into_iter().zip(keys).enumerate() {
+        let may_be_set = match &outcomes {
+            Ok(outcomes) => outcomes.get(at) == Some(&SetOutcome::Stored),
+            Err(error) => error.effect() == Effect::Unknown,
         };
-        let is_set = outcome == SetOutcome::Stored;
-        if is_set && !is_unchanged {
+        stored[place] = may_be_set && is_unchanged(snapshot);
+        if may_be_set && !stored[place] {
             changed.push(key);
         }
-        stored.push(is_set && is_unchanged);
     }
     if !changed.is_empty() {
-        let _own = LocalWrite::of(&listener, &changed);
+        // Of what was loaded too: it is no change by which other loads in flight are out of date.
+        let _own = LocalFill::of(&listener, &changed);
         store.remove_many(&changed).await?;
     }
-    Ok(stored)
+    outcomes.map(|_| stored)
 }
 
 /// What a batch found before its load, as the condition under which it stores.

@@ -37,6 +37,9 @@ impl<T: Send + Sync + 'static> Dependents for LoadsInFlight<T> {
     fn entry_changed(&self, key: &str, identifier: &str) {
         self.flights.detach(key);
         self.waiters.wake(identifier);
+    }
+
+    fn own_change(&self, identifier: &str) {
         if let Some(writes) = &self.writes {
             writes.changed(identifier);
         }

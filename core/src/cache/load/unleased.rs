@@ -1,9 +1,10 @@
 //! Permission to store on a store without leases: one more look before the load, and a set under the condition that nothing
 //! has changed since.
 //!
-//! Each process loads for itself then. A change by this process between the load and the set is found by the write fence. A
-//! removal by another process is not, so that a value that was loaded before it may be stored after it, and is stale until
-//! its TTL is over.
+//! Each process loads for itself then. A change by this process during the load is found by the [write fence](super::write_fence)
+//! before what was loaded is set, and it is not set; one that comes while it is being set is found after that, and what was
+//! set is removed again. A removal by another process is not found, so that a value that was loaded before it may be stored
+//! after it, and is stale until its TTL is over.
 
 use super::Loader;
 use super::lease::{Permission, Proof};

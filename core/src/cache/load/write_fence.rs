@@ -1,10 +1,13 @@
 //! On a store without leases: keeps what was loaded before a change by this process from being stored after it.
 //!
-//! A change by another process is not seen here: its stale fill is what leases are for.
+//! A change moves the fence before it is sent and once it is over: the store makes it at any time in between, so that a load
+//! which is stored meanwhile can't know which of the two came first. A change by another process, or through another cache
+//! that was built for the same kind, is not seen here: their stale fills are what leases are for. Nor does the feed of a near
+//! cache move the fence, since it tells of a load that was stored as of any other change.
 
 use crate::cache::near::{Fence, Snapshot};
 
-/// A fence that every change by this process moves.
+/// A fence that every change through this cache moves.
 #[derive(Debug)]
 pub(super) struct WriteFence(Fence);
 
@@ -28,6 +31,7 @@ impl WriteFence {
         self.0.publish(snapshot, |_| ())
     }
 
+    /// A change of the entry begins, or is over.
     pub(super) fn changed(&self, identifier: &str) {
         self.0.invalidate(identifier, || ());
     }

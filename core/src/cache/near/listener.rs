@@ -10,11 +10,15 @@ use crate::cache::keyspace::KeySpace;
 use crate::cache::stats::Counts;
 use crate::cache::store::{Tag, Watcher};
 use crate::clock::Clock;
+use crate::key::Key;
 
 /// What depends on entries beside their near copies: loads in flight, and those who wait for another process's load.
 pub(in crate::cache) trait Dependents: fmt::Debug + Send + Sync + 'static {
-    /// An entry was written or removed.
+    /// An entry was written or removed, by anybody; also by a load that was stored.
     fn entry_changed(&self, key: &str, identifier: &str);
+
+    /// This process begins to write or remove an entry, or has done so, other than by storing what it has loaded.
+    fn own_change(&self, identifier: &str);
 
     /// Everything in the namespace may have changed.
     fn all_changed(&self);
@@ -44,15 +48,32 @@ impl InvalidationListener {
         Self { near, dependents, counts, keys, echo: EchoProbe::new(clock) }
     }
 
-    /// An entry is about to be written by this process.
-    pub(super) fn writing(&self, key: &str) {
-        if self.near.is_some() {
-            self.echo.writing(key);
+    /// Entries are about to be written by this process.
+    pub(super) fn writing(&self, keys: &[Key]) {
+        if let (Some(_), Some(first)) = (&self.near, keys.first()) {
+            self.echo.writing(first.as_str());
+        }
+        for key in keys {
+            self.own_change(key);
+        }
+    }
+
+    /// Entries may have been written by this process.
+    pub(super) fn written(&self, keys: &[Key]) {
+        for key in keys {
+            self.own_change(key);
+            self.entry_changed(key.as_str());
+        }
+    }
+
+    fn own_change(&self, key: &Key) {
+        if let Some(identifier) = self.keys.identifier_in(key.as_str()) {
+            self.dependents.own_change(identifier);
         }
     }
 
     /// The entry under this key was written or removed.
-    pub(super) fn entry_changed(&self, key: &str) {
+    fn entry_changed(&self, key: &str) {
         let Some(identifier) = self.keys.identifier_in(key) else {
             return;
         };

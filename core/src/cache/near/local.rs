@@ -4,7 +4,8 @@
 use super::InvalidationListener;
 use crate::key::Key;
 
-/// Invalidates the near copies of keys that are being written, when it is dropped.
+/// Invalidates the near copies of keys that are being written, when it is dropped. Loads in flight without a lease are kept
+/// from being stored over the write from the beginning on.
 pub(in crate::cache) struct LocalWrite<'a> {
     listener: &'a InvalidationListener,
     keys: &'a [Key],
@@ -13,18 +14,14 @@ pub(in crate::cache) struct LocalWrite<'a> {
 impl<'a> LocalWrite<'a> {
     /// To be made before the write.
     pub(in crate::cache) fn of(listener: &'a InvalidationListener, keys: &'a [Key]) -> Self {
-        if let Some(key) = keys.first() {
-            listener.writing(key.as_str());
-        }
+        listener.writing(keys);
         Self { listener, keys }
     }
 }
 
 impl Drop for LocalWrite<'_> {
     fn drop(&mut self) {
-        for key in self.keys {
-            self.listener.entry_changed(key.as_str());
-        }
+        self.listener.written(self.keys);
     }
 }
 

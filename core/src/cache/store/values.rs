@@ -41,8 +41,10 @@ pub trait CacheStore: fmt::Debug + Send + Sync + 'static {
 
     /// Leases on filling entries, if the backend has them.
     ///
-    /// Without, there is one load per key in each process, but not in the deployment, and a value that was loaded before
-    /// another process removed the entry may be stored after that, and be stale until its TTL is over.
+    /// Without, there is one load per key in each process, but not in the deployment: of two processes that load at once
+    /// the value of the first to store is kept. What is written or removed through a cache is never overwritten by a load of
+    /// the same cache that began before. But a value that was loaded before another process removed the entry, or another
+    /// cache of the same kind in this one, may be stored after that, and be stale until its TTL is over.
     fn leases(&self) -> Option<&dyn CacheLeases>;
 
     /// Generations of tags, if the backend has them.
