@@ -29,8 +29,8 @@
 //! }
 //! ```
 //!
-//! What has expired is removed a little with each operation, so memory follows what is live. Nothing is
-//! written to disk: the data ends with the last handle and the last store made from one.
+//! Expired entries are cleared away a few at a time, with each operation, so that memory follows what is live. Nothing is
+//! written to disk: the data is gone with the last handle and the last store made from one.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -48,10 +48,9 @@ mod limit;
 mod lock;
 #[cfg(any(feature = "moka", feature = "quick"))]
 mod near;
-mod recency;
 mod session;
+mod shared;
 mod token;
-mod watchers;
 
 pub use self::backend::MemoryBackend;
 pub use self::config::MemoryConfig;

@@ -47,6 +47,22 @@ impl ErrorKind {
     pub fn is_transient(self) -> bool {
         matches!(self, Self::Unavailable | Self::Timeout | Self::Throttled)
     }
+
+    /// The kind as one word, for labels and fields: `invalid_input`. It is interface, unlike what `Display` says.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+            Self::Throttled => "throttled",
+            Self::Denied => "denied",
+            Self::InvalidInput => "invalid_input",
+            Self::Unsupported => "unsupported",
+            Self::Config => "config",
+            Self::Codec => "codec",
+            Self::Closed => "closed",
+            Self::Internal => "internal",
+        }
+    }
 }
 
 impl fmt::Display for ErrorKind {

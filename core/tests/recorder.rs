@@ -170,6 +170,9 @@ fn names_and_labels_follow_the_rules() {
         assert!(names.insert(name), "{name} is there twice");
         assert!(metric.description.ends_with('.'), "{name} has a sentence");
         assert!(metric.labels.len() <= 3, "{name} has few labels");
+        if name == "db.client.operation.duration" {
+            continue; // One of OpenTelemetry's.
+        }
         assert!(name.starts_with("stanchion_"), "{name}");
         assert_eq!(name.ends_with("_total"), metric.kind == telemetry::Kind::Counter, "{name}");
         assert_eq!(name.ends_with("_seconds"), metric.unit == telemetry::Unit::Seconds, "{name}");

@@ -124,6 +124,14 @@ impl Script {
         Self { source, hash: LazyLock::new(hash) }
     }
 
+    pub(crate) fn source(&self) -> &'static str {
+        self.source
+    }
+
+    pub(crate) fn hash(&self) -> &str {
+        &self.hash
+    }
+
     /// One call of it, with these keys and arguments.
     pub(crate) fn with<'a>(
         &'a self,

@@ -21,11 +21,13 @@ use super::url::parse;
 /// | [`cache_deadline`](Self::cache_deadline) | 100 ms | any duration; zero times every read of the cache out |
 /// | [`ping_every`](Self::ping_every) | 5 s | any duration above zero |
 /// | [`invalidation`](Self::invalidation) | [`Tracking`](Invalidation::Tracking) | one value for the whole deployment |
-/// | [`connect_attempts`](Self::connect_attempts) | 5 | attempts; 0 counts as 1 |
+/// | [`connect_attempts`](Self::connect_attempts) | 5 | attempts; 0 is 1 |
 /// | [`buckets`](Self::buckets) | 1,024 | buckets, 1 to 16,384; one value for the whole deployment, for good |
 /// | [`max_value_bytes`](Self::max_value_bytes) | 1 MiB | bytes of a cached value with its header |
 /// | [`max_batch`](Self::max_batch) | 10,000 | keys of one batch of cached values |
 /// | [`without_feed`](Self::without_feed) | there is a feed | without, there are no near caches |
+/// | [`command_spans`](Self::command_spans) | off | a span for each command |
+/// | [`command_durations`](Self::command_durations) | off | a histogram of commands, with the feature `metrics` |
 /// | [`environment`](Self::environment) | [`Environment::system`] | clock, randomness, hashing key and runtime |
 /// | `root_certificate` (feature `tls`) | Mozilla's list | PEM, one certificate or more |
 /// | `client_certificate` (feature `tls`) | none | PEM, a certificate chain and its private key |
@@ -56,6 +58,8 @@ pub struct RedisConfig {
     pub(crate) max_value_bytes: usize,
     pub(crate) max_batch: usize,
     pub(crate) has_feed: bool,
+    pub(crate) command_spans: bool,
+    pub(crate) command_durations: bool,
     pub(crate) environment: Option<Environment>,
     #[cfg(feature = "tls")]
     pub(crate) certificates: crate::tls::Certificates,
@@ -81,6 +85,8 @@ impl RedisConfig {
             max_value_bytes: 1024 * 1024,
             max_batch: 10_000,
             has_feed: true,
+            command_spans: false,
+            command_durations: false,
             environment: None,
             #[cfg(feature = "tls")]
             certificates: crate::tls::Certificates::default(),
@@ -186,7 +192,25 @@ impl RedisConfig {
         self
     }
 
-    /// With another clock, randomness or hashing key.
+    /// Whether each command, or those of one caller that are sent together, has a span, at level `INFO`, with the names that
+    /// OpenTelemetry gives to calls of a database: `db.operation.name`, `db.stored_procedure.name` and so on. It is below the
+    /// span of its caller, and says nothing of keys and values. Off unless set: a cache that is read often has many.
+    /// Heartbeats, subscriptions and what is sent when a connection begins have none.
+    #[must_use]
+    pub const fn command_spans(mut self, wanted: bool) -> Self {
+        self.command_spans = wanted;
+        self
+    }
+
+    /// Whether the same are timed, in the histogram `db.client.operation.duration`, where the feature `metrics` is on. Off
+    /// unless set.
+    #[must_use]
+    pub const fn command_durations(mut self, wanted: bool) -> Self {
+        self.command_durations = wanted;
+        self
+    }
+
+    /// With another clock, randomness or hashing key; the machine's own and the unkeyed hash unless set.
     #[must_use]
     pub fn environment(mut self, environment: Environment) -> Self {
         self.environment = Some(environment);
@@ -224,6 +248,7 @@ mod tests {
         assert_eq!(config.ping_every, Duration::from_secs(5));
         assert_eq!(config.invalidation, Invalidation::Tracking);
         assert_eq!((config.connect_attempts, config.buckets), (5, 1_024));
+        assert!(!config.command_spans && !config.command_durations);
         assert!(config.prefix.is_none() && config.environment.is_none() && !config.cluster);
     }
 

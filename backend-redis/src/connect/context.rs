@@ -6,6 +6,7 @@ use std::time::Duration;
 use stanchion::environment::Environment;
 
 use super::health::HealthTracker;
+use super::telemetry::{CommandTelemetry, Telemetry};
 use super::time::ServerTime;
 use crate::config::RedisConfig;
 use crate::keys::Layout;
@@ -19,6 +20,9 @@ pub(crate) struct Context {
     pub(crate) time: ServerTime,
     pub(crate) layout: Layout,
     pub(crate) cluster: bool,
+    pub(super) telemetry: Arc<Telemetry>,
+    // Of each command, if that is asked for.
+    pub(super) commands: Option<CommandTelemetry>,
     #[cfg(feature = "tls")]
     pub(super) tls: crate::tls::TlsClient,
 }
@@ -27,11 +31,14 @@ impl Context {
     pub(crate) fn new(config: &RedisConfig, environment: Environment) -> Arc<Self> {
         let time = ServerTime::new(Arc::clone(&environment.clock));
         let (deadline, ping_every) = (config.deadline, config.ping_every);
+        let telemetry = Arc::new(Telemetry::new());
         Arc::new(Self {
+            commands: CommandTelemetry::new(config, &environment),
             deadline,
             ping_every,
             environment,
-            health: HealthTracker::new(),
+            health: HealthTracker::new(Arc::clone(&telemetry)),
+            telemetry,
             time,
             layout: Layout::new(config.prefix.as_ref(), config.buckets),
             cluster: config.cluster,

@@ -1,28 +1,33 @@
 //! Which connections are up, and the health of the backend that follows.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use stanchion::environment::Health;
+use stanchion::telemetry::Tracked;
 use tokio::sync::watch;
 
-/// What a connection is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    Commands,
-    Subscriptions,
-}
+use super::purpose::Purpose;
+use super::telemetry::Telemetry;
 
 /// The state of every connection of a backend.
 #[derive(Debug)]
 pub(crate) struct HealthTracker {
-    connections: Mutex<HashMap<u64, (Purpose, bool)>>,
+    connections: Mutex<HashMap<u64, State>>,
     health: watch::Sender<Health>,
+    telemetry: Arc<Telemetry>,
+}
+
+#[derive(Debug)]
+struct State {
+    purpose: Purpose,
+    up: bool,
+    _counted: Tracked,
 }
 
 impl HealthTracker {
-    pub(crate) fn new() -> Self {
-        Self { connections: Mutex::default(), health: watch::Sender::new(Health::Down) }
+    pub(super) fn new(telemetry: Arc<Telemetry>) -> Self {
+        Self { connections: Mutex::default(), health: watch::Sender::new(Health::Down), telemetry }
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<Health> {
@@ -31,15 +36,20 @@ impl HealthTracker {
 
     /// A connection is up or down; `None`: it is no longer wanted.
     pub(super) fn report(&self, connection: u64, purpose: Purpose, up: Option<bool>) {
+        let state = up.map(|up| {
+            let _counted = self.telemetry.of(purpose).state(up);
+            State { purpose, up, _counted }
+        });
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        match up {
-            Some(up) => connections.insert(connection, (purpose, up)),
+        // What it was ends without the lock.
+        let _before = match state {
+            Some(state) => connections.insert(connection, state),
             None => connections.remove(&connection),
         };
         // A subscription that is up is no help to a call.
-        let health = if !connections.values().any(|state| *state == (Purpose::Commands, true)) {
+        let health = if !connections.values().any(|state| state.purpose == Purpose::Commands && state.up) {
             Health::Down
-        } else if connections.values().all(|(_, up)| *up) {
+        } else if connections.values().all(|state| state.up) {
             Health::Up
         } else {
             Health::Degraded
@@ -55,7 +65,7 @@ mod tests {
 
     #[test]
     fn one_connection_down_degrades_and_all_down_is_down() {
-        let tracker = HealthTracker::new();
+        let tracker = HealthTracker::new(Arc::new(Telemetry::new()));
         let health = tracker.watch();
         tracker.report(1, Purpose::Commands, Some(true));
         assert_eq!(*health.borrow(), Health::Up);
@@ -70,7 +80,7 @@ mod tests {
 
     #[test]
     fn subscriptions_matter_but_do_not_replace_commands() {
-        let tracker = HealthTracker::new();
+        let tracker = HealthTracker::new(Arc::new(Telemetry::new()));
         let health = tracker.watch();
         tracker.report(1, Purpose::Commands, Some(true));
         tracker.report(2, Purpose::Subscriptions, Some(false));

@@ -16,9 +16,10 @@ use tokio::sync::watch;
 
 use super::connection::Connection;
 use super::context::Context;
-use super::health::Purpose;
+use super::purpose::Purpose;
 use super::push::PushHandler;
 use super::target::Target;
+use super::telemetry::Operation;
 use crate::command::Routed;
 use crate::error::Access;
 use crate::reply;
@@ -72,8 +73,8 @@ impl Node {
         (node, wanted)
     }
 
-    fn purpose(&self) -> Purpose {
-        if self.pushes.is_some() { Purpose::Subscriptions } else { Purpose::Commands }
+    pub(super) fn purpose(&self) -> Purpose {
+        self.pushes.as_ref().map_or(Purpose::Commands, |pushes| pushes.purpose())
     }
 
     pub(super) fn report(&self, up: Option<bool>) {
@@ -113,13 +114,21 @@ impl Node {
     /// One command. An error that the server answered is an `Err` as well.
     pub(crate) async fn command(&self, command: &Cmd, access: Access) -> Result<Value> {
         let (connection, _) = self.connection()?;
-        connection.command(command, access).await
+        let Some(telemetry) = &self.context.commands else {
+            return connection.command(command, access).await;
+        };
+        let work = connection.command(command, access);
+        Box::pin(telemetry.one(self.target.host_and_port(), Operation::of(command), work)).await
     }
 
     /// Reads a key, together with others that are read at the same time.
     pub(super) async fn get(&self, key: &Key, deadline: Duration) -> Result<Option<Bytes>> {
         let (connection, _) = self.connection()?;
-        connection.get(key, deadline).await
+        let Some(telemetry) = &self.context.commands else {
+            return connection.get(key, deadline).await;
+        };
+        Box::pin(telemetry.one(self.target.host_and_port(), Operation::GET, connection.get(key, deadline)))
+            .await
     }
 
     /// Several commands in one write.
@@ -133,6 +142,16 @@ impl Node {
 
     /// A pipeline, all of whose replies are wanted.
     pub(super) async fn packed(&self, pipeline: &Pipeline, access: Access) -> Vec<Result<Value>> {
+        let work = self.replies(pipeline, access);
+        match &self.context.commands {
+            Some(telemetry) => {
+                Box::pin(telemetry.all(self.target.host_and_port(), Operation::of_all(pipeline), work)).await
+            }
+            None => work.await,
+        }
+    }
+
+    async fn replies(&self, pipeline: &Pipeline, access: Access) -> Vec<Result<Value>> {
         let sending = async {
             let (connection, _) = self.connection()?;
             connection.pipeline(pipeline, access).await

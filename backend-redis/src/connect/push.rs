@@ -5,11 +5,15 @@ use redis::PushInfo;
 use stanchion::Result;
 
 use super::connection::Connection;
+use super::purpose::Purpose;
 
 /// Takes pushed messages, and prepares each new connection.
 ///
 /// A connection is named by its generation, a number that is never used twice in a process.
 pub(crate) trait PushHandler: Send + Sync + 'static {
+    /// What the connection is for.
+    fn purpose(&self) -> Purpose;
+
     /// A message has come; must not wait.
     fn pushed(&self, info: PushInfo);
 

@@ -75,7 +75,7 @@ impl Supervisor {
         let connecting = async {
             let info = node.target().address(attempt);
             let listener = Some(Arc::clone(&events) as Arc<dyn ConnectionEvents>);
-            let connection = Connection::open(&info, listener, &self.context).await?;
+            let connection = Connection::open(&info, listener, node.purpose(), &self.context).await?;
             if let Some(pushes) = node.pushes() {
                 pushes.connected(connection.clone(), generation).await?;
             }
@@ -129,12 +129,17 @@ impl Supervisor {
         let Ok((connection, generation)) = node.connection() else {
             return;
         };
-        let started = self.context.time.started();
+        let clock = &self.context.environment.clock;
+        let (started, sent_at) = (self.context.time.started(), clock.now());
         let time = redis::cmd("TIME");
         let pinging = connection.raw_command(&time, Access::Read);
         let reply = tokio::time::timeout(self.context.deadline, pinging).await;
         match reply {
-            Ok(Ok(time)) => self.context.time.update_from(started, time),
+            Ok(Ok(time)) => {
+                let round_trip = clock.now().saturating_since(sent_at);
+                self.context.telemetry.of(node.purpose()).round_trip(round_trip);
+                self.context.time.update_from(started, time);
+            }
             _ => node.give_up(generation),
         }
     }
@@ -153,6 +158,7 @@ impl Supervisor {
             let server = node.target().label();
             match self.connect_once(&node, attempt).await {
                 Ok(()) => {
+                    self.context.telemetry.of(node.purpose()).reconnected();
                     tracing::info!(%server, "reconnected");
                     return;
                 }

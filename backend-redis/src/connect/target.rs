@@ -8,6 +8,7 @@ use stanchion::Result;
 
 use super::connection::Connection;
 use super::context::Context;
+use super::purpose::Purpose;
 use crate::error::Access;
 
 /// A server to connect to, or one of several: its address is looked up anew for each attempt.
@@ -38,13 +39,21 @@ impl Target {
         self.label.rsplit_once(':').map_or(&*self.label, |(host, _)| host)
     }
 
+    /// Host and port of a single server; a socket's path, or the name of several, has no port.
+    pub(super) fn host_and_port(&self) -> (&str, Option<u16>) {
+        match self.label.rsplit_once(':').map(|(host, port)| (host, port.parse())) {
+            Some((host, Ok(port))) => (host, Some(port)),
+            _ => (&self.label, None),
+        }
+    }
+
     pub(super) fn address(&self, attempt: u32) -> ConnectionInfo {
         (self.address)(attempt)
     }
 
     /// Sends one command on a connection that is used for nothing else.
     pub(super) async fn command_once(&self, command: &Cmd, context: &Arc<Context>) -> Result<Value> {
-        let connection = Connection::open(&self.address(0), None, context).await?;
+        let connection = Connection::open(&self.address(0), None, Purpose::Commands, context).await?;
         connection.command(command, Access::Read).await
     }
 }

@@ -7,6 +7,7 @@ use stanchion::{Error, ErrorKind};
 
 use super::access::Access;
 use super::refusal::Refusal;
+use super::status::StatusCode;
 
 /// What an error code says: kind, when to try again, and in words what to do.
 ///
@@ -62,14 +63,14 @@ pub(super) fn from_code(code: &str, details: &str, access: Access) -> Error {
     if in_script && details.contains("The user executing the script can't") {
         return denied_inside(access);
     }
-    if let Some((_, kind, retry_after, what)) = CODES.iter().find(|entry| entry.0 == code) {
+    if let Some((code, kind, retry_after, what)) = CODES.iter().find(|entry| entry.0 == code) {
         if in_script && *kind == ErrorKind::Denied {
             return denied_inside(access);
         }
         let error = Error::new(*kind, format!("{what} ({code})"));
         let error = match Refusal::from_code(code, details) {
             Some(refusal) => error.with_source(refusal),
-            None => error,
+            None => error.with_source(StatusCode(code)),
         };
         return match retry_after {
             Some(wait) => error.with_retry_after(*wait),
@@ -78,14 +79,18 @@ pub(super) fn from_code(code: &str, details: &str, access: Access) -> Error {
     }
     if details.starts_with("max number of clients") {
         return Error::new(ErrorKind::Throttled, "the server has too many clients (maxclients)")
+            .with_source(StatusCode("ERR"))
             .with_retry_after(SOON);
     }
     if details.starts_with("unknown command") || details.starts_with("unknown subcommand") {
-        return Error::unsupported("the server does not know a command that this operation needs");
+        return Error::unsupported("the server does not know a command that this operation needs")
+            .with_source(StatusCode("ERR"));
     }
     // The details may quote arguments, so only the code is repeated, if it is one.
+    let status = if code == "ERR" { "ERR" } else { "_OTHER" };
     let code = if is_code(code) { code } else { "no code" };
-    let error = Error::new(ErrorKind::Internal, format!("the server answered an unexpected error ({code})"));
+    let error = Error::new(ErrorKind::Internal, format!("the server answered an unexpected error ({code})"))
+        .with_source(StatusCode(status));
     // A script that was stopped keeps what it had written.
     if in_script { error.with_effect(access.unanswered()) } else { error }
 }
@@ -94,8 +99,8 @@ fn is_code(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_uppercase())
 }
 
-/// Before 7.0 the code of an error inside a script stands behind the place in the script, once or twice, and
-/// sometimes behind a minus: `ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -OOM …`, and
+/// Before 7.0 the code of an error inside a script comes after the place in the script, once or twice, and
+/// sometimes after a minus: `ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -OOM …`, and
 /// without the beginning where the script handed the error on.
 fn inside_script<'a>(code: &'a str, details: &'a str) -> Option<(&'a str, &'a str)> {
     let (_, place) =
@@ -109,7 +114,7 @@ fn inside_script<'a>(code: &'a str, details: &'a str) -> Option<(&'a str, &'a st
 /// script has written something.
 fn denied_inside(access: Access) -> Error {
     let what = "the user lacks the right to a command or key that a script of this operation needs: extend its ACL (NOPERM)";
-    Error::new(ErrorKind::Denied, what).with_effect(access.unanswered())
+    Error::new(ErrorKind::Denied, what).with_source(StatusCode("NOPERM")).with_effect(access.unanswered())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod access;
 mod client;
 mod codes;
 mod refusal;
+mod status;
 #[cfg(feature = "tls")]
 mod tls;
 
@@ -11,3 +12,4 @@ pub(crate) use self::access::Access;
 pub(crate) use self::client::{from_client, no_resp3, timed_out, unexpected_reply};
 pub(crate) use self::codes::from_server;
 pub(crate) use self::refusal::Refusal;
+pub(crate) use self::status::status_code;

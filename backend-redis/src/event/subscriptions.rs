@@ -11,7 +11,7 @@ use stanchion::{Error, ErrorKind, Result};
 
 use super::registry::Registry;
 use crate::connect::supervisor;
-use crate::connect::{Connection, Context, Node, PushHandler, Target};
+use crate::connect::{Connection, Context, Node, Purpose, PushHandler, Target};
 use crate::error::{self, Access};
 
 /// The subscriptions of this process, and the connection that carries them, made at the first one.
@@ -157,6 +157,10 @@ fn closed() -> Error {
 struct WeakHandler(Weak<dyn PushHandler>);
 
 impl PushHandler for WeakHandler {
+    fn purpose(&self) -> Purpose {
+        Purpose::Subscriptions
+    }
+
     fn pushed(&self, info: PushInfo) {
         if let Some(subscriptions) = self.0.upgrade() {
             subscriptions.pushed(info);
@@ -187,6 +191,10 @@ impl PushHandler for WeakHandler {
 }
 
 impl PushHandler for Subscriptions {
+    fn purpose(&self) -> Purpose {
+        Purpose::Subscriptions
+    }
+
     fn pushed(&self, info: PushInfo) {
         if info.kind == PushKind::Message {
             self.deliver(info.data);

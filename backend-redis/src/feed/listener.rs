@@ -13,7 +13,7 @@ use stanchion::{Error, Result};
 use super::request::request;
 use super::state::{MasterId, State};
 use crate::config::Invalidation;
-use crate::connect::{Connection, Context, MasterObserver, PushHandler, Target, supervisor};
+use crate::connect::{Connection, Context, MasterObserver, Purpose, PushHandler, Target, supervisor};
 use crate::keys::namespace_of;
 
 /// After a refusal the server is asked again: an operator may have given the right meanwhile.
@@ -160,6 +160,10 @@ struct Handler {
 }
 
 impl PushHandler for Handler {
+    fn purpose(&self) -> Purpose {
+        Purpose::Invalidations
+    }
+
     fn pushed(&self, info: PushInfo) {
         let Some(listener) = self.listener.upgrade() else { return };
         match info.kind {

@@ -10,9 +10,23 @@ macro_rules! scripts {
             Script::new(include_str!($file), || redis::Script::new(include_str!($file)).get_hash().to_owned());
     )*
 
-        #[cfg(test)]
-        const ALL: &[(&str, &str)] = &[$(($file, include_str!($file))),*];
+        /// Each with its file.
+        const ALL: &[(&str, &Script)] = &[$(($file, &$name)),*];
     };
+}
+
+/// The name of the script with this hash: that of its file.
+pub(crate) fn name_of_hash(hash: &[u8]) -> Option<&'static str> {
+    name_of(|script| script.hash().as_bytes() == hash)
+}
+
+/// The name of the script with this source.
+pub(crate) fn name_of_source(source: &[u8]) -> Option<&'static str> {
+    name_of(|script| script.source().as_bytes() == source)
+}
+
+fn name_of(is: impl Fn(&Script) -> bool) -> Option<&'static str> {
+    ALL.iter().find(|(_, script)| is(script)).and_then(|(file, _)| file.strip_suffix(".lua"))
 }
 
 scripts! {
@@ -51,7 +65,8 @@ mod tests {
 
     #[test]
     fn every_script_says_what_it_takes_and_uses_no_newer_feature() {
-        for (file, source) in ALL {
+        for (file, script) in ALL {
+            let source = script.source();
             assert!(source.starts_with("-- "), "{file} has no header");
             for heading in ["KEYS", "ARGV", "Replies"] {
                 assert!(source.contains(heading), "the header of {file} says nothing of {heading}");

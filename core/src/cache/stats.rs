@@ -19,7 +19,7 @@ macro_rules! counts {
             $($(#[$doc])* pub $name: u64,)*
             /// The time that all loads took together.
             pub load_time: Duration,
-            /// The longest that a change of this process's own was seen to take until the feed told of it.
+            /// The longest that a write of this process was seen to take until the invalidation feed brought it back.
             pub invalidation_lag: Duration,
             /// About how many values the near cache holds.
             pub near_entries: u64,
@@ -62,7 +62,7 @@ counts! {
     near_hits: HITS ["near"],
     /// Reads that found a value in the store.
     store_hits: HITS ["store"],
-    /// Reads that found nothing, or nothing that counts.
+    /// Reads that found nothing that can be served.
     misses: MISSES,
     /// Stale values that were served.
     stale_served: STALE_SERVED,
@@ -72,23 +72,24 @@ counts! {
     load_failures: LOAD_FAILURES,
     /// Waits for another process's load.
     lease_waits: LEASE_WAITS,
-    /// Loaded values that were not stored, because something was written meanwhile.
+    /// Loaded values that were not stored, because something was written or invalidated meanwhile.
     fenced: FENCED_FILLS,
-    /// Values that were read and not kept near, because something was told meanwhile.
+    /// Values that were read and not kept near, because they were invalidated meanwhile.
     near_fenced: FENCED_NEAR,
     /// Misses because the stored bytes could not be decoded.
     undecodable: UNDECODABLE,
     /// Misses because the value has a newer schema.
     newer: NEWER_SCHEMA,
-    /// Misses because something that the value is tagged with was dropped.
+    /// Misses because a tag of the value, or the whole cache, was invalidated.
     dropped: DROPPED_BY_TAG,
     /// Reads and fills that the store did not answer, where the loader served instead.
     store_failures: STORE_FAILURES,
     /// Loaded values that were served and can't be stored: too large, say.
     unstorable: UNSTORABLE,
-    /// Changes that the feed told of.
+    /// Changes of which the invalidation feed notified the near cache.
     invalidations: INVALIDATIONS,
-    /// How often the whole near cache became unreadable: the feed was lost, or the namespace dropped.
+    /// How often the whole near cache became unreadable: the feed was lost, or the cache
+    /// invalidated.
     epoch_flushes: EPOCH_FLUSHES,
     /// Bytes of values that were read from the store.
     bytes_read: BYTES ["read"],

@@ -10,6 +10,7 @@ mod envelope;
 mod feed;
 pub mod standard;
 mod subscription;
+mod telemetry;
 mod topic;
 
 pub use self::bus::{EventBus, SubscribeOptions};

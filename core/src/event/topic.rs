@@ -10,10 +10,12 @@ use futures_util::{Stream, StreamExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::telemetry::Telemetry;
 use super::{Envelope, EventBus, EventId, EventType, Received, SubscribeOptions, Subscription};
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::layer::deadline::bounded;
+use crate::telemetry::Tracked;
 
 /// A payload with the name of what happened.
 pub trait Event: Serialize + DeserializeOwned + Send + 'static {
@@ -50,6 +52,7 @@ pub struct Topic<E> {
     bus: Arc<dyn EventBus>,
     event_type: EventType,
     environment: Environment,
+    telemetry: Arc<Telemetry>,
     source: String,
     event: PhantomData<fn() -> E>,
 }
@@ -60,6 +63,7 @@ impl<E> Clone for Topic<E> {
             bus: Arc::clone(&self.bus),
             event_type: self.event_type.clone(),
             environment: self.environment.clone(),
+            telemetry: Arc::clone(&self.telemetry),
             source: self.source.clone(),
             event: PhantomData,
         }
@@ -79,8 +83,9 @@ impl<E: Event> Topic<E> {
     /// `InvalidInput` if [`Event::TYPE`] is not two or more names joined by dots.
     pub fn new(bus: Arc<dyn EventBus>, environment: Environment, source: impl Into<String>) -> Result<Self> {
         let event_type = EventType::new(E::TYPE)?;
+        let telemetry = Arc::new(Telemetry::of(event_type.domain()));
         let bus = bounded(bus, &environment);
-        Ok(Self { bus, event_type, environment, source: source.into(), event: PhantomData })
+        Ok(Self { bus, event_type, environment, telemetry, source: source.into(), event: PhantomData })
     }
 
     /// Publishes an event; answers its id.
@@ -105,6 +110,17 @@ impl<E: Event> Topic<E> {
     /// # Cancel safety
     /// Dropping the future leaves the event either published or not.
     pub async fn publish_traced(
+        &self,
+        event: &E,
+        traceparent: Option<String>,
+        tracestate: Option<String>,
+    ) -> Result<EventId> {
+        let published = self.send(event, traceparent, tracestate).await;
+        self.telemetry.published(&published);
+        published
+    }
+
+    async fn send(
         &self,
         event: &E,
         traceparent: Option<String>,
@@ -144,7 +160,9 @@ impl<E: Event> Topic<E> {
     /// Dropping the future leaves no subscription.
     pub async fn subscribe_with(&self, buffer: usize) -> Result<Events<E>> {
         let options = SubscribeOptions::new(self.event_type.domain().clone()).buffer(buffer)?;
-        Ok(Events { subscription: self.bus.subscribe(options).await?, event: PhantomData })
+        let subscription = self.bus.subscribe(options).await?;
+        let telemetry = Arc::clone(&self.telemetry);
+        Ok(Events { subscription, open: Some(telemetry.subscribed()), telemetry, event: PhantomData })
     }
 }
 
@@ -171,6 +189,8 @@ pub enum Delivery<E> {
 /// A live subscription to one type of event, as a stream; ends at the server when it is dropped.
 pub struct Events<E> {
     subscription: Box<dyn Subscription>,
+    telemetry: Arc<Telemetry>,
+    open: Option<Tracked>,
     event: PhantomData<fn() -> E>,
 }
 
@@ -185,6 +205,7 @@ impl<E: Event> Events<E> {
 
     /// Ends it. What is buffered can still be read.
     pub fn close(&mut self) {
+        self.open = None;
         self.subscription.close();
     }
 }
@@ -195,9 +216,11 @@ impl<E: Event> Stream for Events<E> {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Delivery<E>>> {
         loop {
             let Some(received) = ready!(self.subscription.poll_next_unpin(context)) else {
+                self.open = None;
                 return Poll::Ready(None);
             };
             if let Some(delivery) = typed(received) {
+                self.telemetry.delivered(&delivery);
                 return Poll::Ready(Some(delivery));
             }
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::telemetry::Telemetry;
 use super::{Decision, RateLimiter, Tier, TierStatus};
 use crate::environment::Environment;
 use crate::error::Result;
@@ -67,7 +68,9 @@ impl LimitsBuilder {
         let store = self.store?;
         let tiers = self.tiers.into_iter().collect::<Result<Vec<_>>>()?;
         store.capabilities().check_tiers(&tiers)?;
-        Ok(Limits { store, namespace: Namespace::new("rate_limit", &self.kind)?, tiers: tiers.into() })
+        let namespace = Namespace::new("rate_limit", &self.kind)?;
+        let telemetry = Arc::new(Telemetry::of(namespace.kind()));
+        Ok(Limits { store, telemetry, namespace, tiers: tiers.into() })
     }
 }
 
@@ -94,6 +97,7 @@ impl LimitsBuilder {
 #[derive(Debug, Clone)]
 pub struct Limits {
     store: Arc<dyn RateLimiter>,
+    telemetry: Arc<Telemetry>,
     namespace: Namespace,
     tiers: Arc<[Tier]>,
 }
@@ -119,7 +123,9 @@ impl Limits {
     /// # Cancel safety
     /// Dropping the future leaves the permits either taken or not.
     pub async fn check_cost(&self, subject: impl Identifier, cost: u32) -> Result<Decision> {
-        self.store.check(&self.namespace.key(subject)?, &self.tiers, cost).await
+        let decision = self.store.check(&self.namespace.key(subject)?, &self.tiers, cost).await;
+        self.telemetry.checked(&decision);
+        decision
     }
 
     /// What is left to a subject in each tier; takes nothing.

@@ -8,6 +8,7 @@ mod decision;
 mod facade;
 mod gcra;
 mod store;
+mod telemetry;
 mod tier;
 
 pub use self::capability::LimitCapabilities;

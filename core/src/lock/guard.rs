@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
+use super::telemetry::{Held, TELEMETRY, Without};
 use super::{AcquireOutcome, Fence, Lease, LockRequest, Locker, ReleaseOutcome, RenewOutcome};
 use crate::environment::Environment;
 use crate::error::{Effect, Error, ErrorKind, Result};
@@ -139,7 +140,9 @@ impl Owner {
     }
 
     async fn run(self, wait: Duration, mut word: oneshot::Sender<Result<Option<LockGuard>>>) {
-        let give_up_at = self.now().saturating_add(wait);
+        let waits = TELEMETRY.waits();
+        let began_at = self.now();
+        let give_up_at = began_at.saturating_add(wait);
         let mut pause = Self::FIRST_PAUSE;
         let (lease, held_until) = loop {
             // The lease is counted from before the request: the server can only have started it later.
@@ -151,6 +154,8 @@ impl Owner {
                 Ok(AcquireOutcome::Busy { remaining }) => remaining,
                 Err(error) => {
                     let doubtful = error.effect() == Effect::Unknown;
+                    TELEMETRY.without(Without::Failed);
+                    drop(waits);
                     // The caller need not wait for the tidying up.
                     let _ = word.send(Err(error));
                     if doubtful {
@@ -161,6 +166,7 @@ impl Owner {
             };
             let left = give_up_at.saturating_since(self.now());
             if left.is_zero() {
+                TELEMETRY.without(Without::Busy);
                 let _ = word.send(Ok(None));
                 return;
             }
@@ -170,17 +176,19 @@ impl Owner {
             pause = (pause * 2).min(Self::LONGEST_PAUSE);
             tokio::select! {
                 biased;
-                () = word.closed() => return,
-                () = self.environment.tasks.closing() => return,
+                () = word.closed() => return TELEMETRY.without(Without::Abandoned),
+                () = self.environment.tasks.closing() => return TELEMETRY.without(Without::Abandoned),
                 () = self.environment.sleep(nap) => {}
             }
         };
+        let held = TELEMETRY.acquired(began_at, self.now());
+        drop(waits);
         let (end, ended) = oneshot::channel();
         let (state, watched) = watch::channel(LockState::Held);
         let guard = LockGuard { lease: lease.clone(), state: watched, end: Some(end) };
         // A guard that nobody waits for any more is dropped here, and so ends at once.
         let _ = word.send(Ok(Some(guard)));
-        self.hold(lease, held_until, ended, state).await;
+        self.hold(lease, held_until, held, ended, state).await;
     }
 
     /// Renews until the guard goes, the stores close, or the lock is lost.
@@ -188,6 +196,7 @@ impl Owner {
         &self,
         lease: Lease,
         mut held_until: Monotonic,
+        held: Held<'_>,
         mut ended: oneshot::Receiver<ReleaseReply>,
         state: watch::Sender<LockState>,
     ) {
@@ -202,6 +211,7 @@ impl Owner {
                 () = self.environment.sleep(nap) => {
                     let asked_at = self.now();
                     if held_until <= asked_at {
+                        held.lost(asked_at);
                         state.send_replace(LockState::Lost);
                         return;
                     }
@@ -217,11 +227,13 @@ impl Owner {
                             renew_in = length / 3;
                         }
                         Some(Err(error)) => {
+                            TELEMETRY.renewal_failed();
                             tracing::debug!(key = %lease.key, %error, "a lock could not be renewed; trying again");
                             renew_in = length / 10;
                         }
                         // The store says so, or the lease has run out.
                         Some(Ok(_)) | None => {
+                            held.lost(self.now());
                             state.send_replace(LockState::Lost);
                             return;
                         }
@@ -230,14 +242,21 @@ impl Owner {
                 }
             };
             state.send_replace(LockState::Lost);
-            self.release(&lease, held_until, reply).await;
+            self.release(&lease, held_until, held, reply).await;
             return;
         }
     }
 
     /// Releases; if nobody waits for the outcome, tries again while the lease lasts.
-    async fn release(&self, lease: &Lease, held_until: Monotonic, reply: Option<ReleaseReply>) {
+    async fn release(
+        &self,
+        lease: &Lease,
+        held_until: Monotonic,
+        held: Held<'_>,
+        reply: Option<ReleaseReply>,
+    ) {
         let outcome = self.locker.release(lease).await;
+        held.released(&outcome, self.now());
         let failed = outcome.is_err();
         if let Some(reply) = reply {
             let _ = reply.send(outcome);

@@ -10,6 +10,7 @@ mod facade;
 mod guard;
 mod lease;
 mod locker;
+mod telemetry;
 
 pub use self::capability::LockCapabilities;
 pub use self::facade::{Acquire, Locks};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use serde::de::DeserializeOwned;
 
+use super::telemetry::Telemetry;
 use super::{
     CreateOutcome, NewSession, Patch, PatchOutcome, SessionId, SessionLimit, SessionRecord, SessionStore,
     SessionToken, TouchOutcome,
@@ -18,7 +19,7 @@ use crate::event::{EventBus, Topic};
 use crate::key::Name;
 use crate::layer::deadline::bounded;
 use crate::time::{Ttl, hours, minutes};
-use crate::token::{Scope, TokenStore, Tokens};
+use crate::token::{Revocations, Scope, TokenStore, Tokens};
 
 /// Builds [`Sessions`].
 #[derive(Debug)]
@@ -144,6 +145,8 @@ impl SessionsBuilder {
         };
         Ok(Sessions(Arc::new(Inner {
             store,
+            telemetry: Telemetry::of(&self.service),
+            revocations: Revocations::of(&self.service),
             service: self.service,
             environment: self.environment,
             idle: Ttl::new(self.idle)?,
@@ -183,6 +186,8 @@ pub struct Sessions(Arc<Inner>);
 
 struct Inner {
     store: Arc<dyn SessionStore>,
+    telemetry: Telemetry,
+    revocations: Revocations,
     service: Name,
     environment: Environment,
     idle: Ttl,
@@ -286,9 +291,12 @@ impl Sessions {
         let session = NewSession::new(id, user, inner.idle, inner.absolute, inner.limit).data(fields.set);
         match inner.store.create(&inner.service, session).await? {
             CreateOutcome::Created { record, evicted } => {
+                inner.telemetry.created(evicted.len());
                 if let Err(error) = self.revoke_tokens(&evicted).await {
                     // Nobody gets to know of it. Where it can't be ended now, it ends by its idle timeout.
-                    let _ = inner.store.destroy(&inner.service, &record.id).await;
+                    if let Ok(Some(_)) = inner.store.destroy(&inner.service, &record.id).await {
+                        inner.telemetry.undone();
+                    }
                     return Err(error.with_effect(Effect::Unknown));
                 }
                 if let Some((created, _)) = &inner.topics {
@@ -298,7 +306,10 @@ impl Sessions {
                 self.announce(user, &evicted, SessionEnd::Evicted).await;
                 Ok(Some(OpenedSession { token, session: SessionView(record), evicted }))
             }
-            CreateOutcome::LimitReached => Ok(None),
+            CreateOutcome::LimitReached => {
+                inner.telemetry.rejected();
+                Ok(None)
+            }
             CreateOutcome::IdTaken => Err(Error::new(
                 ErrorKind::Internal,
                 "256 random bits came twice: the random source is broken",
@@ -322,13 +333,20 @@ impl Sessions {
     /// Dropping the future leaves the session either used or not.
     pub async fn authenticate(&self, text: &str) -> Result<Option<SessionView>> {
         let Some(token) = SessionToken::parse(text) else {
+            self.0.telemetry.malformed();
             return Ok(None);
         };
-        let Some(session) = self.load(&token).await? else {
+        let session = self.use_now(&token).await;
+        self.0.telemetry.authenticated(&session);
+        session
+    }
+
+    async fn use_now(&self, token: &SessionToken) -> Result<Option<SessionView>> {
+        let Some(session) = self.find(token).await? else {
             return Ok(None);
         };
         // It may have ended in between.
-        Ok(match self.touch(&token).await? {
+        Ok(match self.touch(token).await? {
             TouchOutcome::Touched { .. } => Some(session),
             TouchOutcome::Gone => None,
         })
@@ -342,6 +360,12 @@ impl Sessions {
     /// # Cancel safety
     /// Dropping the future has no effect.
     pub async fn load(&self, token: &SessionToken) -> Result<Option<SessionView>> {
+        let session = self.find(token).await;
+        self.0.telemetry.loaded(&session);
+        session
+    }
+
+    async fn find(&self, token: &SessionToken) -> Result<Option<SessionView>> {
         Ok(self.0.store.load(&self.0.service, &self.id(token)).await?.map(SessionView))
     }
 
@@ -393,6 +417,7 @@ impl Sessions {
         let Some(ended) = inner.store.destroy(&inner.service, id).await? else {
             return Ok(false);
         };
+        inner.telemetry.destroyed();
         self.announce(&ended.user, std::slice::from_ref(id), SessionEnd::Destroyed).await;
         Ok(true)
     }
@@ -425,6 +450,7 @@ impl Sessions {
             self.revoke_tokens(&revoked).await?;
         }
         let ended = inner.store.destroy_all(&inner.service, user, except).await?;
+        inner.telemetry.destroyed_all(ended.len());
         // Sessions that were opened in between.
         let late: Vec<_> = ended.iter().filter(|id| !revoked.contains(id)).cloned().collect();
         self.revoke_tokens(&late).await.map_err(|error| error.with_effect(Effect::Unknown))?;
@@ -439,8 +465,14 @@ impl Sessions {
         };
         let scopes: Vec<_> = sessions.iter().map(|id| Scope::Session(id.to_string())).collect();
         // Collected first: a closure within the stream would keep callers from spawning this future.
-        let revocations: Vec<_> =
-            scopes.iter().map(|scope| store.revoke_all(&self.0.service, scope, *life)).collect();
+        let revoke = |scope| async move {
+            let revoked = store.revoke_all(&self.0.service, scope, *life).await;
+            if revoked.is_ok() {
+                self.0.revocations.scope(scope);
+            }
+            revoked
+        };
+        let revocations: Vec<_> = scopes.iter().map(revoke).collect();
         let mut revocations = stream::iter(revocations).buffer_unordered(16);
         while let Some(revoked) = revocations.next().await {
             revoked?;

@@ -10,6 +10,7 @@ mod id;
 mod limit;
 mod record;
 mod store;
+mod telemetry;
 
 pub use self::capability::SessionCapabilities;
 pub use self::facade::{OpenedSession, SessionView, Sessions, SessionsBuilder};

@@ -16,4 +16,8 @@ catalogue! {
         "stanchion_connection_round_trip_seconds",
         "From a heartbeat until its reply."
     ).labels(&["connection"]);
+    COMMAND_SECONDS = seconds(
+        "db.client.operation.duration",
+        "From when a command, or several of one caller together, were sent until their reply."
+    ).labels(&["db.system.name", "db.operation.name"]).failure_label("error.type");
 }

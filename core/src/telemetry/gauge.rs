@@ -13,10 +13,13 @@ pub struct Gauge {
     shared: std::sync::Arc<exported::Shared>,
 }
 
-/// One that a [`Gauge`] counts until this is dropped.
+/// What somebody contributes to a [`Gauge`], until this is dropped.
 #[derive(Debug)]
 #[must_use = "it is counted until this is dropped"]
-pub struct Tracked(Gauge);
+pub struct Tracked {
+    gauge: Gauge,
+    count: usize,
+}
 
 impl Gauge {
     /// The gauge of this metric, with a value for each label in their order.
@@ -30,23 +33,40 @@ impl Gauge {
 
     /// Counts one more until the answer is dropped.
     pub fn track(&self) -> Tracked {
-        self.add(1);
-        Tracked(self.clone())
+        let mut one = self.share();
+        one.set(1);
+        one
+    }
+
+    /// A share of the number: none, until it is [set](Tracked::set).
+    pub fn share(&self) -> Tracked {
+        Tracked { gauge: self.clone(), count: 0 }
     }
 
     #[cfg_attr(
         not(feature = "metrics"),
         expect(unused_variables, clippy::unused_self, reason = "nothing counts")
     )]
-    fn add(&self, n: i64) {
+    fn add(&self, n: isize) {
         #[cfg(feature = "metrics")]
         self.shared.add(n);
     }
 }
 
+impl Tracked {
+    /// So many are counted from now on.
+    pub fn set(&mut self, count: usize) {
+        if count != self.count {
+            // No count of things in memory is beyond the half of what fits.
+            self.gauge.add(count.wrapping_sub(self.count).cast_signed());
+            self.count = count;
+        }
+    }
+}
+
 impl Drop for Tracked {
     fn drop(&mut self) {
-        self.0.add(-1);
+        self.set(0);
     }
 }
 
@@ -61,7 +81,7 @@ pub(super) use self::exported::export_all;
 
 #[cfg(feature = "metrics")]
 mod exported {
-    use std::sync::atomic::{AtomicI64, Ordering};
+    use std::sync::atomic::{AtomicIsize, Ordering};
     use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
     use metrics::Key;
@@ -70,12 +90,12 @@ mod exported {
 
     /// The number, and where it is shown.
     pub(super) struct Shared {
-        number: AtomicI64,
+        number: AtomicIsize,
         handle: Cached<metrics::Gauge>,
     }
 
     impl Shared {
-        pub(super) fn add(&self, n: i64) {
+        pub(super) fn add(&self, n: isize) {
             self.number.fetch_add(n, Ordering::AcqRel);
             self.export();
         }
@@ -109,7 +129,7 @@ mod exported {
             return shared;
         }
         all.retain(|gauge| gauge.strong_count() > 0);
-        let shared = Arc::new(Shared { number: AtomicI64::new(0), handle: Cached::new(key) });
+        let shared = Arc::new(Shared { number: AtomicIsize::new(0), handle: Cached::new(key) });
         all.push(Arc::downgrade(&shared));
         shared
     }

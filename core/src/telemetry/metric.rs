@@ -40,6 +40,8 @@ pub struct Metric {
     pub description: &'static str,
     /// The names of its labels, in the order in which a handle takes their values.
     pub labels: &'static [&'static str],
+    /// A further label, which only what has failed carries.
+    pub failure_label: Option<&'static str>,
 }
 
 impl Metric {
@@ -59,7 +61,7 @@ impl Metric {
     }
 
     const fn of(name: &'static str, kind: Kind, description: &'static str) -> Self {
-        Self { name, kind, unit: Unit::Count, description, labels: &[] }
+        Self { name, kind, unit: Unit::Count, description, labels: &[], failure_label: None }
     }
 
     /// In another unit.
@@ -73,6 +75,13 @@ impl Metric {
     #[must_use]
     pub const fn labels(mut self, labels: &'static [&'static str]) -> Self {
         self.labels = labels;
+        self
+    }
+
+    /// With a further label, which only what has failed carries.
+    #[must_use]
+    pub const fn failure_label(mut self, label: &'static str) -> Self {
+        self.failure_label = Some(label);
         self
     }
 }
@@ -119,8 +128,13 @@ impl<'a> From<&'a Name> for LabelValue<'a> {
 impl Metric {
     /// The key under which a recorder knows this metric with these values of its labels.
     pub(super) fn key(&self, values: &[LabelValue<'_>]) -> metrics::Key {
-        debug_assert_eq!(self.labels.len(), values.len(), "each label of {} has a value", self.name);
-        let labels = self.labels.iter().zip(values).map(|(label, value)| match value {
+        let labels = self.labels.iter().chain(&self.failure_label);
+        debug_assert!(
+            (self.labels.len()..=labels.clone().count()).contains(&values.len()),
+            "each label of {} has a value",
+            self.name
+        );
+        let labels = labels.zip(values).map(|(label, value)| match value {
             LabelValue::Word(word) => metrics::Label::from_static_parts(label, word),
             LabelValue::Name(name) => metrics::Label::new(*label, name.to_string()),
         });

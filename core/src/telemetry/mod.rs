@@ -3,12 +3,9 @@
 //! Every metric is a constant of one of the modules here, with its kind, its unit and its labels; [`all`] lists them. Names
 //! and labels are interface: they change with the version as the interface in code does.
 //!
-//! Measurements leave through the [`metrics`](https://docs.rs/metrics) facade where the feature `metrics` is on. Without it
-//! the handles are empty, and nothing is measured. A recorder that is installed later, by the service's `main` say, is served
-//! from then on; [`describe`] gives it units and descriptions, and what the gauges stand at.
+//! The feature `metrics` is what turns the handles on: without it they are empty, and nothing is measured.
 //!
-//! Labels take values of two kinds only: words that this library fixes, and [names](crate::key::Name) that a program gives
-//! its caches, limits, event domains and services. Never an id, a key, a user or an address.
+#![doc = include_str!("../../docs/observability.md")]
 
 pub mod cache;
 pub mod connection;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::telemetry::Telemetry;
 use super::{Epoch, Scope, TokenFacts, TokenStore, Verdict};
 use crate::environment::Environment;
 use crate::error::Result;
@@ -74,6 +75,7 @@ impl TokensBuilder {
     pub fn build(self) -> Result<Tokens> {
         Ok(Tokens(Arc::new(Inner {
             store: self.store?,
+            telemetry: Telemetry::of(&self.service),
             service: self.service,
             environment: self.environment,
             max_life: Ttl::new(self.max_life)?,
@@ -96,6 +98,7 @@ pub struct Tokens(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
     pub(super) store: Arc<dyn TokenStore>,
+    pub(super) telemetry: Telemetry,
     pub(super) service: Name,
     pub(super) environment: Environment,
     pub(super) max_life: Ttl,
@@ -131,6 +134,7 @@ impl Tokens {
             return Ok(false);
         };
         self.0.store.revoke(&self.0.service, jti, ttl).await?;
+        self.0.telemetry.revoked_token();
         Ok(true)
     }
 
@@ -155,7 +159,9 @@ impl Tokens {
     /// Dropping the future leaves the tokens either revoked or not.
     pub async fn revoke_scope(&self, scope: &Scope) -> Result<Epoch> {
         let ttl = Ttl::new(self.0.max_life.as_duration().saturating_add(2 * Self::SKEW))?;
-        self.0.store.revoke_all(&self.0.service, scope, ttl).await
+        let epoch = self.0.store.revoke_all(&self.0.service, scope, ttl).await?;
+        self.0.telemetry.revoked_scope(scope);
+        Ok(epoch)
     }
 
     /// Whether a token that something else issued and verified still holds.
@@ -166,6 +172,12 @@ impl Tokens {
     /// # Cancel safety
     /// Dropping the future has no effect.
     pub async fn check(&self, token: &TokenFacts) -> Result<Verdict> {
+        let verdict = self.verdict(token).await;
+        self.0.telemetry.checked(&verdict);
+        verdict
+    }
+
+    pub(super) async fn verdict(&self, token: &TokenFacts) -> Result<Verdict> {
         self.0.store.check(&self.0.service, token).await
     }
 }

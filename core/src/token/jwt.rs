@@ -308,6 +308,7 @@ impl Tokens {
         let token = jsonwebtoken::encode(&header, &claims, signing).map_err(|_| {
             Error::new(ErrorKind::Internal, "the token could not be signed").with_operation("token.issue")
         })?;
+        inner.telemetry.issued();
         Ok(IssuedToken { token, claims })
     }
 
@@ -335,6 +336,12 @@ impl Tokens {
     /// # Cancel safety
     /// Dropping the future has no effect.
     pub async fn verify(&self, token: &str) -> Result<Claims, VerifyError> {
+        let verified = self.claims_of(token).await;
+        self.0.telemetry.verified(&verified);
+        verified
+    }
+
+    async fn claims_of(&self, token: &str) -> Result<Claims, VerifyError> {
         let inner = &*self.0;
         let header = jsonwebtoken::decode_header(token).map_err(|_| VerifyError::Invalid("not a JWT"))?;
         let key = match (&header.kid, inner.signer.keys.as_slice()) {
@@ -367,7 +374,7 @@ impl Tokens {
         if claims.expires_at().saturating_add(Self::SKEW) <= inner.environment.clock.wall() {
             return Err(VerifyError::Expired);
         }
-        match self.check(&claims.facts()).await? {
+        match self.verdict(&claims.facts()).await? {
             Verdict::Active => Ok(claims),
             Verdict::Revoked(reason) => Err(VerifyError::Revoked(reason)),
         }

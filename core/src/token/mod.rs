@@ -11,6 +11,7 @@ mod facade;
 mod jwt;
 mod scope;
 mod store;
+mod telemetry;
 mod verdict;
 
 pub use self::capability::TokenCapabilities;
@@ -19,4 +20,5 @@ pub use self::facade::{Tokens, TokensBuilder};
 pub use self::jwt::{Claims, IssueOptions, IssuedToken, JwtKey, VerifyError};
 pub use self::scope::{Epoch, Scope};
 pub use self::store::TokenStore;
+pub(crate) use self::telemetry::Revocations;
 pub use self::verdict::{Mark, Reason, TokenFacts, Verdict};

@@ -23,7 +23,9 @@ use super::pending::Pending;
 use super::pending_commands::PendingCommands;
 use super::pending_reads::{Outcome, PendingReads, ReadForm};
 use super::request::{Commands, Read, Request, closed, never_sent};
+use super::traffic::Traffic;
 use crate::connect::context::Context as Shared;
+use crate::connect::purpose::Purpose;
 use crate::error::{self, Access};
 
 /// With so many reads in flight the others wait: enough for a server that is far, and where one hangs the others are not
@@ -48,10 +50,11 @@ pub(super) struct Driver<S> {
     pacing: Pacing,
     deadlines: Deadlines,
     gathering: Gathering,
-    // Writing has failed, which ends the connection when all that has come is handed out: a server that replies and goes
+    // Writing has failed, which ends the connection when all that has come is delivered: a server that replies and goes
     // leaves nobody in doubt.
     failed: Option<io::Error>,
     events: Option<Arc<dyn ConnectionEvents>>,
+    traffic: Traffic,
     context: Arc<Shared>,
 }
 
@@ -87,6 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         stream: S,
         requests: mpsc::UnboundedReceiver<Request>,
         events: Option<Arc<dyn ConnectionEvents>>,
+        purpose: Purpose,
         context: &Arc<Shared>,
     ) -> Self {
         Self {
@@ -103,12 +107,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             gathering: Gathering::default(),
             failed: None,
             events,
+            traffic: Traffic::of(context.telemetry.of(purpose)),
             context: Arc::clone(context),
         }
     }
 
     pub(super) async fn run(mut self) {
-        let end = poll_fn(|cx| self.poll(cx)).await;
+        let end = poll_fn(|cx| {
+            let polled = self.poll(cx);
+            self.traffic.polled(self.in_flight.requests());
+            polled
+        })
+        .await;
         // Before any caller knows, who would try again at once.
         if let (End::Broken(_), Some(events)) = (&end, &self.events) {
             events.broken();
@@ -116,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.in_flight.fail(|access| end.of_sent(access));
         self.backlog.refuse(|| end.of_unsent());
         self.requests.close();
-        // Also what is being handed over at this moment.
+        // Also those that are being sent at this moment.
         while let Some(request) = self.requests.recv().await {
             request.refuse(end.of_unsent());
         }
@@ -130,7 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         self.send(cx);
         loop {
-            match self.hand_out() {
+            match self.deliver() {
                 Ok(true) => {}
                 Ok(false) => {
                     self.pacing.yields(&*clock);
@@ -149,15 +159,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 return Poll::Pending;
             }
             let failure = match self.incoming.read(&mut self.stream, cx) {
-                Poll::Ready(Ok(1..)) => continue,
                 Poll::Ready(Ok(0)) => {
                     self.failed.take().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())
+                }
+                Poll::Ready(Ok(bytes)) => {
+                    self.traffic.read(bytes);
+                    continue;
                 }
                 // It says more than that a write has failed.
                 Poll::Ready(Err(failure)) => failure,
                 Poll::Pending => {
                     self.pacing.waits();
-                    // Not before what has come in time is handed out, if this task is run late.
+                    // Not before what has come in time is delivered, if this task is run late.
                     self.time_out(cx, &*clock);
                     let Some(failure) = self.failed.take() else { return Poll::Pending };
                     failure
@@ -200,7 +213,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn send(&mut self, cx: &mut Context<'_>) {
         while self.failed.is_none() {
             self.fill_outgoing();
-            match self.outgoing.write(&mut self.stream, cx) {
+            let before = self.outgoing.len();
+            let written = self.outgoing.write(&mut self.stream, cx);
+            self.traffic.written(before - self.outgoing.len());
+            match written {
                 // There is room for more of them.
                 Poll::Ready(Ok(())) if self.backlog.has_commands() => {}
                 Poll::Ready(Err(failure)) => self.failed = Some(failure),
@@ -259,8 +275,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.in_flight.push(Pending::Reads(PendingReads::new(reads, form)));
     }
 
-    /// Hands out a share of the replies that have come; answers whether that is all of them.
-    fn hand_out(&mut self) -> RedisResult<bool> {
+    /// Delivers a share of the replies that have come; answers whether that is all of them.
+    fn deliver(&mut self) -> RedisResult<bool> {
         while !self.incoming.is_empty() {
             if self.failed.is_none() && self.pacing.is_used_up(self.in_flight.requests()) {
                 return Ok(false);

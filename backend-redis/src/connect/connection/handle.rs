@@ -16,6 +16,7 @@ use super::handshake;
 use super::request::{self, Commands, Expected, Read, Request};
 use super::stream::{self, Stream};
 use crate::connect::context::Context;
+use crate::connect::purpose::Purpose;
 use crate::error::{self, Access};
 use crate::reply;
 
@@ -33,13 +34,14 @@ impl Connection {
     pub(in crate::connect) async fn open(
         info: &ConnectionInfo,
         events: Option<Arc<dyn ConnectionEvents>>,
+        purpose: Purpose,
         context: &Arc<Context>,
     ) -> Result<Self> {
         let opening = async {
             let stream = stream::open(info.addr(), context)
                 .await
                 .map_err(|failure| error::from_client(&failure.into(), Access::Read))?;
-            let connection = Self::on(stream, events, context);
+            let connection = Self::on(stream, events, purpose, context);
             let greeted =
                 connection.raw_command(&handshake::hello(info.redis_settings()), Access::Read).await?;
             handshake::check(greeted)?;
@@ -53,10 +55,11 @@ impl Connection {
     pub(super) fn on(
         stream: impl Stream + 'static,
         events: Option<Arc<dyn ConnectionEvents>>,
+        purpose: Purpose,
         context: &Arc<Context>,
     ) -> Self {
         let (requests, received) = mpsc::unbounded_channel();
-        drop(tokio::spawn(Driver::new(stream, received, events, context).run()));
+        drop(tokio::spawn(Driver::new(stream, received, events, purpose, context).run()));
         let clock = Arc::clone(&context.environment.clock);
         Self(Arc::new(Shared { requests, clock }))
     }

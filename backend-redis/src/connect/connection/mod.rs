@@ -23,6 +23,7 @@ mod request;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 pub(super) use self::events::ConnectionEvents;
 pub(crate) use self::handle::Connection;

@@ -12,7 +12,8 @@ use crate::key::{Identifier, Key, Namespace};
 /// The optional part of a [`CacheStore`](super::CacheStore) that keeps the generations of tags.
 ///
 /// # Contract
-/// A generation is never answered twice with another one in between, and every `bump` makes it greater.
+/// A generation is never answered twice with another one in between, and every `bump` makes it greater, also where the
+/// store's wall clock has gone back: it is `max(previous + 1, the store's time in µs)`.
 ///
 /// # Cancel safety
 /// Dropping a future of any method leaves the operation either not done or wholly done.
