@@ -10,6 +10,7 @@
 //! [Deploying on Redis]: crate::guide::redis
 //! [Writing a backend]: crate::guide::backend
 //! [Wire format]: crate::guide::wire_format
+//! [Glossary]: crate::guide::glossary
 #![doc = ""]
 #![doc = include_str!("../../docs/guide/README.md")]
 
@@ -36,3 +37,4 @@ page!(errors, "guide/errors.md");
 page!(redis, "guide/redis.md");
 page!(backend, "guide/backend.md");
 page!(wire_format, "wire-format.md");
+page!(glossary, "glossary.md");

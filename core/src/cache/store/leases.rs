@@ -102,6 +102,7 @@ impl LeaseRequest {
 
 /// What came of asking for a value or a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fetched {
     /// The value is there; no lease was taken.
     Hit(Bytes),
