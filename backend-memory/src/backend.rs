@@ -1,57 +1,45 @@
-//! The backend and its handles.
+//! The backend: holds the data, and puts the stores of each handle together.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use stanchion::cache::{CacheCapabilities, CacheParts, CacheStore};
-use stanchion::contract::Contract;
 use stanchion::environment::{Environment, Health};
 use stanchion::event::EventBus;
 use stanchion::limit::RateLimiter;
 use stanchion::lock::Locker;
 use stanchion::session::SessionStore;
 use stanchion::stores::{Backend, Stores};
-use stanchion::time::{Monotonic, Timestamp};
 use stanchion::token::TokenStore;
-use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
 use crate::config::MemoryConfig;
+use crate::shared::{CONTRACT, Handle, NEVER_WAITS, locked};
 use crate::{cache, event, limit, lock, session, token};
-
-/// The contract that this backend was written against.
-pub(crate) const CONTRACT: Contract = Contract::V1;
-
-/// Nothing here waits for anything: each call is answered when it is polled.
-pub(crate) const NEVER_WAITS: Duration = Duration::ZERO;
 
 /// All stores in memory. Clones are one handle; [`handle`](Self::handle) gives another.
 #[derive(Clone)]
-pub struct MemoryBackend(Arc<Handle>);
+pub struct MemoryBackend(Arc<Opened>);
 
-/// What all handles share.
-pub(crate) struct Place {
-    pub(crate) cache: Mutex<cache::State>,
-    pub(crate) sessions: Mutex<session::State>,
-    pub(crate) events: Mutex<event::State>,
-    pub(crate) locks: Mutex<lock::State>,
-    pub(crate) limits: Mutex<limit::State>,
-    pub(crate) tokens: Mutex<token::State>,
-    pub(crate) cache_capabilities: CacheCapabilities,
-    pub(crate) cache_parts: CacheParts,
+/// What all handles share: the state of each store.
+struct Data {
+    cache: Arc<Mutex<cache::State>>,
+    sessions: Arc<Mutex<session::State>>,
+    events: Arc<Mutex<event::State>>,
+    locks: Arc<Mutex<lock::State>>,
+    limits: Arc<Mutex<limit::State>>,
+    tokens: Arc<Mutex<token::State>>,
+    cache_capabilities: CacheCapabilities,
+    cache_parts: CacheParts,
     next_handle: AtomicU64,
 }
 
-/// One "process" on a place.
-pub(crate) struct Handle {
-    pub(crate) place: Arc<Place>,
-    pub(crate) environment: Environment,
-    pub(crate) number: u64,
-    closed: AtomicBool,
-    health: watch::Sender<Health>,
+/// A handle on the data.
+struct Opened {
+    handle: Arc<Handle>,
+    data: Arc<Data>,
 }
 
 impl MemoryBackend {
@@ -62,13 +50,13 @@ impl MemoryBackend {
 
     /// An empty backend with these settings.
     pub fn with(config: MemoryConfig) -> Self {
-        let place = Place {
-            cache: Mutex::new(cache::State::new(config.max_cache_bytes)),
-            sessions: Mutex::default(),
-            events: Mutex::default(),
-            locks: Mutex::default(),
-            limits: Mutex::default(),
-            tokens: Mutex::default(),
+        let data = Data {
+            cache: Arc::new(Mutex::new(cache::State::new(config.max_cache_bytes))),
+            sessions: Arc::default(),
+            events: Arc::default(),
+            locks: Arc::default(),
+            limits: Arc::default(),
+            tokens: Arc::default(),
             cache_capabilities: CacheCapabilities::new(CONTRACT)
                 .max_value_bytes(config.max_value_bytes)
                 .max_batch(config.max_batch)
@@ -76,26 +64,25 @@ impl MemoryBackend {
             cache_parts: config.cache_parts,
             next_handle: AtomicU64::new(0),
         };
-        Self::open(Arc::new(place), config.environment)
+        Self::open(Arc::new(data), config.environment)
     }
 
-    fn open(place: Arc<Place>, environment: Environment) -> Self {
-        let environment = environment.with_own_tasks();
-        let number = place.next_handle.fetch_add(1, Ordering::Relaxed);
-        let health = watch::Sender::new(Health::Up);
-        Self(Arc::new(Handle { place, environment, number, closed: AtomicBool::new(false), health }))
+    fn open(data: Arc<Data>, environment: Environment) -> Self {
+        let number = data.next_handle.fetch_add(1, Ordering::Relaxed);
+        let handle = Handle::new(environment.with_own_tasks(), number);
+        Self(Arc::new(Opened { handle, data }))
     }
 
     /// Another handle on the same data, which acts as another process: it has tasks of its own and is closed
     /// by itself.
     #[must_use]
     pub fn handle(&self) -> Self {
-        Self::open(Arc::clone(&self.0.place), self.0.environment.clone())
+        Self::open(Arc::clone(&self.0.data), self.0.handle.environment.clone())
     }
 
     /// One store of each kind.
     pub fn stores(&self) -> Stores {
-        Stores::builder(self.0.environment.clone()).backend(Arc::new(self.clone())).build()
+        Stores::builder(self.0.handle.environment.clone()).backend(Arc::new(self.clone())).build()
     }
 }
 
@@ -107,46 +94,8 @@ impl Default for MemoryBackend {
 
 impl fmt::Debug for MemoryBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "MemoryBackend(handle {})", self.0.number)
+        write!(f, "MemoryBackend(handle {})", self.0.handle.number)
     }
-}
-
-impl fmt::Debug for Handle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "memory (handle {})", self.number)
-    }
-}
-
-impl Handle {
-    /// Refuses what comes after the close.
-    pub(crate) fn check_open(&self) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(Error::new(ErrorKind::Closed, "this handle of the memory backend is closed"));
-        }
-        Ok(())
-    }
-
-    /// Runs an operation unless the handle is closed, and names it in its error.
-    pub(crate) fn operate<T>(&self, operation: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.check_open()
-            .and_then(|()| work())
-            .map_err(|error| error.with_operation(operation).with_backend("memory"))
-    }
-
-    /// The time by which everything expires.
-    pub(crate) fn now(&self) -> Monotonic {
-        self.environment.clock.now()
-    }
-
-    /// The time that is shown, and that fences and epochs are made of.
-    pub(crate) fn wall(&self) -> Timestamp {
-        self.environment.clock.wall()
-    }
-}
-
-/// A store's state; a panic elsewhere can't have left it half-changed, since no step of a change can panic.
-pub(crate) fn locked<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]
@@ -156,49 +105,41 @@ impl Backend for MemoryBackend {
     }
 
     fn health(&self) -> watch::Receiver<Health> {
-        self.0.health.subscribe()
+        self.0.handle.health()
     }
 
     async fn close(&self) {
-        self.0.closed.store(true, Ordering::Release);
-        locked(&self.0.place.events).end_all_of(self.0.number);
-        locked(&self.0.place.cache).end_watches_of(self.0.number);
-        self.0.health.send_replace(Health::Down);
+        let Opened { handle, data } = &*self.0;
+        handle.close();
+        locked(&data.events).end_all_of(handle.number);
+        locked(&data.cache).end_watches_of(handle.number);
+        handle.go_down();
     }
 
     fn cache(&self) -> Option<Arc<dyn CacheStore>> {
-        Some(Arc::new(cache::MemoryCache(Arc::clone(&self.0))))
+        let Opened { handle, data } = &*self.0;
+        let (capabilities, parts) = (data.cache_capabilities, data.cache_parts);
+        Some(Arc::new(cache::MemoryCache::new(handle, &data.cache, capabilities, parts)))
     }
 
     fn sessions(&self) -> Option<Arc<dyn SessionStore>> {
-        Some(Arc::new(session::MemorySessions(Arc::clone(&self.0))))
+        Some(Arc::new(session::MemorySessions::new(&self.0.handle, &self.0.data.sessions)))
     }
 
     fn events(&self) -> Option<Arc<dyn EventBus>> {
-        Some(Arc::new(event::MemoryEvents(Arc::clone(&self.0))))
+        Some(Arc::new(event::MemoryEvents::new(&self.0.handle, &self.0.data.events)))
     }
 
     fn locks(&self) -> Option<Arc<dyn Locker>> {
-        Some(Arc::new(lock::MemoryLocks(Arc::clone(&self.0))))
+        Some(Arc::new(lock::MemoryLocks::new(&self.0.handle, &self.0.data.locks)))
     }
 
     fn limits(&self) -> Option<Arc<dyn RateLimiter>> {
-        Some(Arc::new(limit::MemoryLimits(Arc::clone(&self.0))))
+        Some(Arc::new(limit::MemoryLimits::new(&self.0.handle, &self.0.data.limits)))
     }
 
     fn tokens(&self) -> Option<Arc<dyn TokenStore>> {
-        Some(Arc::new(token::MemoryTokens(Arc::clone(&self.0))))
-    }
-}
-
-#[cfg(test)]
-impl MemoryBackend {
-    pub(crate) fn place(&self) -> &Place {
-        &self.0.place
-    }
-
-    pub(crate) fn now(&self) -> Monotonic {
-        self.0.now()
+        Some(Arc::new(token::MemoryTokens::new(&self.0.handle, &self.0.data.tokens)))
     }
 }
 
@@ -207,17 +148,19 @@ mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
+    use futures_util::StreamExt;
     use stanchion::cache::{SetOptions, SetOutcome};
     use stanchion::event::SubscribeOptions;
     use stanchion::key::{Key, Name};
     use stanchion::limit::Tier;
     use stanchion::lock::{LockRequest, LockToken};
     use stanchion::time::Ttl;
+    use stanchion::{Error, ErrorKind};
 
     use super::*;
 
-    /// What one call of each store answers: the kind of its error, if any.
-    async fn ask(stores: &Stores) -> Vec<Option<ErrorKind>> {
+    /// Calls each store once: the kinds of the errors, if any.
+    async fn call_each(stores: &Stores) -> Vec<Option<ErrorKind>> {
         let (service, key) = (Name::new("app").unwrap(), Key::new("app", "t", "1").unwrap());
         let tier = [Tier::new(1, Duration::from_secs(1)).unwrap()];
         let request = LockRequest::new(key.clone(), LockToken::new([1; 16]), Ttl::MAX);
@@ -251,16 +194,20 @@ mod tests {
         let set = mine.cache_store().unwrap().set(&key, value.clone(), &SetOptions::new(Ttl::MAX)).await;
         assert_eq!(set.unwrap(), SetOutcome::Stored);
 
+        let options = || SubscribeOptions::new(Name::new("app").unwrap());
+        let mut ended = mine.event_bus().unwrap().subscribe(options()).await.unwrap();
+
         mine.close(Duration::from_secs(1)).await.unwrap();
-        assert_eq!(ask(&mine).await, [Some(ErrorKind::Closed); 6]);
+        assert!(ended.next().await.is_none());
+        assert_eq!(call_each(&mine).await, [Some(ErrorKind::Closed); 6]);
         // Clones and other bundles of the same handle are the same process.
-        assert_eq!(ask(&backend.clone().stores()).await, [Some(ErrorKind::Closed); 6]);
+        assert_eq!(call_each(&backend.clone().stores()).await, [Some(ErrorKind::Closed); 6]);
         assert_eq!(mine.health().current(), Health::Down);
 
-        assert_eq!(ask(&theirs).await, [None; 6]);
+        assert_eq!(call_each(&theirs).await, [None; 6]);
         assert_eq!(theirs.health().current(), Health::Up);
         assert_eq!(theirs.cache_store().unwrap().get(&key).await.unwrap(), Some(value));
         // A handle of a closed one is open.
-        assert_eq!(ask(&backend.handle().stores()).await, [None; 6]);
+        assert_eq!(call_each(&backend.handle().stores()).await, [None; 6]);
     }
 }

@@ -1,7 +1,7 @@
 //! Events between the handles of one backend.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use stanchion::Result;
@@ -10,7 +10,7 @@ use stanchion::event::{
 };
 use stanchion::key::Name;
 
-use crate::backend::{CONTRACT, Handle, NEVER_WAITS, locked};
+use crate::shared::{CONTRACT, Handle, NEVER_WAITS, locked};
 
 #[derive(Debug, Default)]
 pub(crate) struct State {
@@ -27,6 +27,7 @@ struct Subscriber {
 }
 
 impl State {
+    /// Ends a subscription.
     fn end(&mut self, number: u64) {
         let Some(subscriber) = self.subscribers.remove(&number) else {
             return;
@@ -41,6 +42,7 @@ impl State {
         }
     }
 
+    /// Ends the subscriptions of a handle.
     pub(crate) fn end_all_of(&mut self, handle: u64) {
         let numbers: Vec<_> =
             self.subscribers.iter().filter(|(_, s)| s.handle == handle).map(|(number, _)| *number).collect();
@@ -51,7 +53,16 @@ impl State {
 }
 
 #[derive(Debug)]
-pub(crate) struct MemoryEvents(pub(crate) Arc<Handle>);
+pub(crate) struct MemoryEvents {
+    handle: Arc<Handle>,
+    state: Arc<Mutex<State>>,
+}
+
+impl MemoryEvents {
+    pub(crate) fn new(handle: &Arc<Handle>, state: &Arc<Mutex<State>>) -> Self {
+        Self { handle: Arc::clone(handle), state: Arc::clone(state) }
+    }
+}
 
 #[async_trait]
 impl EventBus for MemoryEvents {
@@ -60,10 +71,10 @@ impl EventBus for MemoryEvents {
     }
 
     async fn publish(&self, event: &Envelope) -> Result<()> {
-        self.0.operate("event.publish", || {
+        self.handle.operate("event.publish", || {
             self.capabilities().check_event(event.to_json()?.len())?;
             // Under one lock, so that all subscribers see one order.
-            let state = locked(&self.0.place.events);
+            let state = locked(&self.state);
             for number in state.by_domain.get(event.event_type.domain()).into_iter().flatten() {
                 if let Some(subscriber) = state.subscribers.get(number) {
                     subscriber.feed.send(Received::Event(Box::new(event.clone())));
@@ -74,24 +85,26 @@ impl EventBus for MemoryEvents {
     }
 
     async fn subscribe(&self, options: SubscribeOptions) -> Result<Box<dyn Subscription>> {
-        self.0.operate("event.subscribe", || {
+        self.handle.operate("event.subscribe", || {
             options.check()?;
-            let mut state = locked(&self.0.place.events);
+            let mut state = locked(&self.state);
             // Again, under the lock under which a close ends the subscriptions: none is left behind.
-            self.0.check_open()?;
+            self.handle.check_open()?;
             state.next += 1;
             let number = state.next;
-            let place = Arc::downgrade(&self.0.place);
+            let weak = Arc::downgrade(&self.state);
             let (sender, receiver) = feed(options.buffer, move || {
-                if let Some(place) = place.upgrade() {
-                    locked(&place.events).end(number);
+                if let Some(state) = weak.upgrade() {
+                    locked(&state).end(number);
                 }
             });
             let domains: Vec<Name> = options.domains.into_iter().collect();
             for domain in &domains {
                 state.by_domain.entry(domain.clone()).or_default().push(number);
             }
-            state.subscribers.insert(number, Subscriber { handle: self.0.number, domains, feed: sender });
+            state
+                .subscribers
+                .insert(number, Subscriber { handle: self.handle.number, domains, feed: sender });
             Ok(Box::new(receiver) as Box<dyn Subscription>)
         })
     }
@@ -100,29 +113,24 @@ impl EventBus for MemoryEvents {
 #[cfg(test)]
 mod tests {
     use futures_util::StreamExt;
+    use stanchion::environment::Environment;
     use stanchion::event::EventType;
 
     use super::*;
-    use crate::MemoryBackend;
 
     #[tokio::test]
-    async fn closing_a_handle_ends_its_subscriptions_and_no_others() {
-        let backend = MemoryBackend::new();
-        let other = backend.handle();
+    async fn the_subscriptions_of_a_handle_end_with_it_and_no_others() {
+        let state = Arc::default();
+        let [mine, theirs] =
+            [1, 2].map(|number| MemoryEvents::new(&Handle::new(Environment::system(), number), &state));
         let domain = EventType::new("user.updated").unwrap().domain().clone();
-        let mut mine = backend
-            .stores()
-            .event_bus()
-            .unwrap()
-            .subscribe(SubscribeOptions::new(domain.clone()))
-            .await
-            .unwrap();
-        let theirs =
-            other.stores().event_bus().unwrap().subscribe(SubscribeOptions::new(domain)).await.unwrap();
-        backend.stores().close(std::time::Duration::from_secs(1)).await.unwrap();
-        assert!(mine.next().await.is_none());
-        assert_eq!(locked(&other.place().events).subscribers.len(), 1);
-        drop(theirs);
-        assert!(locked(&other.place().events).by_domain.is_empty());
+        let options = || SubscribeOptions::new(domain.clone());
+        let mut ended = mine.subscribe(options()).await.unwrap();
+        let other = theirs.subscribe(options()).await.unwrap();
+        locked(&state).end_all_of(1);
+        assert!(ended.next().await.is_none());
+        assert_eq!(locked(&state).subscribers.len(), 1);
+        drop(other);
+        assert!(locked(&state).by_domain.is_empty());
     }
 }

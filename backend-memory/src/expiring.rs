@@ -1,4 +1,4 @@
-//! A map whose entries end at a deadline, for any number of entries that nobody asks for again.
+//! A map whose entries expire, for any number of entries that are never looked up again.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
@@ -6,7 +6,7 @@ use std::hash::Hash;
 
 use stanchion::time::Monotonic;
 
-/// How many ended entries each change clears away. More than one, so that garbage never outgrows the entries.
+/// How many expired entries each change clears away. More than one, so that they never outgrow the live ones.
 const PURGED_AT_ONCE: usize = 8;
 
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl<K: Clone + Eq + Hash, V> Expiring<K, V> {
         self.entries.get_mut(key).filter(|entry| entry.deadline > now).map(|entry| &mut entry.value)
     }
 
-    /// When the live entry ends.
+    /// When the live entry expires.
     pub(crate) fn deadline<Q: Eq + Hash + ?Sized>(&self, key: &Q, now: Monotonic) -> Option<Monotonic>
     where
         K: Borrow<Q>,
@@ -55,7 +55,7 @@ impl<K: Clone + Eq + Hash, V> Expiring<K, V> {
         self.entries.get(key).map(|entry| entry.deadline).filter(|deadline| *deadline > now)
     }
 
-    /// Puts a value in; answers the one it replaces, also if that had ended and was not cleared away yet.
+    /// Puts a value in; answers the one it replaces, also if that had expired and was not cleared away yet.
     pub(crate) fn insert(&mut self, key: K, value: V, deadline: Monotonic) -> Option<V> {
         self.next += 1;
         let number = self.next;
@@ -95,7 +95,7 @@ impl<K: Clone + Eq + Hash, V> Expiring<K, V> {
         (entry.deadline > now).then_some(entry.value)
     }
 
-    /// Clears away a few entries that have ended, and hands them over. Called with every operation that may
+    /// Clears away a few expired entries, and answers them. Called with every operation that may
     /// add one, so that there are never many more than were live at once.
     pub(crate) fn purge(&mut self, now: Monotonic) -> Vec<(K, V)> {
         let mut ended = Vec::new();
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_gone_at_its_deadline_and_not_before() {
+    fn an_entry_expires_at_its_deadline_and_not_before() {
         let mut map = Expiring::default();
         map.insert("a", 1, at(10));
         assert_eq!(map.get("a", at(9)), Some(&1));
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn ended_entries_do_not_pile_up() {
+    fn expired_entries_do_not_pile_up() {
         let mut map = Expiring::default();
         for n in 0..10_000_u64 {
             map.purge(at(n));

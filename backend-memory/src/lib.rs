@@ -27,8 +27,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! What has ended is cleared away a little with each operation, so memory follows what is live. Nothing is
-//! written to disk: the data ends with the last handle and the last store made from one.
+//! Expired entries are cleared away a few at a time, with each operation, so that memory follows what is live. Nothing is
+//! written to disk: the data is gone with the last handle and the last store made from one.
 
 mod backend;
 mod cache;
@@ -39,10 +39,9 @@ mod limit;
 mod lock;
 #[cfg(any(feature = "moka", feature = "quick"))]
 mod near;
-mod recency;
 mod session;
+mod shared;
 mod token;
-mod watchers;
 
 pub use self::backend::MemoryBackend;
 pub use self::config::MemoryConfig;

@@ -1,7 +1,7 @@
 //! Rate limits.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use stanchion::Result;
@@ -9,15 +9,24 @@ use stanchion::key::Key;
 use stanchion::limit::{Decision, Gcra, LimitCapabilities, RateLimiter, Tier, TierStatus};
 use stanchion::time::{Monotonic, Timestamp};
 
-use crate::backend::{CONTRACT, Handle, NEVER_WAITS, locked};
 use crate::expiring::Expiring;
+use crate::shared::{CONTRACT, Handle, NEVER_WAITS, locked};
 
 pub(crate) type State = Expiring<Key, HashMap<Tier, Gcra>>;
 
 #[derive(Debug)]
-pub(crate) struct MemoryLimits(pub(crate) Arc<Handle>);
+pub(crate) struct MemoryLimits {
+    handle: Arc<Handle>,
+    state: Arc<Mutex<State>>,
+}
 
-/// The algorithm counts in microseconds of any clock; this one never goes back.
+impl MemoryLimits {
+    pub(crate) fn new(handle: &Arc<Handle>, state: &Arc<Mutex<State>>) -> Self {
+        Self { handle: Arc::clone(handle), state: Arc::clone(state) }
+    }
+}
+
+/// The algorithm takes microseconds of any clock; this one never goes back.
 fn instant(now: Monotonic) -> Timestamp {
     Timestamp::from_micros(0).saturating_add(now.since_origin())
 }
@@ -50,9 +59,9 @@ impl RateLimiter for MemoryLimits {
     }
 
     async fn check(&self, key: &Key, tiers: &[Tier], cost: u32) -> Result<Decision> {
-        self.0.operate("limit.check", || {
+        self.handle.operate("limit.check", || {
             self.capabilities().check_tiers(tiers)?;
-            let (mut state, now) = (locked(&self.0.place.limits), self.0.now());
+            let (mut state, now) = (locked(&self.state), self.handle.now());
             let mut states = states(&state, key, tiers, now);
             let decision = Gcra::check(&mut states, tiers, cost, instant(now));
             if decision.is_allowed() && cost > 0 {
@@ -63,18 +72,18 @@ impl RateLimiter for MemoryLimits {
     }
 
     async fn peek(&self, key: &Key, tiers: &[Tier]) -> Result<Vec<TierStatus>> {
-        self.0.operate("limit.peek", || {
+        self.handle.operate("limit.peek", || {
             self.capabilities().check_tiers(tiers)?;
-            let (state, now) = (locked(&self.0.place.limits), self.0.now());
+            let (state, now) = (locked(&self.state), self.handle.now());
             let states = states(&state, key, tiers, now);
             Ok(states.iter().zip(tiers).map(|(gcra, tier)| gcra.status(tier, instant(now))).collect())
         })
     }
 
     async fn refund(&self, key: &Key, tiers: &[Tier], cost: u32) -> Result<()> {
-        self.0.operate("limit.refund", || {
+        self.handle.operate("limit.refund", || {
             self.capabilities().check_tiers(tiers)?;
-            let (mut state, now) = (locked(&self.0.place.limits), self.0.now());
+            let (mut state, now) = (locked(&self.state), self.handle.now());
             let states = states(&state, key, tiers, now);
             let refunded: Vec<_> = states
                 .iter()
@@ -95,14 +104,13 @@ mod tests {
     use stanchion::environment::Environment;
 
     use super::*;
-    use crate::{MemoryBackend, MemoryConfig};
 
     #[tokio::test]
     async fn full_tiers_and_keys_are_forgotten() {
         let clock = ManualClock::new();
         let environment = Environment::system().clock(Arc::new(clock.clone()));
-        let backend = MemoryBackend::with(MemoryConfig::new().environment(environment));
-        let limiter = backend.stores().rate_limiter().unwrap();
+        let (handle, state) = (Handle::new(environment, 0), Arc::default());
+        let limiter = MemoryLimits::new(&handle, &state);
         let key = Key::new("rate_limit", "t", "u1").unwrap();
         let hour = Tier::new(1, Duration::from_hours(1)).unwrap();
         assert!(limiter.check(&key, &[hour], 1).await.unwrap().is_allowed());
@@ -111,12 +119,12 @@ mod tests {
             let tier = Tier::with_burst(1, Duration::from_secs(1), burst).unwrap();
             assert!(limiter.check(&key, &[tier], 1).await.unwrap().is_allowed());
             clock.advance(Duration::from_secs(1));
-            let tiers = locked(&backend.place().limits).get(&key, backend.now()).map(HashMap::len);
+            let tiers = locked(&state).get(&key, handle.now()).map(HashMap::len);
             assert_eq!(tiers, Some(2));
         }
         clock.advance(Duration::from_hours(1));
-        // Giving back to somebody who has taken nothing keeps nothing, and clears away what has ended.
+        // A refund to somebody who has taken nothing keeps nothing, and clears away what has expired.
         limiter.refund(&Key::new("rate_limit", "t", "u2").unwrap(), &[hour], 1).await.unwrap();
-        assert_eq!(locked(&backend.place().limits).len(), 0);
+        assert_eq!(locked(&state).len(), 0);
     }
 }

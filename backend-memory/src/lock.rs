@@ -1,6 +1,6 @@
-//! Leases.
+//! Locks.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,8 +11,8 @@ use stanchion::lock::{
     RenewOutcome,
 };
 
-use crate::backend::{CONTRACT, Handle, NEVER_WAITS, locked};
 use crate::expiring::Expiring;
+use crate::shared::{CONTRACT, Handle, NEVER_WAITS, locked};
 
 /// How long the last fence is remembered after its lease. Later ones are greater all the same, since they are
 /// made of the time; only a wall clock set back by more than this would show.
@@ -31,7 +31,16 @@ struct Held {
 }
 
 #[derive(Debug)]
-pub(crate) struct MemoryLocks(pub(crate) Arc<Handle>);
+pub(crate) struct MemoryLocks {
+    handle: Arc<Handle>,
+    state: Arc<Mutex<State>>,
+}
+
+impl MemoryLocks {
+    pub(crate) fn new(handle: &Arc<Handle>, state: &Arc<Mutex<State>>) -> Self {
+        Self { handle: Arc::clone(handle), state: Arc::clone(state) }
+    }
+}
 
 #[async_trait]
 impl Locker for MemoryLocks {
@@ -40,8 +49,8 @@ impl Locker for MemoryLocks {
     }
 
     async fn acquire(&self, request: &LockRequest) -> Result<AcquireOutcome> {
-        self.0.operate("lock.acquire", || {
-            let (mut state, now) = (locked(&self.0.place.locks), self.0.now());
+        self.handle.operate("lock.acquire", || {
+            let (mut state, now) = (locked(&self.state), self.handle.now());
             let state = &mut *state;
             state.held.purge(now);
             state.fences.purge(now);
@@ -62,7 +71,7 @@ impl Locker for MemoryLocks {
                 )));
             }
             let last = state.fences.get(&request.key, now).map_or(0, |fence| fence.get());
-            let fence = Fence::new(self.0.wall().as_micros().max(last.saturating_add(1)));
+            let fence = Fence::new(self.handle.wall().as_micros().max(last.saturating_add(1)));
             state.fences.insert(request.key.clone(), fence, until.saturating_add(FENCE_KEPT));
             state.held.insert(request.key.clone(), Held { token: request.token.clone(), fence }, until);
             Ok(AcquireOutcome::Acquired(Lease::new(
@@ -75,8 +84,8 @@ impl Locker for MemoryLocks {
     }
 
     async fn renew(&self, leases: &[Lease]) -> Result<Vec<RenewOutcome>> {
-        self.0.operate("lock.renew", || {
-            let (mut state, now) = (locked(&self.0.place.locks), self.0.now());
+        self.handle.operate("lock.renew", || {
+            let (mut state, now) = (locked(&self.state), self.handle.now());
             Ok(leases
                 .iter()
                 .map(|lease| {
@@ -94,8 +103,8 @@ impl Locker for MemoryLocks {
     }
 
     async fn release(&self, lease: &Lease) -> Result<ReleaseOutcome> {
-        self.0.operate("lock.release", || {
-            let (mut state, now) = (locked(&self.0.place.locks), self.0.now());
+        self.handle.operate("lock.release", || {
+            let (mut state, now) = (locked(&self.state), self.handle.now());
             if state.held.get(&lease.key, now).is_some_and(|held| held.token == lease.token) {
                 state.held.remove(&lease.key, now);
                 Ok(ReleaseOutcome::Released)
@@ -106,8 +115,8 @@ impl Locker for MemoryLocks {
     }
 
     async fn inspect(&self, key: &Key) -> Result<Option<(Fence, Duration)>> {
-        self.0.operate("lock.inspect", || {
-            let (state, now) = (locked(&self.0.place.locks), self.0.now());
+        self.handle.operate("lock.inspect", || {
+            let (state, now) = (locked(&self.state), self.handle.now());
             let until = state.held.deadline(key, now);
             Ok(state
                 .held
@@ -125,7 +134,6 @@ mod tests {
     use stanchion::time::Ttl;
 
     use super::*;
-    use crate::{MemoryBackend, MemoryConfig};
 
     async fn fence_of(locker: &dyn Locker, name: &str) -> Fence {
         let request =
@@ -143,20 +151,20 @@ mod tests {
     async fn fences_grow_while_the_wall_clock_goes_back_and_are_forgotten_after_a_day() {
         let clock = ManualClock::new();
         let environment = Environment::system().clock(Arc::new(clock.clone()));
-        let backend = MemoryBackend::with(MemoryConfig::new().environment(environment));
-        let locker = backend.stores().locker().unwrap();
-        let first = fence_of(&*locker, "a").await;
+        let (handle, state) = (Handle::new(environment, 0), Arc::default());
+        let locker = MemoryLocks::new(&handle, &state);
+        let first = fence_of(&locker, "a").await;
         assert_eq!(first.get(), clock.wall().as_micros());
         clock.set_wall(stanchion::time::Timestamp::from_secs(1));
-        assert_eq!(fence_of(&*locker, "a").await.get(), first.get() + 1);
+        assert_eq!(fence_of(&locker, "a").await.get(), first.get() + 1);
         for n in 0..100 {
-            fence_of(&*locker, &n.to_string()).await;
+            fence_of(&locker, &n.to_string()).await;
         }
         clock.advance(FENCE_KEPT + Duration::from_millis(1));
         for _ in 0..100 {
-            fence_of(&*locker, "b").await;
+            fence_of(&locker, "b").await;
         }
-        assert_eq!(locked(&backend.place().locks).fences.len(), 1);
-        assert_eq!(locked(&backend.place().locks).held.len(), 0);
+        assert_eq!(locked(&state).fences.len(), 1);
+        assert_eq!(locked(&state).held.len(), 0);
     }
 }

@@ -1,6 +1,6 @@
 //! Revoked tokens and epochs.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
@@ -9,8 +9,8 @@ use stanchion::key::{Name, escape};
 use stanchion::time::{Monotonic, Ttl};
 use stanchion::token::{Epoch, Scope, TokenCapabilities, TokenFacts, TokenStore, Verdict};
 
-use crate::backend::{CONTRACT, Handle, NEVER_WAITS, locked};
 use crate::expiring::Expiring;
+use crate::shared::{CONTRACT, Handle, NEVER_WAITS, locked};
 
 /// A token's id as it is stored: hashed.
 type Jti = [u8; 32];
@@ -32,7 +32,16 @@ impl State {
 }
 
 #[derive(Debug)]
-pub(crate) struct MemoryTokens(pub(crate) Arc<Handle>);
+pub(crate) struct MemoryTokens {
+    handle: Arc<Handle>,
+    state: Arc<Mutex<State>>,
+}
+
+impl MemoryTokens {
+    pub(crate) fn new(handle: &Arc<Handle>, state: &Arc<Mutex<State>>) -> Self {
+        Self { handle: Arc::clone(handle), state: Arc::clone(state) }
+    }
+}
 
 #[async_trait]
 impl TokenStore for MemoryTokens {
@@ -41,9 +50,9 @@ impl TokenStore for MemoryTokens {
     }
 
     async fn revoke(&self, service: &Name, jti: &str, ttl: Ttl) -> Result<()> {
-        self.0.operate("token.revoke", || {
+        self.handle.operate("token.revoke", || {
             escape(jti)?;
-            let (mut state, now) = (locked(&self.0.place.tokens), self.0.now());
+            let (mut state, now) = (locked(&self.state), self.handle.now());
             state.revoked.purge(now);
             let key = (service.clone(), hash(jti));
             let until =
@@ -54,12 +63,12 @@ impl TokenStore for MemoryTokens {
     }
 
     async fn revoke_all(&self, service: &Name, scope: &Scope, ttl: Ttl) -> Result<Epoch> {
-        self.0.operate("token.revoke_all", || {
+        self.handle.operate("token.revoke_all", || {
             scope.segment()?;
-            let (mut state, now) = (locked(&self.0.place.tokens), self.0.now());
+            let (mut state, now) = (locked(&self.state), self.handle.now());
             state.epochs.purge(now);
             let last = state.epoch(service, scope, now);
-            let epoch = Epoch::new(self.0.wall().as_micros().max(last.get().saturating_add(1)));
+            let epoch = Epoch::new(self.handle.wall().as_micros().max(last.get().saturating_add(1)));
             let key = (service.clone(), scope.clone());
             let until =
                 now.saturating_add(ttl.as_duration()).max(state.epochs.deadline(&key, now).unwrap_or(now));
@@ -69,17 +78,17 @@ impl TokenStore for MemoryTokens {
     }
 
     async fn epochs(&self, service: &Name, scopes: &[Scope]) -> Result<Vec<Epoch>> {
-        self.0.operate("token.epochs", || {
+        self.handle.operate("token.epochs", || {
             scopes.iter().try_for_each(|scope| scope.segment().map(drop))?;
-            let (state, now) = (locked(&self.0.place.tokens), self.0.now());
+            let (state, now) = (locked(&self.state), self.handle.now());
             Ok(scopes.iter().map(|scope| state.epoch(service, scope, now)).collect())
         })
     }
 
     async fn check(&self, service: &Name, token: &TokenFacts) -> Result<Verdict> {
-        self.0.operate("token.check", || {
+        self.handle.operate("token.check", || {
             self.capabilities().check_facts(token)?;
-            let (state, now) = (locked(&self.0.place.tokens), self.0.now());
+            let (state, now) = (locked(&self.state), self.handle.now());
             let revoked = state.revoked.get(&(service.clone(), hash(&token.jti)), now).is_some();
             let epochs: Vec<_> =
                 token.marks.iter().map(|(scope, _)| state.epoch(service, scope, now)).collect();

@@ -13,16 +13,18 @@
 //! ```
 //!
 //! # Connections
-//! One multiplexed connection per master carries all commands, one more carries subscriptions, and once a cache is built
-//! that is not plain or has a near cache, one more per master tells of changes; no pool. All reconnect for ever with
-//! jittered back-off. While a connection is away, calls fail at once with [`Unavailable`](stanchion::ErrorKind::Unavailable). Nothing is ever sent twice, unless the server said
-//! that it did nothing (`MOVED`, `ASK`, `TRYAGAIN`, `NOSCRIPT`).
+//! One multiplexed connection per master carries all commands, and one more all subscriptions. Once a cache is built that is not
+//! plain or has a near cache, one more per master carries invalidations. There is no pool. Each connection has a heartbeat, and
+//! reconnects for ever with jittered back-off. While it is down, calls fail at once with
+//! [`Unavailable`](stanchion::ErrorKind::Unavailable). A command is never sent twice, unless the server has refused it without
+//! doing anything (`MOVED`, `ASK`, `TRYAGAIN`, `NOSCRIPT`).
 //!
-//! Requests of all kinds that come together share writes; single reads of cached values share commands as well, under load.
+//! Requests of all kinds that are made at the same time share writes; under load, reads of single cached values share commands
+//! as well.
 //!
 //! # TLS
-//! With the feature `tls`, for URLs that begin with `rediss://` or `rediss+cluster://`: rustls, which trusts whom web browsers
-//! trust, or who is named by `RedisConfig::root_certificate`. It takes the cryptography that the process has chosen
+//! With the feature `tls`, for URLs that begin with `rediss://` or `rediss+cluster://`: rustls, which trusts the roots of web
+//! browsers, or those of `RedisConfig::root_certificate`. It takes the cryptography that the process has chosen
 //! (`rustls::crypto::CryptoProvider`), or *ring* where none was chosen.
 //!
 //! # Servers

@@ -1,6 +1,6 @@
 //! Sessions: a hash each, and in the same slot a sorted set of each user's sessions.
 //!
-//! What has ended is told by the times in the record and the server's clock, to the microsecond; the keys'
+//! Whether a session has expired follows from the times in the record and the server's clock, to the microsecond; the keys'
 //! own expiry only cleans up behind that.
 
 use std::collections::{BTreeMap, HashMap};
@@ -150,7 +150,7 @@ fn malformed(call: Call) -> Error {
     call.named(error.with_effect(call.access.unanswered()))
 }
 
-/// The id of a user's session, from the hash that stands in the index.
+/// The id of a user's session, from the hash in the index.
 fn id_of(user: &str, hash: Value) -> Option<SessionId> {
     format!("{:04x}.{}", bucket_of(user), reply::text(hash)?).parse().ok()
 }

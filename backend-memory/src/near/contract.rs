@@ -120,7 +120,7 @@ fn nothing_is_answered_but_what_a_map_would_answer<E: NearEngine>(engine: impl F
     outcome.unwrap();
 }
 
-/// One thread puts in and removes; the others, once told that a version was removed, must not see it or an older one.
+/// One thread puts in and removes; the others, once they know that a version was removed, must not see it or an older one.
 fn what_was_removed_is_never_answered(engine: &impl NearEngine) {
     let removed: Vec<AtomicU64> = (0..8).map(|_| AtomicU64::new(0)).collect();
     let (keys, done) = ((0..8).map(|n| format!("k{n}")).collect::<Vec<_>>(), AtomicBool::new(false));
@@ -162,7 +162,7 @@ fn the_number_of_entries_is_bounded<E: NearEngine>(engine: &E, settle: impl Fn(&
     settle(engine);
     let readable = keys.iter().filter(|key| read(engine, key).is_some()).count();
     assert!((500..=1_010).contains(&readable), "{readable} entries under a bound of 1,000");
-    assert!((500..=1_010).contains(&engine.len()), "{} entries are told", engine.len());
+    assert!((500..=1_010).contains(&engine.len()), "{} entries are reported", engine.len());
 }
 
 fn clearing_frees_the_memory<E: NearEngine>(engine: &E, settle: impl Fn(&E)) {

@@ -1,7 +1,7 @@
 //! Engines of the near cache: what keeps decoded values in this process, in front of any cache store.
 //!
 //! Both hash keys with the standard library's keyed SipHash. Identifiers may be chosen by an attacker who can time the
-//! answers; the faster hashers do not claim to stand that (foldhash says so, and aHash is built the same way unless the
+//! answers; the faster hashers do not claim to withstand that (foldhash says so, and aHash is built the same way unless the
 //! whole program is compiled for processors with AES). The price was measured: about 10 ns of a hit.
 
 mod bound;

@@ -31,7 +31,7 @@ pub enum MokaEviction {
     #[default]
     Lru,
     /// The less often used one of the oldest and the newcomer. Better where the cache is much smaller than what is
-    /// read, and what is popular stays so; it stands scans.
+    /// read, and what is popular stays so; a scan harms it less.
     TinyLfu,
 }
 
@@ -58,7 +58,7 @@ impl MokaNear {
     }
 
     /// At most about this many bytes. `heap_bytes` says how many a value holds outside of itself, as in its strings and
-    /// vectors; itself, its key and the engine's part are counted already. It is asked once for an entry. `T` has to be
+    /// vectors; itself, its key and the engine's part are counted already. It is called once for an entry. `T` has to be
     /// the type of the cache's values: those of another type count without what they hold.
     pub fn bytes<T: 'static>(limit: u64, heap_bytes: impl Fn(&T) -> usize + Send + Sync + 'static) -> Self {
         Self::build(Bound::bytes(limit, heap_bytes), MokaEviction::default())

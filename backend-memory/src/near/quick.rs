@@ -57,7 +57,7 @@ impl QuickNear {
     }
 
     /// At most about this many bytes. `heap_bytes` says how many a value holds outside of itself, as in its strings and
-    /// vectors; itself, its key and the engine's part are counted already. It is asked once for an entry. `T` has to be
+    /// vectors; itself, its key and the engine's part are counted already. It is called once for an entry. `T` has to be
     /// the type of the cache's values: those of another type count without what they hold.
     ///
     /// The room is divided into four shards for each core, and an entry larger than a shard is not kept.

@@ -1,4 +1,4 @@
-//! The two ways in which near caches hear of changes.
+//! The two ways in which near caches are notified of changes.
 
 /// How near caches are notified that cached values have changed.
 ///

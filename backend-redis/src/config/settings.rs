@@ -21,7 +21,7 @@ use super::url::parse;
 /// | [`cache_deadline`](Self::cache_deadline) | 100 ms | any duration; zero times every read of the cache out |
 /// | [`ping_every`](Self::ping_every) | 5 s | any duration above zero |
 /// | [`invalidation`](Self::invalidation) | [`Tracking`](Invalidation::Tracking) | one value for the whole deployment |
-/// | [`connect_attempts`](Self::connect_attempts) | 5 | attempts; 0 counts as 1 |
+/// | [`connect_attempts`](Self::connect_attempts) | 5 | attempts; 0 is 1 |
 /// | [`buckets`](Self::buckets) | 1,024 | buckets, 1 to 16,384; one value for the whole deployment, for good |
 /// | [`max_value_bytes`](Self::max_value_bytes) | 1 MiB | bytes of a cached value with its header |
 /// | [`max_batch`](Self::max_batch) | 10,000 | keys of one batch of cached values |
@@ -210,7 +210,7 @@ impl RedisConfig {
         self
     }
 
-    /// With another clock, randomness or hashing key.
+    /// With another clock, randomness or hashing key; the machine's own and the unkeyed hash unless set.
     #[must_use]
     pub fn environment(mut self, environment: Environment) -> Self {
         self.environment = Some(environment);

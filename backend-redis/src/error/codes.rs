@@ -99,8 +99,8 @@ fn is_code(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_uppercase())
 }
 
-/// Before 7.0 the code of an error inside a script stands behind the place in the script, once or twice, and
-/// sometimes behind a minus: `ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -OOM …`, and
+/// Before 7.0 the code of an error inside a script comes after the place in the script, once or twice, and
+/// sometimes after a minus: `ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -OOM …`, and
 /// without the beginning where the script handed the error on.
 fn inside_script<'a>(code: &'a str, details: &'a str) -> Option<(&'a str, &'a str)> {
     let (_, place) =

@@ -128,6 +128,8 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::StreamExt;
+
     use stanchion::event::{Subscription, feed};
 
     use super::*;

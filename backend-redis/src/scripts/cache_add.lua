@@ -1,7 +1,7 @@
 -- Adds to a counter, and gives it its time to live if it is new; voids the lease on it.
 -- KEYS     1 the counter, a string holding a decimal number; 2 the lease on filling it, unless it was voided
 --          before.
--- ARGV     1 what to add, 2 the time to live of a new counter in ms, 3 the channel on which changes are told, or
+-- ARGV     1 what to add, 2 the time to live of a new counter in ms, 3 the channel on which changes are published, or
 --          empty.
 -- Replies  the new value as text (a Lua number would lose digits); errors WRONGTYPE, NOTANUMBER and OVERFLOW.
 -- One step, so that there is never a counter without an expiry.

@@ -1,6 +1,6 @@
 -- Makes the generation of a tag greater.
 -- KEYS     1 the generation, a decimal number.
--- ARGV     1 how long it is kept, ms; 2 the channel on which changes are told, or empty.
+-- ARGV     1 how long it is kept, ms; 2 the channel on which changes are published, or empty.
 -- Replies  the new generation; errors WRONGTYPE and NOTANUMBER.
 -- One step: of several, each gets a generation of its own, greater than all before, and not less than the time in
 -- µs: one that was evicted or flushed never comes back.

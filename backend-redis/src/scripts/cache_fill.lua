@@ -1,6 +1,6 @@
 -- Stores a loaded value if the lease on filling it is still live, and gives the lease back.
 -- KEYS     1 the entry, a string; 2 the lease: the holder's token.
--- ARGV     1 the token; 2 the bytes; 3 the time to live in ms; 4 the channel on which changes are told, or empty.
+-- ARGV     1 the token; 2 the bytes; 3 the time to live in ms; 4 the channel on which changes are published, or empty.
 -- Replies  1 if it was stored, 0 if the lease was voided, ran out, or was never the token's; error WRONGTYPE.
 -- One step: nothing is written between comparing the token and storing.
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then

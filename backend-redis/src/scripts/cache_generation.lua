@@ -1,6 +1,6 @@
 -- Reads the generation of a tag, or makes one.
 -- KEYS     1 the generation, a decimal number.
--- ARGV     1 how long a new one is kept, ms; 2 the channel on which changes are told, or empty.
+-- ARGV     1 how long a new one is kept, ms; 2 the channel on which changes are published, or empty.
 -- Replies  an array: the generation, and its age in µs by the clock that made it, 0 for a new one; errors WRONGTYPE and
 --          NOTANUMBER.
 -- One step: of several that miss it together, one makes it. A new one is the time in µs, so that a generation that

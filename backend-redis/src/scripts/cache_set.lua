@@ -1,7 +1,7 @@
 -- Sets a value and its time to live if a condition on what is there holds, and voids the lease on it.
 -- KEYS     1 the entry, a string; 2 the lease on filling it, unless it was voided before.
 -- ARGV     1 the condition: always, absent, present or equals; 2 the new bytes; 3 the time to live in ms;
---          4 the schema number of the new bytes, 0 for none; 5 the channel on which changes are told, or empty;
+--          4 the schema number of the new bytes, 0 for none; 5 the channel on which changes are published, or empty;
 --          6 for equals: the expected bytes.
 -- Replies  1 if it was set, 0 if the condition did not hold, 2 if what is there has a greater schema number and was
 --          removed; error WRONGTYPE under a condition: without one a list or a hash is replaced.
@@ -33,7 +33,7 @@ if kind == 'string' and ARGV[4] ~= '0' then
   newer = magic == 181 and version == 2 and d ~= nil
     and ((a * 256 + b) * 256 + c) * 256 + d > tonumber(ARGV[4])
 end
--- First, since what may be refused comes before what is written; it is told once the script has ended.
+-- First, since what may be refused comes before what is written; it is delivered once the script has ended.
 if ARGV[5] ~= '' then
   redis.call('PUBLISH', ARGV[5], KEYS[1])
 end

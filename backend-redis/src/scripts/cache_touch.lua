@@ -1,6 +1,6 @@
 -- Gives an entry a new time to live.
 -- KEYS     1 the entry, a string.
--- ARGV     1 the time to live in ms from now; 2 the channel on which changes are told, or empty.
+-- ARGV     1 the time to live in ms from now; 2 the channel on which changes are published, or empty.
 -- Replies  1, or 0 if there is no entry; error WRONGTYPE, as PEXPIRE itself would touch a list or a hash.
 -- One step, so that what was looked at is what is touched.
 local kind = redis.call('TYPE', KEYS[1]).ok

@@ -4,7 +4,7 @@
 -- ARGV     none
 -- Replies  false, or {time in µs, {field, value, …}}; the caller leaves out what has ended by that time
 --
--- Atomic: the record and the time by which it is judged belong together.
+-- Atomic: the record, and the time by which it has expired or not, belong together.
 local session = redis.call('HGETALL', KEYS[1])
 if #session == 0 then return false end
 local time = redis.call('TIME')

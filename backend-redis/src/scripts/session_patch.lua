@@ -1,8 +1,8 @@
--- Sets and removes data fields of a session, adds one to its version, and counts as a use.
+-- Sets and removes data fields of a session, and adds one to its version. It is a use of the session.
 --
 -- KEYS     1  the session
 -- ARGV     1  the version it must have, or empty
---          2  how many arguments stand for fields to set
+--          2  how many arguments are fields to set and their values
 --          3… fields as they are stored, each followed by its value; then fields to remove
 -- Replies  {"gone"}, {"conflict", version} or {"saved", version}
 --

@@ -1,4 +1,4 @@
--- Counts as a use of a session: moves its idle deadline.
+-- Renews the idle timeout of a session.
 --
 -- KEYS     1  the session
 -- ARGV     none

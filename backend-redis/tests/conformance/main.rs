@@ -53,7 +53,7 @@ struct Redis {
 
 impl Redis {
     fn on(topology: Topology) -> Self {
-        // The report keeps the ways of standing apart.
+        // The report lists each way of running a server by itself.
         let required = std::env::var("STANCHION_REQUIRE").unwrap_or_default();
         let name = match (topology, required.as_str()) {
             (Topology::Cluster, _) => "redis-cluster",

@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use stanchion::cache::AllParts as _;
 use stanchion::{Effect, ErrorKind};
 use stanchion_conformance::servers::{Cluster, Link, RedisProcess, Reply};
 
 use crate::refused::answers;
-use crate::support::{cluster_config, config, connect, facts, key, refused, tell};
+use crate::support::{cluster_config, config, connect, facts, key, refused, send};
 
 const TEMPLATE: &str = include_str!("../../acl/service.acl");
 
@@ -27,7 +28,7 @@ fn rights(prefix: &str) -> Vec<String> {
 async fn let_in(server: &RedisProcess, prefix: &str) {
     let rights = rights(prefix);
     let words: Vec<_> = ["ACL", "SETUSER"].into_iter().chain(rights.iter().map(String::as_str)).collect();
-    tell(server, &words).await;
+    send(server, &words).await;
 }
 
 fn as_service(url: &str) -> String {
@@ -110,7 +111,7 @@ pub(crate) async fn nothing_else_is_let_in() {
     answers(&connect(config(&as_service(&server.url()))).await, |_| true).await;
 }
 
-/// With what a Cluster needs besides: asking for the slots, and following a slot that is on its way.
+/// With what a Cluster needs besides: reading the slots, and following a slot that is being migrated.
 pub(crate) async fn a_cluster_is_served_too() {
     let cluster = Cluster::start().await.unwrap();
     for node in cluster.nodes() {
@@ -126,7 +127,7 @@ pub(crate) async fn a_cluster_is_served_too() {
     cluster.begin_migration(slot, from, (from + 1) % 3).await.unwrap();
     cache.remove_many(&[key("a")]).await.unwrap();
     assert_eq!(cache.add(&key("a"), 1, crate::support::hour()).await.unwrap(), 1, "by ASK");
-    let keys = tell(&cluster.nodes()[(from + 1) % 3], &["KEYS", "*"]).await;
+    let keys = send(&cluster.nodes()[(from + 1) % 3], &["KEYS", "*"]).await;
     assert!(keys.items().contains(&Reply::Text(stored.into())), "{keys:?}");
     let denied = refused(cluster_config(&urls)).await;
     assert_eq!(facts(&denied), (ErrorKind::Denied, Effect::NotApplied), "{denied}");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
+use stanchion::cache::AllParts as _;
 use stanchion::cache::SetOptions;
 use stanchion::environment::Health;
 use stanchion::key::Key;
@@ -14,7 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::operations::{lease, lock_request, value};
 use crate::support::{
-    PATIENCE, becomes, cluster_config, connect, entry, eventually, facts, failed, hour, key, soon, tell,
+    TIMEOUT, becomes, cluster_config, connect, entry, eventually, facts, failed, hour, key, send, soon,
 };
 
 /// A key whose slot is on this node.
@@ -66,7 +67,7 @@ pub(crate) async fn a_moving_slot_is_followed_with_nothing_done_twice() {
     assert_eq!(sum, done.load(Ordering::SeqCst));
 }
 
-pub(crate) async fn a_slot_on_its_way_is_served_where_the_key_is() {
+pub(crate) async fn a_migrating_slot_is_served_where_the_key_is() {
     let cluster = Cluster::start().await.unwrap();
     let stores = connect(cluster_config(&cluster.urls())).await;
     let (cache, locks) = (stores.cache_store().unwrap(), stores.locker().unwrap());
@@ -75,7 +76,7 @@ pub(crate) async fn a_slot_on_its_way_is_served_where_the_key_is() {
     cluster.begin_migration(slot, 0, 1).await.unwrap();
     // ASK, for a command, a script and a batch; the map stays as it is.
     let _ = cache.set(&a, value(), &SetOptions::new(hour())).await.unwrap();
-    assert!(tell(second, &["KEYS", "*"]).await.items().contains(&Reply::Text(a.as_str().into())));
+    assert!(send(second, &["KEYS", "*"]).await.items().contains(&Reply::Text(a.as_str().into())));
     assert_eq!(cache.get(&a).await.unwrap(), Some(value()));
     assert!(cache.touch(&a, hour()).await.unwrap());
     assert_eq!(cache.get_many(&[a.clone(), a.clone()]).await.unwrap(), [Some(value()), Some(value())]);
@@ -89,7 +90,7 @@ pub(crate) async fn a_slot_on_its_way_is_served_where_the_key_is() {
     let AcquireOutcome::Acquired(_) = locks.acquire(&lock_request()).await.unwrap() else {
         panic!("the lock is free");
     };
-    let keys = async |node: &RedisProcess| tell(node, &["KEYS", "locks:*:job"]).await;
+    let keys = async |node: &RedisProcess| send(node, &["KEYS", "locks:*:job"]).await;
     let mut names = Vec::new();
     for node in cluster.nodes() {
         names.extend(keys(node).await.items().iter().map(Reply::text));
@@ -106,13 +107,13 @@ pub(crate) async fn a_slot_on_its_way_is_served_where_the_key_is() {
     // Redis 6.2 says ASK here and TRYAGAIN there, in turn.
     assert!(["TRYAGAIN", "ASK"].iter().any(|code| error.to_string().contains(code)), "{error}");
     assert!(error.retry_after().is_some(), "{error}");
-    // Whoever asks for as long as the move takes is served.
-    let asking = eventually("the lock", || async { locks.acquire(&lock_request()).await });
+    // A caller that retries for as long as the move takes is served.
+    let retrying = eventually("the lock", || async { locks.acquire(&lock_request()).await });
     let moving = async {
         cluster.move_keys(slot, from, to).await.unwrap();
         cluster.finish_migration(slot, from, to).await.unwrap();
     };
-    let (again, ()) = tokio::join!(asking, moving);
+    let (again, ()) = tokio::join!(retrying, moving);
     assert!(matches!(again, AcquireOutcome::Acquired(_)), "the same token: {again:?}");
     locks.release(&lease()).await.unwrap();
 }
@@ -144,7 +145,7 @@ pub(crate) async fn a_moved_slot_costs_a_batch_a_round_for_its_keys() {
     let seen = writes().iter().sum::<usize>();
     assert!((3..=3 + moved).contains(&seen), "{seen} reads, {moved} had moved");
     assert_eq!(sent(), 100 + moved, "{moved} had moved");
-    until("the map is drawn anew", PATIENCE, || async {
+    until("the map is drawn anew", TIMEOUT, || async {
         anew();
         cache.set_many(&entries).await.map_err(|error| error.to_string())?;
         if (writes(), sent()) == (vec![1, 1, 1], 100) { Ok(()) } else { Err(format!("{:?}", writes())) }
@@ -157,7 +158,7 @@ pub(crate) async fn a_moved_slot_costs_a_batch_a_round_for_its_keys() {
 pub(crate) async fn a_killed_master_keeps_nobody_from_the_others() {
     let cluster = Cluster::start().await.unwrap();
     for node in cluster.nodes() {
-        tell(node, &["CONFIG", "SET", "cluster-require-full-coverage", "no"]).await;
+        send(node, &["CONFIG", "SET", "cluster-require-full-coverage", "no"]).await;
     }
     let stores = connect(cluster_config(&cluster.urls())).await;
     let cache = stores.cache_store().unwrap();
@@ -167,7 +168,7 @@ pub(crate) async fn a_killed_master_keeps_nobody_from_the_others() {
     }
     cluster.kill(1).unwrap();
     becomes(&stores, Health::Degraded).await;
-    let away = async || {
+    let down = async || {
         let call = tokio::time::timeout(Duration::from_secs(5), cache.add(&keys[1], 1, hour()));
         let error = failed(call.await.expect("it fails fast"));
         assert_eq!(facts(&error), (ErrorKind::Unavailable, Effect::NotApplied), "{error}");
@@ -180,15 +181,15 @@ pub(crate) async fn a_killed_master_keeps_nobody_from_the_others() {
         assert_eq!(facts(&error), (ErrorKind::Unavailable, Effect::Unknown), "{error}");
         assert_eq!(facts(&failed(cache.get_many(&keys).await)), (ErrorKind::Unavailable, Effect::NotApplied));
     };
-    away().await;
+    down().await;
     // Also once the others know that it is gone, and a service that starts then gets what there is.
-    until("the others know", PATIENCE, || async {
-        let info = tell(&cluster.nodes()[0], &["CLUSTER", "INFO"]).await.text();
+    until("the others know", TIMEOUT, || async {
+        let info = send(&cluster.nodes()[0], &["CLUSTER", "INFO"]).await.text();
         if info.contains("cluster_slots_fail:5462") { Ok(()) } else { Err(info) }
     })
     .await
     .unwrap();
-    away().await;
+    down().await;
     let late = connect(cluster_config(&cluster.urls())).await;
     late.cache_store().unwrap().get(&keys[0]).await.unwrap();
     cluster.restart(1).await.unwrap();
@@ -206,7 +207,7 @@ pub(crate) async fn a_cluster_without_a_master_is_down_and_comes_back() {
     let cache = stores.cache_store().unwrap();
     let (a, _) = key_on(&cluster, 0).await;
     cluster.kill(2).unwrap();
-    let down = until("the Cluster says that it is down", PATIENCE, || async {
+    let down = until("the Cluster says that it is down", TIMEOUT, || async {
         match cache.add(&a, 1, hour()).await {
             Err(error) if error.to_string().contains("CLUSTERDOWN") => Ok(error),
             other => Err(format!("{other:?}")),
@@ -215,7 +216,7 @@ pub(crate) async fn a_cluster_without_a_master_is_down_and_comes_back() {
     let error = down.await.unwrap();
     assert_eq!(facts(&error), (ErrorKind::Unavailable, Effect::NotApplied));
     assert!(error.retry_after().is_some());
-    tell(&cluster.nodes()[0], &["CONFIG", "SET", "cluster-allow-reads-when-down", "yes"]).await;
+    send(&cluster.nodes()[0], &["CONFIG", "SET", "cluster-allow-reads-when-down", "yes"]).await;
     let sum: i64 =
         cache.get(&a).await.unwrap().map_or(0, |sum| String::from_utf8_lossy(&sum).parse().unwrap());
     cluster.restart(2).await.unwrap();
@@ -228,7 +229,7 @@ pub(crate) async fn a_cluster_without_a_master_is_down_and_comes_back() {
 }
 
 /// Servers that send a client in circles.
-pub(crate) async fn redirections_are_bounded() {
+pub(crate) async fn redirects_are_bounded() {
     let server = Scripted::answering(b"+OK\r\n").await.unwrap();
     let stores = connect(cluster_config(&[server.url()])).await;
     let cache = stores.cache_store().unwrap();

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use stanchion::cache::AllParts as _;
 use stanchion::{Effect, ErrorKind};
 use stanchion_conformance::servers::Scripted;
 use stanchion_redis::RedisConfig;
@@ -63,11 +64,15 @@ pub(crate) async fn every_code_on_every_operation() {
         server.set_reply(format!("-{line}\r\n").as_bytes());
         for operation in ALL {
             let error = failed((operation.run)(&stores).await);
-            let told = format!("{} answered {line:?}: {error}", operation.name);
-            assert_eq!(facts(&error), (*kind, Effect::NotApplied), "{told}");
-            assert_eq!(error.retry_after().is_some(), *says_when, "{told}");
-            assert_eq!((error.operation(), error.backend()), (Some(operation.name), Some("redis")), "{told}");
-            assert!(!format!("{error} {error:?}").contains("top-secret"), "{told}");
+            let message = format!("{} answered {line:?}: {error}", operation.name);
+            assert_eq!(facts(&error), (*kind, Effect::NotApplied), "{message}");
+            assert_eq!(error.retry_after().is_some(), *says_when, "{message}");
+            assert_eq!(
+                (error.operation(), error.backend()),
+                (Some(operation.name), Some("redis")),
+                "{message}"
+            );
+            assert!(!format!("{error} {error:?}").contains("top-secret"), "{message}");
         }
     }
 }

@@ -10,7 +10,7 @@ use stanchion::{Effect, Error, ErrorKind, Result};
 use stanchion_conformance::servers::{Link, Proxy, RedisProcess, Scripted, until};
 use stanchion_redis::{RedisBackend, RedisConfig};
 
-use crate::support::{PATIENCE, becomes, config, connect, facts, key, refused, soon, tell};
+use crate::support::{TIMEOUT, becomes, config, connect, facts, key, refused, send, soon};
 
 /// Connects on a clock whose pauses take no time; answers what came of it, and after how many pauses.
 async fn without_waiting(config: RedisConfig) -> (Result<RedisBackend>, usize) {
@@ -65,11 +65,11 @@ pub(crate) async fn nobody_listens() {
     for host in [proxy.addr().to_string().as_str(), "127.0.0.1:1"] {
         assert!(error.to_string().contains(host), "{error}");
     }
-    // Somebody takes the connection and says nothing.
+    // A server that takes the connection and sends nothing.
     let silent = Scripted::answering(b"").await.unwrap();
     silent.answer("HELLO", b"");
-    let patient = config(&silent.url()).deadline(std::time::Duration::from_millis(50)).connect_attempts(2);
-    let error = refused_after(2, patient).await;
+    let short = config(&silent.url()).deadline(std::time::Duration::from_millis(50)).connect_attempts(2);
+    let error = refused_after(2, short).await;
     assert!(matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable), "{error}");
 }
 
@@ -83,7 +83,7 @@ pub(crate) async fn a_server_that_comes_up_is_waited_for() {
     server.restart().await.unwrap();
     clock.advance(seconds(2));
     let stores = connecting.await.unwrap().unwrap().stores();
-    assert_eq!(*stores.health().borrow(), Health::Up);
+    assert_eq!(stores.health().current(), Health::Up);
     assert_eq!(stores.cache_store().unwrap().get(&key("a")).await.unwrap(), None);
 }
 
@@ -144,52 +144,52 @@ pub(crate) async fn missing_rights_are_denied_at_once() {
     let server = RedisProcess::start().await.unwrap();
     for rights in ["~* +hello +client +ping", "~other:* +@all", "~* +@all -hset"] {
         let words: Vec<_> = "ACL SETUSER weak reset on >pw".split(' ').chain(rights.split(' ')).collect();
-        tell(&server, &words).await;
+        send(&server, &words).await;
         let error = refused_after(1, with_credentials(&server, "weak:pw")).await;
         assert_eq!(error.kind(), ErrorKind::Denied, "{rights}: {error}");
         assert!(error.to_string().contains("ACL"), "{rights}: {error}");
     }
-    tell(&server, &["ACL", "SETUSER", "weak", "reset", "off", ">pw", "~*", "+@all"]).await;
+    send(&server, &["ACL", "SETUSER", "weak", "reset", "off", ">pw", "~*", "+@all"]).await;
     assert_eq!(refused_after(1, with_credentials(&server, "weak:pw")).await.kind(), ErrorKind::Denied);
 }
 
-pub(crate) async fn too_many_clients_are_told() {
+pub(crate) async fn too_many_clients_are_reported() {
     let server = RedisProcess::start().await.unwrap();
     // Before the door is shut.
     let mut link = Link::connect(server.addr()).await.unwrap();
     let stores = connect(config(&server.url())).await;
     link.ask(&["CONFIG", "SET", "maxclients", "2"]).await.unwrap();
     // The server hangs up without reading, so a client may find the link dead before it has read why.
-    let told = until("the server says why", PATIENCE, || async {
+    let denied = until("the server says why", TIMEOUT, || async {
         let error = refused(config(&server.url()).connect_attempts(1)).await;
         assert!(error.kind().is_transient(), "{error}");
         if error.kind() == ErrorKind::Throttled { Ok(error) } else { Err(error) }
     });
-    let error = told.await.unwrap();
+    let error = denied.await.unwrap();
     assert_eq!(facts(&error), (ErrorKind::Throttled, Effect::NotApplied));
     assert!(error.to_string().contains("maxclients"), "{error}");
     assert!(error.retry_after().is_some(), "{error}");
-    assert_eq!(*stores.health().borrow(), Health::Up, "who was there first stays");
+    assert_eq!(stores.health().current(), Health::Up, "who was there first stays");
     assert_eq!(stores.cache_store().unwrap().get(&key("a")).await.unwrap(), None);
     let waiting = tokio::spawn(connect(config(&server.url()).connect_attempts(50)));
     link.ask(&["CONFIG", "SET", "maxclients", "100"]).await.unwrap();
     becomes(&waiting.await.unwrap(), Health::Up).await;
 }
 
-/// The record of the layout is written once and compared then, so asking again is no harm.
+/// The record of the layout is written once and compared then, so that connecting again is no harm.
 pub(crate) async fn a_lost_reply_while_connecting_is_another_attempt() {
     let server = RedisProcess::start().await.unwrap();
     let proxy = Proxy::start(server.addr()).await.unwrap();
     for lost in ["HELLO", "stanchion:meta"] {
         proxy.drop_next_reply_to(lost);
         let stores = connect(config(&proxy.url())).await;
-        assert_eq!(*stores.health().borrow(), Health::Up);
-        stores.close(PATIENCE).await.unwrap();
+        assert_eq!(stores.health().current(), Health::Up);
+        stores.close(TIMEOUT).await.unwrap();
     }
     assert_eq!(proxy.dropped_replies(), 2);
     soon("no connection is left", || proxy.open_connections() == 0).await;
     // Nor of an attempt that failed for good.
-    tell(&server, &["HSET", "stanchion:meta", "layout", "0"]).await;
+    send(&server, &["HSET", "stanchion:meta", "layout", "0"]).await;
     assert_eq!(refused(config(&proxy.url())).await.kind(), ErrorKind::Config);
     soon("no connection is left", || proxy.open_connections() == 0).await;
 }

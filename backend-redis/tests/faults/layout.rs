@@ -7,7 +7,7 @@ use stanchion::{Effect, ErrorKind};
 use stanchion_conformance::servers::{RedisProcess, Reply};
 use stanchion_redis::{RedisBackend, RedisConfig};
 
-use crate::support::{config, connect, facts, refused, tell};
+use crate::support::{config, connect, facts, refused, send};
 
 fn with_key(config: RedisConfig, id: &str) -> RedisConfig {
     let key = HashingKey::new(id, &[7; 32]).unwrap();
@@ -26,13 +26,13 @@ pub(crate) async fn another_layout_names_both_values() {
     let server = RedisProcess::start().await.unwrap();
     let mine = || config(&server.url());
     connect(mine()).await;
-    let before = tell(&server, &["HGETALL", "stanchion:meta"]).await;
+    let before = send(&server, &["HGETALL", "stanchion:meta"]).await;
     names_both(mine().buckets(512).unwrap(), "session_buckets", "1024", "512").await;
     names_both(with_key(mine(), "k1"), "hashing_key", "none", "k1").await;
     // A deployment of another prefix is another deployment.
     connect(with_key(mine(), "k1").prefix("other").unwrap()).await;
     names_both(with_key(mine(), "k2").prefix("other").unwrap(), "hashing_key", "k1", "k2").await;
-    assert_eq!(tell(&server, &["HGETALL", "stanchion:meta"]).await, before, "nobody changes the record");
+    assert_eq!(send(&server, &["HGETALL", "stanchion:meta"]).await, before, "nobody changes the record");
     // What another version of this library would have written; one field by itself, and one that is gone.
     for (field, theirs, ours) in [
         ("layout", "2", "1"),
@@ -41,18 +41,18 @@ pub(crate) async fn another_layout_names_both_values() {
         ("channel_mode", "sharded", "broadcast"),
         ("hashing_key", "k9", "none"),
     ] {
-        tell(&server, &["HSET", "stanchion:meta", field, theirs]).await;
+        send(&server, &["HSET", "stanchion:meta", field, theirs]).await;
         names_both(mine(), field, theirs, ours).await;
-        tell(&server, &["HDEL", "stanchion:meta", field]).await;
+        send(&server, &["HDEL", "stanchion:meta", field]).await;
         names_both(mine(), field, "", ours).await;
-        tell(&server, &["HSET", "stanchion:meta", field, ours]).await;
+        send(&server, &["HSET", "stanchion:meta", field, ours]).await;
         connect(mine()).await;
     }
-    tell(&server, &["DEL", "stanchion:meta"]).await;
-    tell(&server, &["SET", "stanchion:meta", "1"]).await;
+    send(&server, &["DEL", "stanchion:meta"]).await;
+    send(&server, &["SET", "stanchion:meta", "1"]).await;
     let error = refused(mine()).await;
     assert_eq!(facts(&error), (ErrorKind::Codec, Effect::NotApplied), "{error}");
-    assert_eq!(tell(&server, &["GET", "stanchion:meta"]).await.text(), "1");
+    assert_eq!(send(&server, &["GET", "stanchion:meta"]).await.text(), "1");
 }
 
 pub(crate) async fn services_that_connect_at_once_agree() {
@@ -68,8 +68,8 @@ pub(crate) async fn services_that_connect_at_once_agree() {
             assert_eq!(error.kind(), ErrorKind::Config);
         }
         let meta = format!("r{round}:stanchion:meta");
-        let stored = tell(&server, &["HGET", &meta, "lock_buckets"]).await;
+        let stored = send(&server, &["HGET", &meta, "lock_buckets"]).await;
         assert_eq!(stored.text(), if even { "1024" } else { "512" });
-        assert_eq!(tell(&server, &["TTL", &meta]).await, Reply::Int(-1));
+        assert_eq!(send(&server, &["TTL", &meta]).await, Reply::Int(-1));
     }
 }

@@ -1,5 +1,7 @@
 //! A command was carried out and its reply was lost: it is not sent again, and the error says that nobody knows.
 
+use futures_util::StreamExt as _;
+use stanchion::cache::AllParts as _;
 use stanchion::cache::SetOptions;
 use stanchion::environment::Health;
 use stanchion::event::{Received, SubscribeOptions};
@@ -13,7 +15,7 @@ use crate::operations::{
     event, lease, limit_key, lock_key, lock_request, new_session, service, session_id, tiers, value,
 };
 use crate::support::{
-    PATIENCE, becomes, cluster_config, config, connect, entry, eventually, facts, failed, hour, key,
+    TIMEOUT, becomes, cluster_config, config, connect, entry, eventually, facts, failed, hour, key,
 };
 
 /// Two processes, and the proxies in front of every server.
@@ -156,16 +158,16 @@ async fn locks(scene: &Scene) {
     here.release(&lease()).await.unwrap();
     scene.unknown(":l:job", here.acquire(&lock_request())).await;
     let held = there.inspect(&lock_key()).await.unwrap();
-    assert!(held.is_some(), "taken, and nobody was told");
-    // The same token may ask again, and has the same lock.
+    assert!(held.is_some(), "taken, and the holder does not know");
+    // The same token may acquire again, and has the same lock.
     let again = here.acquire(&lock_request()).await.unwrap();
     assert!(format!("{again:?}").contains(&held.unwrap().0.to_string()), "{again:?}");
     here.release(&lease()).await.unwrap();
 
     // The façade undoes it: nobody holds a lock that nobody knows of.
-    drop(scene.stores.locks().acquire("undone").await.unwrap());
+    drop(scene.stores.locks().unwrap().acquire("undone").await.unwrap());
     eventually("the warm-up is released", || async {
-        scene.other.locks().try_acquire("undone").await?.ok_or_else(busy)
+        scene.other.locks().unwrap().try_acquire("undone").await?.ok_or_else(busy)
     })
     .await
     .release()
@@ -174,11 +176,11 @@ async fn locks(scene: &Scene) {
     becomes(&scene.stores, Health::Up).await;
     let dropped = scene.dropped();
     scene.proxies.iter().for_each(|proxy| proxy.drop_next_reply_to(":l:undone"));
-    let error = failed(scene.stores.locks().try_acquire("undone").await);
+    let error = failed(scene.stores.locks().unwrap().try_acquire("undone").await);
     assert_eq!(facts(&error), (ErrorKind::Unavailable, Effect::Unknown), "{error}");
     assert_eq!(scene.dropped() - dropped, 1);
     let free = eventually("it is free again", || async {
-        scene.other.locks().try_acquire("undone").await?.ok_or_else(busy)
+        scene.other.locks().unwrap().try_acquire("undone").await?.ok_or_else(busy)
     });
     free.await.release().await.unwrap();
 }
@@ -191,11 +193,11 @@ async fn events(scene: &Scene) {
     let domain = SubscribeOptions::new(Name::new("user").unwrap());
     let mut subscription = scene.other.event_bus().unwrap().subscribe(domain).await.unwrap();
     let bus = scene.stores.event_bus().unwrap();
-    let (lost, told) = (event(), event());
+    let (lost, delivered) = (event(), event());
     scene.unknown(lost.id.as_str(), bus.publish(&lost)).await;
-    bus.publish(&told).await.unwrap();
-    for expected in [lost, told] {
-        let received = tokio::time::timeout(PATIENCE, subscription.next()).await.unwrap();
+    bus.publish(&delivered).await.unwrap();
+    for expected in [lost, delivered] {
+        let received = tokio::time::timeout(TIMEOUT, subscription.next()).await.unwrap();
         let Some(Received::Event(received)) = received else { panic!("{received:?}") };
         assert_eq!(*received, expected, "each once");
     }

@@ -1,4 +1,4 @@
-//! What becomes of calls when the server, the link or what is stored is broken.
+//! What becomes of calls when the server, the connection or what is stored is broken.
 //!
 //! Each case has a server of its own, since it breaks it: without a `redis-server` it is ignored with the reason,
 //! and red where `CI` is set. Cases on a scripted server always run.
@@ -17,6 +17,7 @@ mod operations;
 mod outage;
 mod refused;
 mod refused_setting;
+mod split;
 mod stored;
 mod subscriptions;
 mod support;
@@ -59,7 +60,7 @@ fn main() -> ExitCode {
             cluster::a_killed_master_keeps_nobody_from_the_others
             cluster::a_cluster_without_a_master_is_down_and_comes_back
             cluster::a_moving_slot_is_followed_with_nothing_done_twice
-            cluster::a_slot_on_its_way_is_served_where_the_key_is
+            cluster::a_migrating_slot_is_served_where_the_key_is
             cluster::a_moved_slot_costs_a_batch_a_round_for_its_keys
             acl::a_cluster_is_served_too
             acl::nothing_else_is_let_in
@@ -67,19 +68,19 @@ fn main() -> ExitCode {
             outage::acknowledged_additions_are_there_on_a_cluster
             outage::acknowledged_additions_are_there
             outage::a_killed_server_fails_fast_and_recovers
-            outage::a_half_open_link_times_out_and_is_noticed
-            outage::an_idle_half_open_link_is_noticed_by_ping
+            outage::a_half_open_connection_times_out_and_is_noticed
+            outage::an_idle_half_open_connection_is_noticed_by_its_heartbeat
             outage::a_hanging_server_times_out_and_goes_on
             locks::a_short_outage_keeps_the_lock_and_a_long_one_loses_it
             locks::a_lost_reply_to_a_renewal_keeps_the_lock
-            subscriptions::an_outage_is_told_and_events_flow_again
+            subscriptions::an_outage_is_reported_and_events_flow_again
             subscriptions::on_a_cluster_another_node_takes_over
             subscriptions::a_lost_confirmation_leaves_no_subscription
             connect::a_server_that_comes_up_is_waited_for
             connect::a_server_that_is_loading_is_waited_for
             connect::wrong_credentials_are_denied_at_once
             connect::missing_rights_are_denied_at_once
-            connect::too_many_clients_are_told
+            connect::too_many_clients_are_reported
             connect::a_lost_reply_while_connecting_is_another_attempt
             layout::another_layout_names_both_values
             layout::services_that_connect_at_once_agree
@@ -95,20 +96,23 @@ fn main() -> ExitCode {
             refused_setting::a_password_that_is_new
             refused_setting::rights_that_are_withdrawn
             refused_setting::rights_that_end_inside_a_script
-            stored::undecodable_values_are_counted_misses
+            stored::undecodable_values_are_misses
             stored::undecodable_fields_and_counters_are_errors
-            stored::another_type_at_a_cache_key_is_left_alone
+            stored::another_type_at_a_cache_key_is_left_as_it_is
             stored::bytes_that_are_no_text_are_errors
-            stored::a_message_that_is_no_event_is_told;
+            stored::a_message_that_is_no_event_is_reported;
         Nothing:
             acl::the_commands_are_those_that_are_sent
             codes::every_code_on_every_operation
             codes::nothing_is_sent_twice
             codes::no_answer_is_a_timeout
             codes::the_handshake_is_refused
-            cluster::redirections_are_bounded
+            cluster::redirects_are_bounded
             connect::nobody_listens
             connect::loading_is_tried_again_and_attempts_are_counted
+            split::the_lease_is_voided_first_and_then_the_entry_changed
+            split::a_script_that_is_not_known_goes_by_its_source
+            split::an_entry_whose_lease_is_not_voided_stays
             nonsense::no_reply_is_trusted
             nonsense::no_slot_map_is_trusted;
     };

@@ -49,10 +49,10 @@ pub(crate) async fn no_reply_is_trusted() {
                 continue;
             };
             errors += 1;
-            let told = format!("{} answered {:?}: {error}", operation.name, String::from_utf8_lossy(form));
+            let message = format!("{} answered {:?}: {error}", operation.name, String::from_utf8_lossy(form));
             let kinds = [ErrorKind::Internal, ErrorKind::Codec, ErrorKind::Timeout];
-            assert!(kinds.contains(&error.kind()), "{told}");
-            assert_eq!(error.effect() == Effect::Unknown, operation.writes, "{told}");
+            assert!(kinds.contains(&error.kind()), "{message}");
+            assert_eq!(error.effect() == Effect::Unknown, operation.writes, "{message}");
         }
         assert!(errors > 0, "everybody took {:?}", String::from_utf8_lossy(form));
     }
@@ -106,7 +106,7 @@ pub(crate) async fn no_slot_map_is_trusted() {
     server.set_reply(b"-CLUSTERDOWN Hash slot not served\r\n");
     let before = server.requests("CLUSTER");
     assert!(stores.cache_store().unwrap().get(&key("a")).await.is_err());
-    soon("the map is asked for", || server.requests("CLUSTER") > before).await;
+    soon("the map is read", || server.requests("CLUSTER") > before).await;
     server.set_reply(b"$1\r\nv\r\n");
     assert!(stores.cache_store().unwrap().get(&key("a")).await.unwrap().is_some());
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use stanchion::Result;
+use stanchion::cache::AllParts as _;
 use stanchion::cache::{Fill, LeaseRequest, LeaseToken, SetOptions, Tag, Want, When};
 use stanchion::event::{Envelope, EventId, EventType, SubscribeOptions};
 use stanchion::key::{Key, Name};
@@ -58,7 +59,7 @@ pub(crate) const ALL: &[Operation] = operations! {
     WRITE "cache.touch": |stores| stores.cache_store()?.touch(&key("a"), hour()).await?;
     WRITE "cache.fetch": |stores| stores.cache_store()?.fetch(&[fill_request()]).await?;
     WRITE "cache.fill": |stores| stores.cache_store()?.fill(&[Fill::new(key("a"), fill_token(), value(), hour())]).await?;
-    WRITE "cache.abandon": |stores| stores.cache_store()?.abandon(&[(key("a"), fill_token())]).await?;
+    WRITE "cache.abandon": |stores| stores.cache_store()?.release(&[(key("a"), fill_token())]).await?;
     WRITE "cache.generations": |stores| stores.cache_store()?.generations(&[tag()]).await?;
     WRITE "cache.bump": |stores| stores.cache_store()?.bump(&[tag()]).await?;
     WRITE "session.create": |stores| stores.session_store()?.create(&service(), new_session()).await?;

@@ -1,9 +1,10 @@
-//! The server or the link is away, under load: what errors say is true, and calls recover by themselves.
+//! The server is down or the connection broken, under load: what errors say is true, and calls recover by themselves.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
+use stanchion::cache::AllParts as _;
 use stanchion::cache::SetOptions;
 use stanchion::clock::ManualClock;
 use stanchion::environment::{Environment, Health};
@@ -16,10 +17,10 @@ use tokio::task::JoinSet;
 
 use crate::operations::{ALL, value};
 use crate::support::{
-    PATIENCE, becomes, cluster_config, config, connect, eventually, facts, failed, hour, key, soon,
+    TIMEOUT, becomes, cluster_config, config, connect, eventually, facts, failed, hour, key, soon,
 };
 
-/// What the workers were answered.
+/// The outcomes of the workers' calls.
 #[derive(Debug, Default)]
 struct Tally {
     done: AtomicI64,
@@ -113,7 +114,7 @@ async fn additions_are_there(stores: &Stores, proxies: &[Proxy]) {
     }
     let (done, unknown) = (read(&tally.done), read(&tally.unknown));
     assert!(done <= sum && sum <= done + unknown, "{sum} of {tally:?}");
-    assert!(unknown > 0, "nothing was under way: {tally:?}");
+    assert!(unknown > 0, "nothing was in flight: {tally:?}");
 }
 
 pub(crate) async fn acknowledged_additions_are_there() {
@@ -172,7 +173,7 @@ pub(crate) async fn a_killed_server_fails_fast_and_recovers() {
     }
 }
 
-pub(crate) async fn a_half_open_link_times_out_and_is_noticed() {
+pub(crate) async fn a_half_open_connection_times_out_and_is_noticed() {
     let server = RedisProcess::start().await.unwrap();
     let proxy = Proxy::start(server.addr()).await.unwrap();
     let stores = connect(config(&proxy.url()).deadline(Duration::from_millis(300))).await;
@@ -184,7 +185,7 @@ pub(crate) async fn a_half_open_link_times_out_and_is_noticed() {
     let (added, got) = tokio::join!(cache.add(&add, 1, hour()), cache.get(&get));
     assert_eq!(facts(&failed(added)), (ErrorKind::Timeout, Effect::Unknown));
     assert_eq!(facts(&failed(got)), (ErrorKind::Timeout, Effect::NotApplied));
-    // The ping that the first of them caused has no answer either.
+    // The heartbeat that the first of them caused has no reply either.
     becomes(&stores, Health::Down).await;
     let error = failed(cache.add(&key("n"), 1, hour()).await);
     assert_eq!(facts(&error), (ErrorKind::Unavailable, Effect::NotApplied), "{error}");
@@ -198,7 +199,7 @@ pub(crate) async fn a_half_open_link_times_out_and_is_noticed() {
     .await;
 }
 
-pub(crate) async fn an_idle_half_open_link_is_noticed_by_ping() {
+pub(crate) async fn an_idle_half_open_connection_is_noticed_by_its_heartbeat() {
     let server = RedisProcess::start().await.unwrap();
     let proxy = Proxy::start(server.addr()).await.unwrap();
     let clock = ManualClock::new();
@@ -206,19 +207,19 @@ pub(crate) async fn an_idle_half_open_link_is_noticed_by_ping() {
     let settings = config(&proxy.url()).deadline(Duration::from_secs(1)).environment(environment);
     let stores = connect(settings).await;
     soon("the time of the next ping", || clock.sleepers() > 0).await;
-    // A link that is well is left alone.
+    // A connection that is well stays.
     let pings = proxy.requests("TIME");
     clock.advance(seconds(5));
     soon("a ping", || proxy.requests("TIME") > pings).await;
     soon("the time of the next ping", || clock.sleepers() > 0).await;
-    assert_eq!((*stores.health().borrow(), proxy.connections()), (Health::Up, 1));
+    assert_eq!((stores.health().current(), proxy.connections()), (Health::Up, 1));
     proxy.freeze();
     clock.advance(seconds(5));
     becomes(&stores, Health::Down).await;
     proxy.thaw();
     soon("another connection", || {
         clock.advance(seconds(2));
-        *stores.health().borrow() == Health::Up
+        stores.health().current() == Health::Up
     })
     .await;
 }
@@ -231,8 +232,8 @@ pub(crate) async fn a_hanging_server_times_out_and_goes_on() {
     assert_eq!(sum_of(&stores, &key("n")).await, 0);
     server.pause().unwrap();
     let mut unknown = 0;
-    let added = tokio::time::timeout(PATIENCE, async {
-        while *stores.health().borrow() != Health::Down {
+    let added = tokio::time::timeout(TIMEOUT, async {
+        while stores.health().current() != Health::Down {
             let error = failed(cache.add(&key("n"), 1, hour()).await);
             assert!(matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable), "{error}");
             unknown += i64::from(error.effect() == Effect::Unknown);

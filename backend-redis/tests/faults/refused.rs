@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use stanchion::ErrorKind::{Throttled, Unavailable};
+use stanchion::cache::AllParts as _;
 use stanchion::environment::Health;
 use stanchion::stores::Stores;
 use stanchion::{Effect, ErrorKind};
 use stanchion_conformance::servers::{Link, RedisProcess, until};
 
 use crate::operations::{ALL, Operation};
-use crate::support::{PATIENCE, becomes, config, connect, eventually, facts, failed, hour, key, tell};
+use crate::support::{TIMEOUT, becomes, config, connect, eventually, facts, failed, hour, key, send};
 
 /// Runs the operations that `which` picks; each must be refused like this, and none may have any effect.
 pub(crate) async fn refuses(
@@ -19,15 +20,15 @@ pub(crate) async fn refuses(
     code: &str,
     which: impl Fn(&Operation) -> bool,
 ) {
-    let before = tell(server, &["DBSIZE"]).await;
+    let before = send(server, &["DBSIZE"]).await;
     for operation in ALL.iter().filter(|operation| which(operation)) {
         let Err(error) = (operation.run)(stores).await else { panic!("{} was let in", operation.name) };
-        let told = format!("{}: {error}", operation.name);
-        assert_eq!(facts(&error), (kind, Effect::NotApplied), "{told}");
-        assert!(error.to_string().contains(code), "{told}");
-        assert_eq!((error.operation(), error.backend()), (Some(operation.name), Some("redis")), "{told}");
+        let message = format!("{}: {error}", operation.name);
+        assert_eq!(facts(&error), (kind, Effect::NotApplied), "{message}");
+        assert!(error.to_string().contains(code), "{message}");
+        assert_eq!((error.operation(), error.backend()), (Some(operation.name), Some("redis")), "{message}");
     }
-    assert_eq!(tell(server, &["DBSIZE"]).await, before, "nothing was stored");
+    assert_eq!(send(server, &["DBSIZE"]).await, before, "nothing was stored");
 }
 
 /// Runs the operations that `which` picks; each must be answered.
@@ -58,14 +59,14 @@ pub(crate) fn stores_something(operation: &Operation) -> bool {
 pub(crate) async fn out_of_memory() {
     let server = RedisProcess::start_with(&["--maxmemory-policy", "noeviction"]).await.unwrap();
     let stores = connect(config(&server.url())).await;
-    tell(&server, &["CONFIG", "SET", "maxmemory", "1"]).await;
+    send(&server, &["CONFIG", "SET", "maxmemory", "1"]).await;
     refuses(&server, &stores, Throttled, "OOM", stores_something).await;
     answers(&stores, |operation| !stores_something(operation)).await;
-    assert_eq!(*stores.health().borrow(), Health::Up);
-    tell(&server, &["CONFIG", "SET", "maxmemory", "0"]).await;
+    assert_eq!(stores.health().current(), Health::Up);
+    send(&server, &["CONFIG", "SET", "maxmemory", "0"]).await;
     answers(&stores, |_| true).await;
     // What is there can be freed while there is no room.
-    tell(&server, &["CONFIG", "SET", "maxmemory", "1"]).await;
+    send(&server, &["CONFIG", "SET", "maxmemory", "1"]).await;
     let cache = stores.cache_store().unwrap();
     assert_eq!(cache.remove_many(&[key("a"), key("n")]).await.unwrap(), 1);
     let error = failed(cache.add(&key("n"), 1, hour()).await);
@@ -82,7 +83,7 @@ pub(crate) async fn a_script_that_loops() {
         );
     let cache = stores.cache_store().unwrap();
     // Until the limit is over calls wait, then they are refused.
-    until("the server says that it is busy", PATIENCE, || async {
+    until("the server says that it is busy", TIMEOUT, || async {
         match cache.get(&key("a")).await {
             Ok(_) => Err("it answers".to_owned()),
             Err(error) if error.to_string().contains("BUSY") => Ok(()),
@@ -96,28 +97,28 @@ pub(crate) async fn a_script_that_loops() {
         assert_eq!(facts(&error), (Unavailable, Effect::NotApplied), "{}: {error}", operation.name);
         assert!(error.retry_after().is_some(), "{error}");
     }
-    tell(&server, &["SCRIPT", "KILL"]).await;
+    send(&server, &["SCRIPT", "KILL"]).await;
     // Whether it was killed before the test gave up its link is all the same.
     let _ = looping.await;
     answers(&stores, |_| true).await;
-    assert_eq!(*stores.health().borrow(), Health::Up);
+    assert_eq!(stores.health().current(), Health::Up);
 }
 
 pub(crate) async fn a_read_only_replica() {
     let server = RedisProcess::start().await.unwrap();
     let stores = connect(config(&server.url())).await;
     // A master that is not there: what is stored here is kept and may be read.
-    tell(&server, &["REPLICAOF", "127.0.0.1", "1"]).await;
+    send(&server, &["REPLICAOF", "127.0.0.1", "1"]).await;
     refuses(&server, &stores, Unavailable, "READONLY", stores_something).await;
     answers(&stores, |operation| !operation.writes).await;
-    tell(&server, &["REPLICAOF", "NO", "ONE"]).await;
+    send(&server, &["REPLICAOF", "NO", "ONE"]).await;
     answers(&stores, |_| true).await;
 }
 
 pub(crate) async fn a_replica_without_its_master() {
     let server = RedisProcess::start_with(&["--replica-serve-stale-data", "no"]).await.unwrap();
     let stores = connect(config(&server.url())).await;
-    tell(&server, &["REPLICAOF", "127.0.0.1", "1"]).await;
+    send(&server, &["REPLICAOF", "127.0.0.1", "1"]).await;
     for operation in ALL.iter().filter(|operation| !operation.name.starts_with("event.")) {
         let error = failed((operation.run)(&stores).await);
         assert_eq!(facts(&error), (Unavailable, Effect::NotApplied), "{}: {error}", operation.name);
@@ -125,18 +126,18 @@ pub(crate) async fn a_replica_without_its_master() {
         let code = ["MASTERDOWN", "READONLY"].iter().any(|code| error.to_string().contains(code));
         assert!(code && (operation.writes || error.to_string().contains("MASTERDOWN")), "{error}");
     }
-    tell(&server, &["REPLICAOF", "NO", "ONE"]).await;
+    send(&server, &["REPLICAOF", "NO", "ONE"]).await;
     answers(&stores, |_| true).await;
 }
 
 /// A server with data that takes a second or so to load at the next start.
 pub(crate) async fn slow_loader() -> RedisProcess {
-    // A pause at each key, and every two megabytes a look at who is asking.
+    // A pause at each key, and every two megabytes a look at the clients.
     let settings = ["--key-load-delay", "2000", "--rdbcompression", "no"];
     let server = RedisProcess::start_with(&settings).await.unwrap();
     let fill = "for i = 0, 499 do redis.call('SET', 'cache:fault:' .. i, string.rep('x', 40000) .. i) end";
-    tell(&server, &["EVAL", fill, "0"]).await;
-    tell(&server, &["SAVE"]).await;
+    send(&server, &["EVAL", fill, "0"]).await;
+    send(&server, &["SAVE"]).await;
     server
 }
 
@@ -145,7 +146,7 @@ pub(crate) async fn a_server_that_is_loading() {
     let stores = connect(config(&server.url())).await;
     let cache = stores.cache_store().unwrap();
     let loading = async {
-        until("the server says that it is loading", PATIENCE, || async {
+        until("the server says that it is loading", TIMEOUT, || async {
             match cache.add(&key("n"), 1, hour()).await {
                 Err(error) if error.to_string().contains("LOADING") => Ok(error),
                 other => Err(format!("{other:?}")),
@@ -171,9 +172,9 @@ pub(crate) async fn a_server_that_forgets_scripts() {
     let server = RedisProcess::start().await.unwrap();
     let stores = connect(config(&server.url())).await;
     for operation in ALL {
-        tell(&server, &["SCRIPT", "FLUSH"]).await;
+        send(&server, &["SCRIPT", "FLUSH"]).await;
         let answer = (operation.run)(&stores).await;
         assert!(answer.is_ok(), "{}: {}", operation.name, answer.unwrap_err());
     }
-    assert_eq!(tell(&server, &["GET", "cache:fault:n"]).await.text(), "1", "once");
+    assert_eq!(send(&server, &["GET", "cache:fault:n"]).await.text(), "1", "once");
 }

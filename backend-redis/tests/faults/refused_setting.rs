@@ -2,6 +2,7 @@
 
 use stanchion::Effect;
 use stanchion::ErrorKind::{Denied, Unavailable};
+use stanchion::cache::AllParts as _;
 use stanchion::environment::Health;
 use stanchion::event::SubscribeOptions;
 use stanchion::key::Name;
@@ -11,7 +12,7 @@ use stanchion_redis::RedisBackend;
 
 use crate::operations::Operation;
 use crate::refused::{answers, refuses, stores_something};
-use crate::support::{PATIENCE, becomes, config, connect, facts, failed, hour, key, tell};
+use crate::support::{TIMEOUT, becomes, config, connect, facts, failed, hour, key, send};
 
 /// The folder that the server would save to goes away.
 pub(crate) async fn a_disk_that_fails() {
@@ -19,19 +20,19 @@ pub(crate) async fn a_disk_that_fails() {
     std::fs::create_dir(&folder).unwrap();
     let place = folder.to_str().unwrap();
     let server = RedisProcess::start_with(&["--dir", place]).await.unwrap();
-    tell(&server, &["CONFIG", "SET", "save", "3600 1000000"]).await;
+    send(&server, &["CONFIG", "SET", "save", "3600 1000000"]).await;
     std::fs::remove_dir(&folder).unwrap();
     let stores = connect(config(&server.url())).await;
-    tell(&server, &["BGSAVE"]).await;
-    until("the save has failed", PATIENCE, || async {
-        let told = tell(&server, &["INFO", "persistence"]).await.text();
-        if told.contains("rdb_last_bgsave_status:err") { Ok(()) } else { Err("not yet") }
+    send(&server, &["BGSAVE"]).await;
+    until("the save has failed", TIMEOUT, || async {
+        let info = send(&server, &["INFO", "persistence"]).await.text();
+        if info.contains("rdb_last_bgsave_status:err") { Ok(()) } else { Err("not yet") }
     })
     .await
     .unwrap();
     refuses(&server, &stores, Unavailable, "MISCONF", stores_something).await;
     answers(&stores, |operation| !operation.writes).await;
-    tell(&server, &["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]).await;
+    send(&server, &["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]).await;
     answers(&stores, |_| true).await;
 }
 
@@ -40,27 +41,27 @@ pub(crate) async fn too_few_replicas() {
     // The record of the layout can't be written either.
     let error = crate::support::refused(config(&server.url()).connect_attempts(1)).await;
     assert_eq!(facts(&error), (Unavailable, Effect::NotApplied), "{error}");
-    tell(&server, &["CONFIG", "SET", "min-replicas-to-write", "0"]).await;
+    send(&server, &["CONFIG", "SET", "min-replicas-to-write", "0"]).await;
     let stores = connect(config(&server.url())).await;
-    tell(&server, &["CONFIG", "SET", "min-replicas-to-write", "1"]).await;
+    send(&server, &["CONFIG", "SET", "min-replicas-to-write", "1"]).await;
     refuses(&server, &stores, Unavailable, "NOREPLICAS", stores_something).await;
     answers(&stores, |operation| !operation.writes).await;
-    tell(&server, &["CONFIG", "SET", "min-replicas-to-write", "0"]).await;
+    send(&server, &["CONFIG", "SET", "min-replicas-to-write", "0"]).await;
     answers(&stores, |_| true).await;
 }
 
-/// What is open stays open; who has to connect anew is told why it can't, and comes back by itself.
+/// What is open stays open; a call that needs a new connection fails with the reason, and recovers by itself.
 pub(crate) async fn a_password_that_is_new() {
     let server = RedisProcess::start().await.unwrap();
     let stores = connect(config(&server.url())).await;
     let cache = stores.cache_store().unwrap();
     let mut admin = crate::support::raw(&server).await;
-    tell(&server, &["CONFIG", "SET", "requirepass", "sesame"]).await;
+    send(&server, &["CONFIG", "SET", "requirepass", "sesame"]).await;
     cache.add(&key("n"), 1, hour()).await.unwrap();
     let everybody_else = ["KILL", "TYPE", "normal", "SKIPME", "yes"];
     redis::cmd("CLIENT").arg(&everybody_else).exec_async(&mut admin).await.unwrap();
     becomes(&stores, Health::Down).await;
-    let error = until("it is told why", PATIENCE, || async {
+    let error = until("the reason", TIMEOUT, || async {
         match cache.add(&key("n"), 1, hour()).await {
             Err(error) if error.kind() == Denied => Ok(error),
             other => Err(format!("{other:?}")),
@@ -76,7 +77,7 @@ pub(crate) async fn a_password_that_is_new() {
 }
 
 async fn as_service(server: &RedisProcess) -> Stores {
-    tell(server, &["ACL", "SETUSER", "svc", "on", ">pw", "~*", "&*", "+@all"]).await;
+    send(server, &["ACL", "SETUSER", "svc", "on", ">pw", "~*", "&*", "+@all"]).await;
     let url = server.url().replace("redis://", "redis://svc:pw@");
     RedisBackend::connect(config(&url)).await.unwrap().stores()
 }
@@ -87,7 +88,7 @@ pub(crate) async fn rights_that_are_withdrawn() {
     let everything = |operation: &Operation| operation.name != "event.subscribe";
     let subscribing = async || {
         // Withdrawing a channel ends the connections that were subscribed to it.
-        let denied = until("a subscription is denied", PATIENCE, || async {
+        let denied = until("a subscription is denied", TIMEOUT, || async {
             match stores.event_bus()?.subscribe(SubscribeOptions::new(Name::new("user")?)).await {
                 Err(error) if error.kind() == Denied => Ok(error),
                 Err(error) => Err(error),
@@ -96,18 +97,18 @@ pub(crate) async fn rights_that_are_withdrawn() {
         });
         assert_eq!(denied.await.unwrap().effect(), Effect::NotApplied);
     };
-    tell(&server, &["ACL", "SETUSER", "svc", "-@all", "+hello", "+ping", "+client"]).await;
+    send(&server, &["ACL", "SETUSER", "svc", "-@all", "+hello", "+ping", "+client"]).await;
     refuses(&server, &stores, Denied, "NOPERM", everything).await;
     subscribing().await;
-    tell(&server, &["ACL", "SETUSER", "svc", "+@all"]).await;
+    send(&server, &["ACL", "SETUSER", "svc", "+@all"]).await;
     answers(&stores, everything).await;
     // Keys and channels of others.
-    tell(&server, &["ACL", "SETUSER", "svc", "resetkeys", "~other:*", "resetchannels", "&other:*"]).await;
+    send(&server, &["ACL", "SETUSER", "svc", "resetkeys", "~other:*", "resetchannels", "&other:*"]).await;
     refuses(&server, &stores, Denied, "NOPERM", everything).await;
     subscribing().await;
-    tell(&server, &["ACL", "SETUSER", "svc", "~*", "&*"]).await;
+    send(&server, &["ACL", "SETUSER", "svc", "~*", "&*"]).await;
     answers(&stores, everything).await;
-    assert_eq!(*stores.health().borrow(), Health::Up);
+    assert_eq!(stores.health().current(), Health::Up);
 }
 
 /// A script is let in and stopped in the middle: nobody knows what it has written.
@@ -115,13 +116,13 @@ pub(crate) async fn rights_that_end_inside_a_script() {
     let server = RedisProcess::start().await.unwrap();
     let stores = as_service(&server).await;
     let cache = stores.cache_store().unwrap();
-    tell(&server, &["ACL", "SETUSER", "svc", "-pexpire"]).await;
+    send(&server, &["ACL", "SETUSER", "svc", "-pexpire"]).await;
     let error = failed(cache.add(&key("n"), 1, hour()).await);
     assert_eq!(facts(&error), (Denied, Effect::Unknown), "{error}");
     assert!(error.to_string().contains("ACL"), "{error}");
-    assert_eq!(tell(&server, &["GET", "cache:fault:n"]).await.text(), "1", "it was added");
+    assert_eq!(send(&server, &["GET", "cache:fault:n"]).await.text(), "1", "it was added");
     // What only reads has certainly changed nothing.
-    tell(&server, &["ACL", "SETUSER", "svc", "-pttl"]).await;
+    send(&server, &["ACL", "SETUSER", "svc", "-pttl"]).await;
     let error = failed(cache.ttl(&key("n")).await);
     assert_eq!(facts(&error), (Denied, Effect::NotApplied), "{error}");
 }

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use redis::cmd;
+use stanchion::cache::AllParts as _;
 use stanchion::cache::{SetOptions, SetOutcome, When};
 use stanchion::event::standard::UserUpdated;
 use stanchion::event::{Delivery, Received, SubscribeOptions};
@@ -14,9 +16,9 @@ use stanchion::{Effect, Error, ErrorKind};
 use stanchion_conformance::servers::RedisProcess;
 
 use crate::operations::{new_session, service, value};
-use crate::support::{PATIENCE, config, connect, facts, failed, hour, key, raw, tell};
+use crate::support::{TIMEOUT, config, connect, facts, failed, hour, key, raw, send};
 
-pub(crate) async fn undecodable_values_are_counted_misses() {
+pub(crate) async fn undecodable_values_are_misses() {
     let server = RedisProcess::start().await.unwrap();
     let stores = connect(config(&server.url())).await;
     let mut raw = raw(&server).await;
@@ -86,19 +88,19 @@ pub(crate) async fn undecodable_fields_and_counters_are_errors() {
 
     let counters = stores.counters("hits").build().unwrap();
     for bad in ["", "many", "1.5", "99999999999999999999", " 1"] {
-        tell(&server, &["SET", "counter:hits:c", bad]).await;
+        send(&server, &["SET", "counter:hits:c", bad]).await;
         for error in [failed(counters.add("c", 1).await), failed(counters.get("c").await)] {
             assert_eq!(facts(&error), (ErrorKind::Codec, Effect::NotApplied), "{bad:?}: {error}");
         }
-        assert_eq!(tell(&server, &["GET", "counter:hits:c"]).await.text(), bad, "left as it was");
+        assert_eq!(send(&server, &["GET", "counter:hits:c"]).await.text(), bad, "left as it was");
     }
-    tell(&server, &["SET", "counter:hits:c", &i64::MAX.to_string()]).await;
+    send(&server, &["SET", "counter:hits:c", &i64::MAX.to_string()]).await;
     let error = failed(counters.add("c", 1).await);
     assert_eq!(facts(&error), (ErrorKind::InvalidInput, Effect::NotApplied), "{error}");
     assert_eq!(counters.get("c").await.unwrap(), i64::MAX);
 }
 
-pub(crate) async fn another_type_at_a_cache_key_is_left_alone() {
+pub(crate) async fn another_type_at_a_cache_key_is_left_as_it_is() {
     let server = RedisProcess::start().await.unwrap();
     let stores = connect(config(&server.url())).await;
     let cache = stores.cache_store().unwrap();
@@ -111,8 +113,8 @@ pub(crate) async fn another_type_at_a_cache_key_is_left_alone() {
         &["XADD", &stored, "*", "f", "x"],
     ];
     for words in foreign {
-        tell(&server, words).await;
-        let before = tell(&server, &["TYPE", &stored]).await;
+        send(&server, words).await;
+        let before = send(&server, &["TYPE", &stored]).await;
         let when = |when| SetOptions::new(hour()).when(when);
         for (operation, error) in [
             ("get", cache.get(&a).await.err()),
@@ -128,11 +130,11 @@ pub(crate) async fn another_type_at_a_cache_key_is_left_alone() {
             assert_eq!(facts(&error), (ErrorKind::Codec, Effect::NotApplied), "{operation}: {error}");
             assert!(error.to_string().contains("WRONGTYPE"), "{operation}: {error}");
         }
-        assert_eq!(tell(&server, &["TYPE", &stored]).await, before);
-        assert_eq!(tell(&server, &["TTL", &stored]).await.int(), Some(-1), "not touched");
+        assert_eq!(send(&server, &["TYPE", &stored]).await, before);
+        assert_eq!(send(&server, &["TTL", &stored]).await.int(), Some(-1), "not touched");
         assert_eq!(cache.set(&a, value(), &SetOptions::new(hour())).await.unwrap(), SetOutcome::Stored);
-        tell(&server, &["DEL", &stored]).await;
-        tell(&server, words).await;
+        send(&server, &["DEL", &stored]).await;
+        send(&server, words).await;
         assert_eq!(cache.remove_many(std::slice::from_ref(&a)).await.unwrap(), 1);
     }
 }
@@ -144,7 +146,7 @@ pub(crate) async fn bytes_that_are_no_text_are_errors() {
     let new = new_session();
     let id = new.id.clone();
     let _ = sessions.create(&service(), new).await.unwrap();
-    let stored = tell(&server, &["KEYS", "auth:session:*:s:*"]).await.items()[0].text();
+    let stored = send(&server, &["KEYS", "auth:session:*:s:*"]).await.items()[0].text();
     let whole: BTreeMap<Vec<u8>, Vec<u8>> = cmd("HGETALL").arg(&stored).query_async(&mut raw).await.unwrap();
     let spoilings: [(&[u8], &[u8]); 3] = [(b"user", b"\xFF"), (b"d:\xFF", b"x"), (b"created", b"soon")];
     for (field, bytes) in spoilings {
@@ -160,9 +162,9 @@ pub(crate) async fn bytes_that_are_no_text_are_errors() {
         }
     }
     // A member of the index that is no hash of a session.
-    let index = tell(&server, &["KEYS", "auth:session:*:u:*"]).await.items()[0].text();
+    let index = send(&server, &["KEYS", "auth:session:*:u:*"]).await.items()[0].text();
     let stem = stored.rsplit_once(':').unwrap().0;
-    tell(&server, &["ZADD", &index, "1", "short"]).await;
+    send(&server, &["ZADD", &index, "1", "short"]).await;
     let copied: bool =
         cmd("COPY").arg(&[&stored, &format!("{stem}:short")]).query_async(&mut raw).await.unwrap();
     assert!(copied);
@@ -170,24 +172,24 @@ pub(crate) async fn bytes_that_are_no_text_are_errors() {
     assert_eq!(facts(&error), (ErrorKind::Codec, Effect::NotApplied), "{error}");
 }
 
-pub(crate) async fn a_message_that_is_no_event_is_told() {
+pub(crate) async fn a_message_that_is_no_event_is_reported() {
     let server = RedisProcess::start().await.unwrap();
     let stores = connect(config(&server.url())).await;
     let mut raw = raw(&server).await;
     let options = SubscribeOptions::new(Name::new("user").unwrap());
     let mut subscription = stores.event_bus().unwrap().subscribe(options).await.unwrap();
-    let mut events = stores.topic::<UserUpdated>().subscribe().await.unwrap();
+    let mut events = stores.topic::<UserUpdated>().unwrap().subscribe().await.unwrap();
     for bytes in [&b""[..], b"\xFF\xFE", b"{}", b"top-secret", &Bytes::from(vec![b'['; 100_000])] {
         cmd("PUBLISH").arg("events:user:channel").arg(bytes).exec_async(&mut raw).await.unwrap();
-        let received = tokio::time::timeout(PATIENCE, subscription.next()).await.unwrap();
+        let received = tokio::time::timeout(TIMEOUT, subscription.next()).await.unwrap();
         let Some(Received::Malformed(error)) = received else { panic!("{received:?}") };
         assert_eq!(error.kind(), ErrorKind::Codec);
         assert!(!format!("{error:?}").contains("top-secret"), "{error:?}");
-        let delivered = tokio::time::timeout(PATIENCE, events.next()).await.unwrap();
+        let delivered = tokio::time::timeout(TIMEOUT, events.next()).await.unwrap();
         assert!(matches!(delivered, Some(Delivery::Malformed(_))), "{delivered:?}");
     }
     let event = UserUpdated { user_id: "u1".into(), changed: vec![] };
-    stores.topic().publish(&event).await.unwrap();
-    let received = tokio::time::timeout(PATIENCE, subscription.next()).await.unwrap();
+    stores.topic().unwrap().publish(&event).await.unwrap();
+    let received = tokio::time::timeout(TIMEOUT, subscription.next()).await.unwrap();
     assert!(matches!(received, Some(Received::Event(_))), "the stream goes on: {received:?}");
 }

@@ -8,14 +8,14 @@ use stanchion::event::{Delivery, Events, Topic};
 use stanchion::{Effect, ErrorKind};
 use stanchion_conformance::servers::{Cluster, Proxy, RedisProcess, until};
 
-use crate::support::{PATIENCE, becomes, cluster_config, config, connect, eventually, facts, soon, tell};
+use crate::support::{TIMEOUT, becomes, cluster_config, config, connect, eventually, facts, send, soon};
 
 fn updated(id: &str) -> UserUpdated {
     UserUpdated { user_id: id.to_owned(), changed: Vec::new() }
 }
 
 async fn next<E: stanchion::event::Event + Debug>(events: &mut Events<E>) -> Delivery<E> {
-    tokio::time::timeout(PATIENCE, events.next()).await.expect("something comes").expect("it goes on")
+    tokio::time::timeout(TIMEOUT, events.next()).await.expect("something comes").expect("it goes on")
 }
 
 async fn arrives(topic: &Topic<UserUpdated>, events: &mut Events<UserUpdated>, id: &str) {
@@ -26,11 +26,11 @@ async fn arrives(topic: &Topic<UserUpdated>, events: &mut Events<UserUpdated>, i
     }
 }
 
-pub(crate) async fn an_outage_is_told_and_events_flow_again() {
+pub(crate) async fn an_outage_is_reported_and_events_flow_again() {
     let server = RedisProcess::start().await.unwrap();
     let proxy = Proxy::start(server.addr()).await.unwrap();
     let (stores, other) = (connect(config(&proxy.url())).await, connect(config(&server.url())).await);
-    let (here, there) = (stores.topic::<UserUpdated>(), other.topic::<UserUpdated>());
+    let (here, there) = (stores.topic::<UserUpdated>().unwrap(), other.topic::<UserUpdated>().unwrap());
     let mut events = here.subscribe().await.unwrap();
     arrives(&there, &mut events, "before").await;
     for round in 0..3 {
@@ -38,7 +38,7 @@ pub(crate) async fn an_outage_is_told_and_events_flow_again() {
         proxy.cut();
         becomes(&stores, Health::Down).await;
         // The connection of the subscriptions may take a moment longer to notice.
-        let refusing = until("subscribing fails", PATIENCE, || async {
+        let refusing = until("subscribing fails", TIMEOUT, || async {
             match here.subscribe().await {
                 Err(error) => Ok(error),
                 Ok(_) => Err("it was live"),
@@ -57,8 +57,8 @@ pub(crate) async fn an_outage_is_told_and_events_flow_again() {
     }
     // The connection that breaks may be that of the subscriptions alone.
     let channel = "events:user:channel";
-    assert_eq!(tell(&server, &["PUBSUB", "NUMSUB", channel]).await.items()[1].int(), Some(1));
-    tell(&server, &["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+    assert_eq!(send(&server, &["PUBSUB", "NUMSUB", channel]).await.items()[1].int(), Some(1));
+    send(&server, &["CLIENT", "KILL", "TYPE", "pubsub"]).await;
     assert!(matches!(next(&mut events).await, Delivery::Reconnected));
     arrives(&there, &mut events, "after its own").await;
     becomes(&stores, Health::Up).await;
@@ -70,8 +70,8 @@ pub(crate) async fn an_outage_is_told_and_events_flow_again() {
     becomes(&other, Health::Up).await;
     arrives(&there, &mut events, "after the restart").await;
     drop(events);
-    until("it ends at the server", PATIENCE, || async {
-        let subscribed = tell(&server, &["PUBSUB", "NUMSUB", channel]).await.items()[1].int();
+    until("it ends at the server", TIMEOUT, || async {
+        let subscribed = send(&server, &["PUBSUB", "NUMSUB", channel]).await.items()[1].int();
         if subscribed == Some(0) { Ok(()) } else { Err(format!("{subscribed:?}")) }
     })
     .await
@@ -82,7 +82,7 @@ pub(crate) async fn on_a_cluster_another_node_takes_over() {
     let (cluster, proxies) = Cluster::start_behind_proxies().await.unwrap();
     let (stores, other) =
         (connect(cluster_config(&cluster.urls())).await, connect(cluster_config(&cluster.urls())).await);
-    let (here, there) = (stores.topic::<UserUpdated>(), other.topic::<UserUpdated>());
+    let (here, there) = (stores.topic::<UserUpdated>().unwrap(), other.topic::<UserUpdated>().unwrap());
     let mut events = here.subscribe().await.unwrap();
     arrives(&there, &mut events, "before").await;
     for round in 0..2 {
@@ -113,15 +113,15 @@ pub(crate) async fn a_lost_confirmation_leaves_no_subscription() {
     let server = RedisProcess::start().await.unwrap();
     let proxy = Proxy::start(server.addr()).await.unwrap();
     let (stores, other) = (connect(config(&proxy.url())).await, connect(config(&server.url())).await);
-    let (here, there) = (stores.topic::<UserUpdated>(), other.topic::<UserUpdated>());
+    let (here, there) = (stores.topic::<UserUpdated>().unwrap(), other.topic::<UserUpdated>().unwrap());
     for round in 1..=3 {
         proxy.drop_next_reply_to("SUBSCRIBE");
         let Err(error) = here.subscribe().await else { panic!("it was never confirmed") };
         assert_eq!(facts(&error), (ErrorKind::Unavailable, Effect::NotApplied), "{error}");
         assert_eq!(error.operation(), Some("event.subscribe"));
         assert_eq!(proxy.dropped_replies(), round);
-        until("no subscription is left", PATIENCE, || async {
-            let subscribed = tell(&server, &["PUBSUB", "NUMSUB", "events:user:channel"]).await;
+        until("no subscription is left", TIMEOUT, || async {
+            let subscribed = send(&server, &["PUBSUB", "NUMSUB", "events:user:channel"]).await;
             let subscribed = subscribed.items()[1].int();
             if subscribed == Some(0) { Ok(()) } else { Err(format!("{subscribed:?}")) }
         })

@@ -15,18 +15,21 @@ use stanchion_conformance::servers::{RedisProcess, Reply, until};
 use stanchion_redis::{RedisBackend, RedisConfig};
 
 /// How long a case waits for what must come: for machines with much else to do.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A deadline for what is to succeed.
-const PATIENT: Duration = Duration::from_secs(10);
+const LONG_DEADLINE: Duration = Duration::from_secs(10);
 
 /// One server, with a deadline that no healthy call comes near.
 pub(crate) fn config(url: &str) -> RedisConfig {
-    RedisConfig::standalone(url).unwrap().deadline(PATIENT).cache_deadline(PATIENT)
+    RedisConfig::standalone(url).unwrap().deadline(LONG_DEADLINE).cache_deadline(LONG_DEADLINE)
 }
 
 pub(crate) fn cluster_config(urls: &[String]) -> RedisConfig {
-    RedisConfig::cluster(urls.iter().map(String::as_str)).unwrap().deadline(PATIENT).cache_deadline(PATIENT)
+    RedisConfig::cluster(urls.iter().map(String::as_str))
+        .unwrap()
+        .deadline(LONG_DEADLINE)
+        .cache_deadline(LONG_DEADLINE)
 }
 
 pub(crate) async fn connect(config: RedisConfig) -> Stores {
@@ -43,15 +46,13 @@ pub(crate) async fn refused(config: RedisConfig) -> Error {
 
 pub(crate) async fn becomes(stores: &Stores, wanted: Health) {
     let mut health = stores.health();
-    let waited = tokio::time::timeout(PATIENCE, health.wait_for(|health| *health == wanted)).await;
-    assert!(waited.is_ok(), "never {wanted:?}, but {:?}", *stores.health().borrow());
+    let waited = tokio::time::timeout(TIMEOUT, health.wait_for(|health| *health == wanted)).await;
+    assert!(waited.is_ok(), "never {wanted:?}, but {:?}", stores.health().current());
 }
 
 /// Waits until the condition holds.
 pub(crate) async fn soon(what: &str, mut holds: impl FnMut() -> bool) {
-    until(what, PATIENCE, || std::future::ready(if holds() { Ok(()) } else { Err("not yet") }))
-        .await
-        .unwrap();
+    until(what, TIMEOUT, || std::future::ready(if holds() { Ok(()) } else { Err("not yet") })).await.unwrap();
 }
 
 pub(crate) fn key(id: &str) -> Key {
@@ -77,7 +78,7 @@ pub(crate) fn facts(error: &Error) -> (ErrorKind, Effect) {
 }
 
 /// One command of the test itself, which must not be refused.
-pub(crate) async fn tell(server: &RedisProcess, words: &[&str]) -> Reply {
+pub(crate) async fn send(server: &RedisProcess, words: &[&str]) -> Reply {
     let reply = server.command(words).await.unwrap();
     assert!(!reply.is_error(), "{words:?}: {}", reply.text());
     reply
@@ -88,10 +89,10 @@ pub(crate) async fn raw(server: &RedisProcess) -> MultiplexedConnection {
     redis::Client::open(server.url()).unwrap().get_multiplexed_async_connection().await.unwrap()
 }
 
-/// Asks until the answer is no error; answers it.
+/// Calls until there is no error; answers the outcome.
 pub(crate) async fn eventually<T, F: Future<Output = Result<T, Error>>>(
     what: &str,
-    ask: impl FnMut() -> F,
+    call: impl FnMut() -> F,
 ) -> T {
-    until(what, PATIENCE, ask).await.unwrap()
+    until(what, TIMEOUT, call).await.unwrap()
 }

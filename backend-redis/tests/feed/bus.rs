@@ -1,15 +1,15 @@
-//! Where the writes themselves tell of changes.
+//! Invalidations that are published by the writes themselves.
 
 use stanchion::ErrorKind;
 use stanchion_conformance::servers::RedisProcess;
 use stanchion_redis::{Invalidation, RedisBackend};
 
 use crate::watched::{config, run, stored};
-use crate::{broken, told};
+use crate::{broken, notified};
 
-pub(crate) async fn every_write_of_the_store_is_told() {
+pub(crate) async fn every_write_of_the_store_is_notified() {
     let server = RedisProcess::start().await.unwrap();
-    told::writes_of_the_store(config(&server.url()).invalidation(Invalidation::Bus), &server).await;
+    notified::writes_of_the_store(config(&server.url()).invalidation(Invalidation::Bus), &server).await;
 }
 
 pub(crate) async fn a_killed_connection_is_a_loss_until_it_is_back() {

@@ -8,12 +8,12 @@ use stanchion::stores::Stores;
 use stanchion_conformance::servers::{Cluster, Link, until};
 use stanchion_redis::{Invalidation, RedisConfig};
 
-use crate::watched::{PATIENCE, PREFIX, Told, Watched, feeds, key, open, run, stored, ttl};
+use crate::watched::{Notification, PREFIX, TIMEOUT, Watched, feeds, key, open, run, stored, ttl};
 
 fn config(cluster: &Cluster) -> RedisConfig {
     let urls = cluster.urls();
     let config = RedisConfig::cluster(urls.iter().map(String::as_str)).unwrap().prefix(PREFIX).unwrap();
-    config.deadline(PATIENCE).cache_deadline(PATIENCE)
+    config.deadline(TIMEOUT).cache_deadline(TIMEOUT)
 }
 
 async fn stores(cluster: &Cluster) -> (Stores, Arc<dyn CacheStore>) {
@@ -37,7 +37,7 @@ async fn id_at(cluster: &Cluster, node: usize) -> String {
 
 async fn set(store: &dyn CacheStore, id: &str) {
     let (key, options) = (key(id), SetOptions::new(ttl()));
-    let outcome = until("a set", PATIENCE, || store.set(&key, Bytes::from_static(b"v"), &options));
+    let outcome = until("a set", TIMEOUT, || store.set(&key, Bytes::from_static(b"v"), &options));
     assert_eq!(outcome.await.unwrap(), SetOutcome::Stored);
 }
 
@@ -51,10 +51,10 @@ async fn all_heard(cluster: &Cluster, config: RedisConfig) {
         watched.sees_change(&format!("cache:user:{id}")).await;
         assert_eq!(feeds(&cluster.nodes()[node]).await.len(), 1);
     }
-    assert!(!watched.told().contains(&Told::Lost) && tags.told().is_empty());
+    assert!(!watched.notifications().contains(&Notification::Lost) && tags.notifications().is_empty());
 }
 
-pub(crate) async fn every_master_is_heard() {
+pub(crate) async fn every_master_is_listened_to() {
     let cluster = Cluster::start().await.unwrap();
     all_heard(&cluster, config(&cluster)).await;
 }
@@ -64,7 +64,7 @@ pub(crate) async fn on_the_bus_every_master_is_heard() {
     all_heard(&cluster, config(&cluster).invalidation(Invalidation::Bus)).await;
 }
 
-pub(crate) async fn a_moved_slot_is_heard_where_it_is() {
+pub(crate) async fn a_moved_slot_is_listened_to_where_it_is() {
     let cluster = Cluster::start().await.unwrap();
     let (_stores, store) = stores(&cluster).await;
     let watched = Watched::up(&*store, "cache", "user").await;
@@ -84,7 +84,7 @@ pub(crate) async fn a_moved_slot_is_heard_where_it_is() {
 
 /// Gives all slots of the last master to the first, so that clients see two masters.
 async fn empty_last_master(cluster: &Cluster) {
-    // Or a master that has no slot left becomes the replica of the one that took them (7.0 and later can be told not to).
+    // Or a master that has no slot left becomes the replica of the one that took them (7.0 and later can be set not to).
     for node in cluster.nodes() {
         run(node, &["CONFIG", "SET", "cluster-allow-replica-migration", "no"]).await;
     }
@@ -116,8 +116,12 @@ pub(crate) async fn an_unknown_master_is_a_loss_before_it_answers() {
     cluster.move_key(&stored(&name), 0, 2).await.unwrap();
     watched.sees_change(&name).await;
     assert_eq!(store.get(&key(&id)).await.unwrap(), Some(Bytes::from_static(b"v")));
-    assert_eq!(watched.told().first(), Some(&Told::Lost), "what it answered may change unheard");
-    watched.sees(&[Told::Lost, Told::Restored]).await;
+    assert_eq!(
+        watched.notifications().first(),
+        Some(&Notification::Lost),
+        "what was read from it may change without an invalidation"
+    );
+    watched.sees(&[Notification::Lost, Notification::Restored]).await;
     watched.forget();
     cluster.finish_migration(slot, 0, 2).await.unwrap();
     run(&cluster.nodes()[2], &["SET", &stored(&name), "w"]).await;
@@ -134,10 +138,10 @@ pub(crate) async fn a_dead_master_is_a_loss_until_it_is_back() {
     let watched = Watched::up(&*store, "cache", "user").await;
     let id = id_at(&cluster, 1).await;
     cluster.kill(1).unwrap();
-    watched.sees(&[Told::Lost]).await;
-    assert_eq!(watched.told(), [Told::Lost]);
+    watched.sees(&[Notification::Lost]).await;
+    assert_eq!(watched.notifications(), [Notification::Lost]);
     cluster.restart(1).await.unwrap();
-    watched.sees(&[Told::Lost, Told::Restored]).await;
+    watched.sees(&[Notification::Lost, Notification::Restored]).await;
     watched.forget();
     set(&*store, &id).await;
     watched.sees_change(&format!("cache:user:{id}")).await;

@@ -1,4 +1,4 @@
-//! A server that does not let itself be listened to.
+//! A server that refuses to send invalidations.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use stanchion::environment::Environment;
 use stanchion_conformance::servers::{RedisProcess, until};
 use stanchion_redis::{Invalidation, RedisConfig};
 
-use crate::watched::{PATIENCE, Told, Watched, config, key, open, run, ttl};
+use crate::watched::{Notification, TIMEOUT, Watched, config, key, open, run, ttl};
 
 /// How many connections the server has had.
 async fn connections(server: &RedisProcess) -> u64 {
@@ -19,7 +19,7 @@ async fn connections(server: &RedisProcess) -> u64 {
     count.unwrap().trim().parse().unwrap()
 }
 
-/// Who can't tell of a change does not make it.
+/// A write that can't be published is not made.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Writes {
     Stored,
@@ -34,7 +34,7 @@ async fn stays_lost(server: &RedisProcess, rights: &[&str], config: RedisConfig,
     let watched = Watched::begin(&*store, "cache", "user");
     // Each look at the server is a connection of its own; one more is the feed's, which is gone again.
     let looks = AtomicU64::new(0);
-    let refused = until("the refusal", PATIENCE, || async {
+    let refused = until("the refusal", TIMEOUT, || async {
         let looked = looks.fetch_add(2, Ordering::Relaxed);
         let tried = connections(server).await - before - looked - 1;
         let list = run(server, &["CLIENT", "LIST"]).await;
@@ -50,11 +50,11 @@ async fn stays_lost(server: &RedisProcess, rights: &[&str], config: RedisConfig,
             Writes::Stored => assert_eq!(set.unwrap(), SetOutcome::Stored),
             Writes::Denied => assert_eq!(set.unwrap_err().kind(), ErrorKind::Denied),
         }
-        assert_eq!(watched.told(), [] as [Told; 0]);
+        assert_eq!(watched.notifications(), [] as [Notification; 0]);
     }
     let more = Watched::begin(&*store, "cache", "more");
     assert_eq!(store.get(&key("u1")).await.unwrap().is_some(), writes == Writes::Stored);
-    assert_eq!((watched.told(), more.told()), (vec![], vec![]));
+    assert_eq!((watched.notifications(), more.notifications()), (vec![], vec![]));
     assert_eq!(connections(server).await, before + 1);
 }
 
@@ -72,7 +72,7 @@ pub(crate) async fn without_the_channels_a_watch_stays_lost() {
     stays_lost(&server, &rights, config(&url).invalidation(Invalidation::Bus), Writes::Denied).await;
 }
 
-pub(crate) async fn a_right_given_later_is_found() {
+pub(crate) async fn a_right_given_later_is_noticed() {
     let server = RedisProcess::start().await.unwrap();
     let url = format!("redis://svc:pw@{}", server.addr());
     run(&server, &["ACL", "SETUSER", "svc", "on", ">pw", "~*", "&*", "+@all", "-client"]).await;
@@ -80,19 +80,19 @@ pub(crate) async fn a_right_given_later_is_found() {
     let (_stores, store) =
         open(config(&url).environment(Environment::system().clock(Arc::new(clock.clone())))).await;
     let watched = Watched::begin(&*store, "cache", "user");
-    let denied = until("the refusal", PATIENCE, || async {
+    let denied = until("the refusal", TIMEOUT, || async {
         let stats = run(&server, &["INFO", "errorstats"]).await;
         if stats.contains("errorstat_NOPERM") { Ok(()) } else { Err(stats) }
     });
     denied.await.unwrap();
     run(&server, &["ACL", "SETUSER", "svc", "+client"]).await;
-    assert_eq!(watched.told(), [] as [Told; 0]);
-    let seen = until("it is asked again", PATIENCE, || {
+    assert_eq!(watched.notifications(), [] as [Notification; 0]);
+    let seen = until("it is asked again", TIMEOUT, || {
         // The pause begins some time after the refusal.
         clock.advance(std::time::Duration::from_secs(10));
-        std::future::ready(match watched.told() {
-            told if told.last() == Some(&Told::Restored) => Ok(()),
-            told => Err(format!("{told:?}")),
+        std::future::ready(match watched.notifications() {
+            seen if seen.last() == Some(&Notification::Restored) => Ok(()),
+            seen => Err(format!("{seen:?}")),
         })
     });
     seen.await.unwrap();

@@ -1,8 +1,9 @@
-//! A watcher that remembers what it was told, and stores to watch.
+//! A watcher that keeps its notifications, and stores to watch.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use stanchion::cache::AllParts as _;
 use stanchion::cache::{CacheStore, Watch, Watcher};
 use stanchion::key::{Key, Namespace};
 use stanchion::stores::Stores;
@@ -11,106 +12,106 @@ use stanchion_conformance::servers::{RedisProcess, until};
 use stanchion_redis::{RedisBackend, RedisConfig};
 
 /// For machines with much else to do.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const PREFIX: &str = "feed";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum Notification {
     Changed(String),
     Lost,
     Restored,
 }
 
 #[derive(Debug, Default)]
-pub(crate) struct Memory(Mutex<Vec<Told>>);
+pub(crate) struct Recorder(Mutex<Vec<Notification>>);
 
-impl Memory {
-    fn note(&self, told: Told) {
-        self.0.lock().unwrap().push(told);
+impl Recorder {
+    fn keep(&self, notification: Notification) {
+        self.0.lock().unwrap().push(notification);
     }
 }
 
-impl Watcher for Memory {
+impl Watcher for Recorder {
     fn changed(&self, key: &str) {
-        self.note(Told::Changed(key.to_owned()));
+        self.keep(Notification::Changed(key.to_owned()));
     }
 
     fn lost(&self) {
-        self.note(Told::Lost);
+        self.keep(Notification::Lost);
     }
 
     fn restored(&self) {
-        self.note(Told::Restored);
+        self.keep(Notification::Restored);
     }
 }
 
-/// A watch of one namespace and what came of it.
+/// A watch of one namespace, and its notifications.
 pub(crate) struct Watched {
-    memory: Arc<Memory>,
+    recorder: Arc<Recorder>,
     pub(crate) watch: Option<Watch>,
 }
 
 impl Watched {
-    /// Not waited for.
+    /// Watches, and does not wait.
     pub(crate) fn begin(store: &dyn CacheStore, service: &str, kind: &str) -> Self {
-        let memory = Arc::new(Memory::default());
+        let recorder = Arc::new(Recorder::default());
         let namespace = Namespace::new(service, kind).unwrap();
-        let watch = store.watch(&namespace, Arc::clone(&memory) as _).unwrap();
-        Self { memory, watch: Some(watch) }
+        let watch = store.watch(&namespace, Arc::clone(&recorder) as _).unwrap();
+        Self { recorder, watch: Some(watch) }
     }
 
-    /// Watches, and waits until everything is told.
+    /// Watches, and waits until the namespace is up.
     pub(crate) async fn up(store: &dyn CacheStore, service: &str, kind: &str) -> Self {
         let watched = Self::begin(store, service, kind);
-        watched.sees(&[Told::Restored]).await;
-        assert_eq!(watched.told(), [Told::Restored], "the first word");
+        watched.sees(&[Notification::Restored]).await;
+        assert_eq!(watched.notifications(), [Notification::Restored], "the first notification");
         watched.forget();
         watched
     }
 
-    pub(crate) fn told(&self) -> Vec<Told> {
-        self.memory.0.lock().unwrap().clone()
+    pub(crate) fn notifications(&self) -> Vec<Notification> {
+        self.recorder.0.lock().unwrap().clone()
     }
 
     pub(crate) fn forget(&self) {
-        self.memory.0.lock().unwrap().clear();
+        self.recorder.0.lock().unwrap().clear();
     }
 
-    /// Waits until these were told, in this order, with anything in between.
-    pub(crate) async fn sees(&self, expected: &[Told]) {
-        let seen = until("what is to be told", PATIENCE, || async {
-            let told = self.told();
-            let mut told_in_turn = told.iter();
-            let missing = expected.iter().find(|wanted| !told_in_turn.any(|told| told == *wanted));
+    /// Waits for these notifications, in this order, with anything in between.
+    pub(crate) async fn sees(&self, expected: &[Notification]) {
+        let seen = until("the notifications", TIMEOUT, || async {
+            let seen = self.notifications();
+            let mut in_order = seen.iter();
+            let missing = expected.iter().find(|wanted| !in_order.any(|seen| seen == *wanted));
             match missing {
                 None => Ok(()),
-                Some(missing) => Err(format!("{missing:?} is missing in {told:?}")),
+                Some(missing) => Err(format!("{missing:?} is missing in {seen:?}")),
             }
         });
         seen.await.unwrap();
     }
 
-    /// Waits until this key was told, and forgets all.
+    /// Waits for a notification of this key, and forgets all.
     pub(crate) async fn sees_change(&self, key: &str) {
-        self.sees(&[Told::Changed(key.to_owned())]).await;
+        self.sees(&[Notification::Changed(key.to_owned())]).await;
         self.forget();
     }
 
-    /// Something of this namespace is written; until it is told nothing but what is expected may be.
+    /// Writes a key of the namespace; until it is notified, there must be the expected notifications and no others.
     pub(crate) async fn only(&self, expected: &[&str], server: &RedisProcess) {
         run(server, &["SET", &stored("cache:user:marker"), "x"]).await;
-        self.sees(&[Told::Changed("cache:user:marker".to_owned())]).await;
-        let mut told = self.told();
-        told.retain(|told| *told != Told::Changed("cache:user:marker".to_owned()));
-        let expected: Vec<_> = expected.iter().map(|key| Told::Changed((*key).to_owned())).collect();
-        assert_eq!(told, expected);
+        self.sees(&[Notification::Changed("cache:user:marker".to_owned())]).await;
+        let mut seen = self.notifications();
+        seen.retain(|seen| *seen != Notification::Changed("cache:user:marker".to_owned()));
+        let expected: Vec<_> = expected.iter().map(|key| Notification::Changed((*key).to_owned())).collect();
+        assert_eq!(seen, expected);
         self.forget();
     }
 }
 
 pub(crate) fn config(url: &str) -> RedisConfig {
     let config = RedisConfig::standalone(url).unwrap().prefix(PREFIX).unwrap();
-    config.deadline(PATIENCE).cache_deadline(PATIENCE)
+    config.deadline(TIMEOUT).cache_deadline(TIMEOUT)
 }
 
 pub(crate) async fn open(config: RedisConfig) -> (Stores, Arc<dyn CacheStore>) {
@@ -126,7 +127,7 @@ pub(crate) async fn run(server: &RedisProcess, words: &[&str]) -> String {
     reply.text()
 }
 
-/// A key as it stands on the server.
+/// A key as it is stored.
 pub(crate) fn stored(key: &str) -> String {
     format!("{PREFIX}:{key}")
 }
@@ -139,17 +140,17 @@ pub(crate) fn ttl() -> Ttl {
     Ttl::new(Duration::from_mins(10)).unwrap()
 }
 
-/// The connections on which the server tells of changes, by tracking or on channels.
+/// The connections on which the server sends invalidations, by tracking or on channels.
 pub(crate) async fn feeds(server: &RedisProcess) -> Vec<String> {
     let list = run(server, &["CLIENT", "LIST"]).await;
     let field = |line: &str, name: &str| {
         line.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
     };
-    let tells = |line: &&str| {
+    let is_feed = |line: &&str| {
         field(line, "flags").is_some_and(|flags| flags.contains('t'))
             || field(line, "sub").is_some_and(|count| count != "0")
     };
-    list.lines().filter(tells).filter_map(|line| field(line, "id")).collect()
+    list.lines().filter(is_feed).filter_map(|line| field(line, "id")).collect()
 }
 
 pub(crate) async fn kill_feed(server: &RedisProcess) {

@@ -4,6 +4,7 @@ use std::pin::Pin;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use redis::cmd;
+use stanchion::cache::AllParts as _;
 use stanchion::cache::{
     CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions,
     SetOutcome, Tag, Want, When,
@@ -95,7 +96,7 @@ const WORKS: &[(&str, bool, bool, Work)] = &[
         Box::pin(async { assert_eq!(fill(c, "u1", LeaseToken::new([1; 16])).await, FillOutcome::Fenced) })
     }),
     ("another's abandon", true, true, |c| {
-        Box::pin(async { c.abandon(&[(cache_key("u1"), LeaseToken::new([1; 16]))]).await.unwrap() })
+        Box::pin(async { c.release(&[(cache_key("u1"), LeaseToken::new([1; 16]))]).await.unwrap() })
     }),
     ("another's fetch", true, true, |c| {
         Box::pin(async {
@@ -152,7 +153,7 @@ pub(crate) async fn a_lease_is_its_holders(mut place: Place) {
     place.run::<()>("PERSIST", &[&lease_key]).await;
     assert_eq!(cache.fetch(&[absent(other)]).await.unwrap(), [Fetched::Leased { current: None }]);
     cache
-        .abandon(&[(cache_key("u1"), TOKEN), (cache_key("u1"), other), (cache_key("u2"), TOKEN)])
+        .release(&[(cache_key("u1"), TOKEN), (cache_key("u1"), other), (cache_key("u2"), TOKEN)])
         .await
         .unwrap();
     assert!(!place.run::<bool>("EXISTS", &[&lease_key]).await);
@@ -194,7 +195,7 @@ pub(crate) async fn a_schema_is_read_in_the_header(place: Place) {
         (stored(2, 7, 16), 7, SetOutcome::Stored),
         (stored(2, 7, 16), 8, SetOutcome::Stored),
         (stored(2, max, 16), max, SetOutcome::Stored),
-        // Whoever has no schema asks after none.
+        // A writer without a schema does not look for one.
         (stored(2, 7, 16), 0, SetOutcome::Stored),
         // What has no such header has none.
         (stored(1, 7, 16), 6, SetOutcome::Stored),
@@ -250,8 +251,8 @@ pub(crate) async fn a_generation_never_comes_back(mut place: Place) {
     let kept: u64 = place.run("PTTL", &[&keys[0]]).await;
     assert!(kept > 86_400_000, "a bump keeps it anew");
 
-    let told: Vec<u64> = cmd("TIME").query_async(&mut place.server).await.unwrap();
-    let server = Timestamp::from_micros(told[0] * 1_000_000 + told[1]);
+    let time: Vec<u64> = cmd("TIME").query_async(&mut place.server).await.unwrap();
+    let server = Timestamp::from_micros(time[0] * 1_000_000 + time[1]);
     let off = cache.now().saturating_since(server).max(server.saturating_since(cache.now()));
     assert!(off.as_secs() < 5, "the store's time is off by {off:?}");
 }
@@ -284,7 +285,7 @@ pub(crate) async fn every_forgotten_script_is_sent_again(mut place: Place) {
     assert_eq!(cache.fill(&fills).await.unwrap(), [FillOutcome::Filled; 3]);
     cache.fetch(&requests).await.unwrap();
     forget().await;
-    cache.abandon(&leases).await.unwrap();
+    cache.release(&leases).await.unwrap();
     assert_eq!(cache.fill(&fills).await.unwrap(), [FillOutcome::Fenced; 3]);
     forget().await;
     assert_eq!(cache.add(&keys[0], 1, ttl(60)).await.unwrap(), 2);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use stanchion::cache::AllParts as _;
 use stanchion::cache::{
     Fetched, Fill, FillOutcome, LeaseRequest, LeaseToken, SetOptions, SetOutcome, Tag, Want, When,
 };

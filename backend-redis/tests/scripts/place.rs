@@ -13,7 +13,7 @@ use stanchion::time::Ttl;
 use stanchion_redis::{RedisBackend, RedisConfig};
 
 /// For machines with much else to do.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A corner of the server of its own, and a connection to look at what is in it.
 pub(crate) struct Place {
@@ -28,10 +28,10 @@ impl Place {
         SystemRandom.fill(&mut random).unwrap();
         let prefix = format!("scripts-{:016x}", u64::from_be_bytes(random));
         let config = RedisConfig::standalone(url).unwrap().prefix(&prefix).unwrap();
-        let config = config.deadline(PATIENCE).cache_deadline(PATIENCE);
+        let config = config.deadline(TIMEOUT).cache_deadline(TIMEOUT);
         let stores = RedisBackend::connect(config).await.unwrap().stores();
         let client = redis::Client::open(url).unwrap();
-        let config = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(TIMEOUT));
         let server = client.get_multiplexed_async_connection_with_config(&config).await.unwrap();
         let mut place = Self { stores, prefix, server };
         // The only key without an expiry; here it need not stay.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis::{Value, cmd};
+use stanchion::cache::AllParts as _;
 use stanchion::cache::{Fill, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Want, When};
 use stanchion::key::Key;
 use stanchion::limit::Tier;
@@ -56,7 +57,7 @@ async fn spoilt_lease(place: &Place) -> Refusals {
     vec![
         ("fetch", cache.fetch(&[request]).await.err()),
         ("fill", cache.fill(&[Fill::new(key.clone(), token, "v".into(), ttl(9))]).await.err()),
-        ("abandon", cache.abandon(&[(key, token)]).await.err()),
+        ("abandon", cache.release(&[(key, token)]).await.err()),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! What stands on the server, and how it gets there.
+//! What is stored on the server, and how it gets there.
 
 use std::collections::BTreeMap;
 

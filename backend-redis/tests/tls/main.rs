@@ -1,4 +1,4 @@
-//! TLS, on servers of the cases' own that speak it: whom a connection trusts, and that all connections do.
+//! TLS, on servers of the cases' own that speak it: which servers a connection trusts, and that all connections do.
 //!
 //! Without a `redis-server` the cases are ignored, and red where `CI` is set. It has to be built with TLS, as
 //! Debian's is.

@@ -102,8 +102,8 @@ pub(crate) async fn bad_certificates_are_refused_where_they_are_set() {
     ] {
         let Err(error) = outcome else { panic!("{what} is taken") };
         assert_eq!(error.kind(), ErrorKind::Config, "{what}: {error}");
-        let told = format!("{error} {error:?} {error:#?}");
-        assert!(!told.contains("sesame") && !told.contains(&client.key[40..80]), "{what}: {told}");
+        let message = format!("{error} {error:?} {error:#?}");
+        assert!(!message.contains("sesame") && !message.contains(&client.key[40..80]), "{what}: {message}");
     }
     // One does not take the other back.
     let both = config().client_certificate(client.pem, client.key).unwrap().root_certificate(root.pem());

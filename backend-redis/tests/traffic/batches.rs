@@ -1,12 +1,13 @@
 //! A batch is one pipelined write per master.
 
 use bytes::Bytes;
+use stanchion::cache::AllParts as _;
 use stanchion::cache::{Fill, LeaseRequest, LeaseToken, SetEntry, SetOptions, Tag, Want};
 use stanchion::key::Key;
 use stanchion_conformance::servers::{Cluster, Proxy, RedisProcess};
 use stanchion_redis::{RedisBackend, RedisConfig};
 
-use crate::{PATIENCE, key, ttl};
+use crate::{TIMEOUT, key, ttl};
 
 /// Runs a batch of 100, whose commands contain this text, and then looks at it when it runs again: the first time
 /// each master may have to learn a script, in a second write.
@@ -28,7 +29,7 @@ pub(crate) async fn a_batch_is_one_write_per_master() {
     let urls = cluster.urls();
     let config = RedisConfig::cluster(urls.iter().map(String::as_str)).unwrap();
     // No ping comes in between.
-    let config = config.deadline(PATIENCE).cache_deadline(PATIENCE).ping_every(10 * PATIENCE);
+    let config = config.deadline(TIMEOUT).cache_deadline(TIMEOUT).ping_every(10 * TIMEOUT);
     let stores = RedisBackend::connect(config).await.unwrap().stores();
     let cache = stores.cache_store().unwrap();
     let keys: Vec<_> = (0..100).map(key).collect();
@@ -54,7 +55,7 @@ pub(crate) async fn a_batch_is_one_write_per_master() {
     })
     .await;
     let leases: Vec<_> = keys.iter().map(|key| (key.clone(), token)).collect();
-    one_write_each(&proxies, "EVALSHA", "abandon", async || cache.abandon(&leases).await.unwrap()).await;
+    one_write_each(&proxies, "EVALSHA", "abandon", async || cache.release(&leases).await.unwrap()).await;
     let fill = |key: &Key| Fill::new(key.clone(), token, value.clone(), ttl());
     let fills: Vec<_> = keys.iter().map(fill).collect();
     one_write_each(&proxies, "EVALSHA", "fill", async || {
@@ -72,18 +73,18 @@ pub(crate) async fn a_batch_is_one_write_per_master() {
     .await;
 }
 
-/// They are made where they are missing, and told with their age: by a script each, all in one write.
+/// They are made where they are missing, and read with their age: by a script each, all in one write.
 pub(crate) async fn generations_take_one_trip() {
     let server = RedisProcess::start().await.unwrap();
     let proxy = Proxy::start(server.addr()).await.unwrap();
-    let config = RedisConfig::standalone(&proxy.url()).unwrap().cache_deadline(PATIENCE);
-    let stores = RedisBackend::connect(config.deadline(PATIENCE)).await.unwrap().stores();
+    let config = RedisConfig::standalone(&proxy.url()).unwrap().cache_deadline(TIMEOUT);
+    let stores = RedisBackend::connect(config.deadline(TIMEOUT)).await.unwrap().stores();
     let cache = stores.cache_store().unwrap();
     let tags: Vec<_> = (0..20).map(|n| Tag::new(n).unwrap()).collect();
     cache.generations(&tags[..10]).await.unwrap();
-    for (asked, some) in [(&tags[..10], 10), (&tags[..], 20)] {
+    for (read, some) in [(&tags[..10], 10), (&tags[..], 20)] {
         proxy.forget_requests();
-        cache.generations(asked).await.unwrap();
+        cache.generations(read).await.unwrap();
         assert_eq!((proxy.requests("EVALSHA"), proxy.reads("EVALSHA")), (some, 1));
         assert_eq!(proxy.requests(""), some);
     }

@@ -13,12 +13,12 @@ use stanchion::{Effect, ErrorKind};
 use stanchion_conformance::servers::{Cluster, Proxy, RedisProcess, until};
 use stanchion_redis::{RedisBackend, RedisConfig};
 
-use crate::{PATIENCE, key, ttl};
+use crate::{TIMEOUT, key, ttl};
 
 const MANY: usize = 300;
-/// So many that come together are still asked for each by itself.
+/// So many that come together are still read each by itself.
 const FEW: usize = 7;
-/// Long before [`PATIENCE`] is over.
+/// Long before [`TIMEOUT`] is over.
 const SOON: Duration = Duration::from_secs(10);
 
 struct Setup {
@@ -32,8 +32,8 @@ struct Setup {
 async fn setup(cache_deadline: Duration) -> Setup {
     let server = RedisProcess::start().await.unwrap();
     let proxy = Proxy::start(server.addr()).await.unwrap();
-    let config = RedisConfig::standalone(&proxy.url()).unwrap().deadline(PATIENCE);
-    let config = config.cache_deadline(cache_deadline).ping_every(10 * PATIENCE);
+    let config = RedisConfig::standalone(&proxy.url()).unwrap().deadline(TIMEOUT);
+    let config = config.cache_deadline(cache_deadline).ping_every(10 * TIMEOUT);
     let stores = RedisBackend::connect(config).await.unwrap().stores();
     let cache = stores.cache_store().unwrap();
     let keys = put(&*cache).await;
@@ -61,7 +61,7 @@ async fn read_all(cache: &dyn CacheStore, keys: &[Key]) {
 }
 
 pub(crate) async fn few_reads_go_out_one_by_one() {
-    let Setup { cache, proxy, server: _server, keys, stores: _stores } = setup(PATIENCE).await;
+    let Setup { cache, proxy, server: _server, keys, stores: _stores } = setup(TIMEOUT).await;
     for key in &keys[..5] {
         cache.get(key).await.unwrap();
     }
@@ -85,7 +85,7 @@ async fn put_sizes(cache: &dyn CacheStore, keys: &[Key], sizes: &[usize]) -> Vec
 
 /// Small values are copied, large ones stay in what was read.
 pub(crate) async fn values_of_all_sizes_keep_to_themselves() {
-    let Setup { cache, proxy, server: _server, keys, stores: _stores } = setup(PATIENCE).await;
+    let Setup { cache, proxy, server: _server, keys, stores: _stores } = setup(TIMEOUT).await;
     let values = put_sizes(&*cache, &keys, &[0, 1, 511, 512, 513, 2_048, 10_000, 3]).await;
     for _ in 0..3 {
         proxy.forget_requests();
@@ -98,7 +98,7 @@ pub(crate) async fn values_of_all_sizes_keep_to_themselves() {
 }
 
 pub(crate) async fn many_reads_share_a_write() {
-    let Setup { cache, proxy, server: _server, keys, stores: _stores } = setup(PATIENCE).await;
+    let Setup { cache, proxy, server: _server, keys, stores: _stores } = setup(TIMEOUT).await;
     for _ in 0..3 {
         proxy.forget_requests();
         read_all(&*cache, &keys).await;
@@ -109,8 +109,8 @@ pub(crate) async fn many_reads_share_a_write() {
     }
 }
 
-pub(crate) async fn each_is_answered_for_itself() {
-    let Setup { cache, proxy, server, keys, stores: _stores } = setup(PATIENCE).await;
+pub(crate) async fn each_read_has_its_own_outcome() {
+    let Setup { cache, proxy, server, keys, stores: _stores } = setup(TIMEOUT).await;
     // Of three, one holds its number, one nothing, and one a list.
     for key in keys.iter().skip(1).step_by(3) {
         server.command(&["DEL", key.as_str()]).await.unwrap();
@@ -136,7 +136,7 @@ pub(crate) async fn each_is_answered_for_itself() {
 
 /// An ACL that knows `GET` and not `MGET`.
 pub(crate) async fn without_the_right_to_gather_reads_go_on() {
-    let Setup { cache, proxy, server, keys, stores: _stores } = setup(PATIENCE).await;
+    let Setup { cache, proxy, server, keys, stores: _stores } = setup(TIMEOUT).await;
     server.command(&["ACL", "SETUSER", "default", "-mget"]).await.unwrap();
     read_all(&*cache, &keys).await;
     assert!(proxy.requests("MGET") > 0);
@@ -151,7 +151,7 @@ pub(crate) async fn without_the_right_to_gather_reads_go_on() {
 
 /// An ACL that denies a key, and not the command.
 pub(crate) async fn one_denied_key_does_not_end_gathering() {
-    let Setup { cache, proxy, server, keys, stores: _stores } = setup(PATIENCE).await;
+    let Setup { cache, proxy, server, keys, stores: _stores } = setup(TIMEOUT).await;
     server.command(&["ACL", "SETUSER", "default", "resetkeys", "~cache:user:*"]).await.unwrap();
     let denied = Key::new("cache", "other", 1).unwrap();
     let mut answers = join_all(keys.iter().chain([&denied]).map(|key| cache.get(key))).await;
@@ -166,7 +166,7 @@ pub(crate) async fn one_denied_key_does_not_end_gathering() {
 }
 
 pub(crate) async fn a_dropped_caller_takes_nothing_from_others() {
-    let Setup { cache, keys, server: _server, proxy: _proxy, stores: _stores } = setup(PATIENCE).await;
+    let Setup { cache, keys, server: _server, proxy: _proxy, stores: _stores } = setup(TIMEOUT).await;
     let (mut kept_reads, mut dropped_reads) = (0, 0);
     for kept in [2, 7, MANY] {
         let mut reading: Vec<_> = keys.iter().map(|key| cache.get(key)).collect();
@@ -187,12 +187,12 @@ pub(crate) async fn a_dropped_caller_takes_nothing_from_others() {
 }
 
 pub(crate) async fn a_lost_connection_is_everybodys_error() {
-    let Setup { cache, proxy, server, keys, stores: _stores } = setup(PATIENCE).await;
+    let Setup { cache, proxy, server, keys, stores: _stores } = setup(TIMEOUT).await;
     server.pause().unwrap();
     let reading = join_all(keys.iter().map(|key| cache.get(key)));
     let cutting = async {
-        // Some are on their way by then.
-        let sent = until("a batch", PATIENCE, || async {
+        // Some are in flight by then.
+        let sent = until("a batch", TIMEOUT, || async {
             if proxy.requests("MGET") > 0 { Ok(()) } else { Err("none was sent") }
         });
         sent.await.unwrap();
@@ -204,7 +204,7 @@ pub(crate) async fn a_lost_connection_is_everybodys_error() {
         assert_eq!((error.kind(), error.effect()), (ErrorKind::Unavailable, Effect::NotApplied), "{error}");
     }
     server.resume().unwrap();
-    until("the connection", PATIENCE, || cache.get(&keys[0])).await.unwrap();
+    until("the connection", TIMEOUT, || cache.get(&keys[0])).await.unwrap();
     read_all(&*cache, &keys).await;
 }
 
@@ -218,36 +218,36 @@ pub(crate) async fn a_silent_server_is_a_timeout_for_all() {
         assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::NotApplied), "{error}");
     }
     server.resume().unwrap();
-    until("an answer", PATIENCE, || cache.get(&keys[0])).await.unwrap();
+    until("an answer", TIMEOUT, || cache.get(&keys[0])).await.unwrap();
 }
 
 /// While a server hangs more come than are sent, and once it is back it has other things to do.
-pub(crate) async fn who_is_late_is_not_asked_for_any_more() {
+pub(crate) async fn reads_that_timed_out_are_not_sent() {
     let Setup { cache, keys, server, proxy, stores: _stores } = setup(Duration::from_millis(300)).await;
     server.pause().unwrap();
-    // A third of so many waits behind what is on its way.
+    // A third of so many waits behind what is in flight.
     let (many, last) = (20 * MANY, key(20 * MANY));
     let reads = keys.iter().cycle().take(many).chain([&last]).map(|key| cache.get(key));
     for answer in join_all(reads).await {
         assert_eq!(answer.unwrap_err().kind(), ErrorKind::Timeout);
     }
     assert!(proxy.requests("MGET") > 0);
-    assert_eq!(proxy.requests(last.as_str()), 0, "its time was over before there was a way");
+    assert_eq!(proxy.requests(last.as_str()), 0, "its deadline was over before there was room");
     server.resume().unwrap();
-    until("an answer", PATIENCE, || cache.get(&keys[0])).await.unwrap();
+    until("an answer", TIMEOUT, || cache.get(&keys[0])).await.unwrap();
 }
 
 pub(crate) async fn closing_leaves_nobody_waiting() {
     // The deadline comes long after this case is over: what ends the reads is the close.
-    let Setup { cache, keys, server, stores, proxy } = setup(PATIENCE).await;
+    let Setup { cache, keys, server, stores, proxy } = setup(TIMEOUT).await;
     server.pause().unwrap();
     let reading = join_all(keys.iter().map(|key| cache.get(key)));
     let closing = async {
-        let sent = until("a batch", PATIENCE, || async {
+        let sent = until("a batch", TIMEOUT, || async {
             if proxy.requests("MGET") > 0 { Ok(()) } else { Err("none was sent") }
         });
         sent.await.unwrap();
-        stores.close(PATIENCE).await.unwrap();
+        stores.close(TIMEOUT).await.unwrap();
     };
     let ended = tokio::time::timeout(SOON, async { tokio::join!(reading, closing) }).await;
     for answer in ended.expect("close ends the reads").0 {
@@ -260,7 +260,7 @@ pub(crate) async fn closing_leaves_nobody_waiting() {
 fn cluster_config(cluster: &Cluster) -> RedisConfig {
     let urls = cluster.urls();
     let config = RedisConfig::cluster(urls.iter().map(String::as_str)).unwrap();
-    config.deadline(PATIENCE).cache_deadline(PATIENCE)
+    config.deadline(TIMEOUT).cache_deadline(TIMEOUT)
 }
 
 pub(crate) async fn on_a_cluster_each_master_gathers_its_own() {
@@ -280,29 +280,29 @@ pub(crate) async fn on_a_cluster_each_master_gathers_its_own() {
     }
 }
 
-pub(crate) async fn what_has_moved_is_followed() {
+pub(crate) async fn redirects_are_followed() {
     let cluster = Cluster::start().await.unwrap();
     let stores = RedisBackend::connect(cluster_config(&cluster)).await.unwrap().stores();
     let cache = stores.cache_store().unwrap();
     let keys = put(&*cache).await;
-    // One slot on its way, its keys here and there; and one that has arrived.
-    let (mut on_its_way, mut arrived) = (None, None);
+    // One slot that is being migrated, its keys here and there; and one that has been.
+    let (mut migrating, mut migrated) = (None, None);
     for key in &keys {
         let slot = cluster.slot_of(key.as_str()).await.unwrap();
-        if Cluster::first_owner_of(slot) != 0 || on_its_way == Some(slot) {
+        if Cluster::first_owner_of(slot) != 0 || migrating == Some(slot) {
             continue;
         }
         cluster.begin_migration(slot, 0, 1).await.unwrap();
         cluster.move_keys(slot, 0, 1).await.unwrap();
-        if on_its_way.is_none() {
-            on_its_way = Some(slot);
+        if migrating.is_none() {
+            migrating = Some(slot);
             continue;
         }
         cluster.finish_migration(slot, 0, 1).await.unwrap();
-        arrived = Some(slot);
+        migrated = Some(slot);
         break;
     }
-    assert!(on_its_way.is_some() && arrived.is_some(), "{on_its_way:?}, {arrived:?}");
+    assert!(migrating.is_some() && migrated.is_some(), "{migrating:?}, {migrated:?}");
     for _ in 0..3 {
         read_all(&*cache, &keys).await;
     }

@@ -12,7 +12,7 @@ use stanchion_conformance::servers::{Proxy, RedisProcess, until};
 use stanchion_redis::{RedisBackend, RedisConfig};
 use tokio::task::JoinHandle;
 
-use crate::{PATIENCE, key, ttl};
+use crate::{TIMEOUT, key, ttl};
 
 const DEADLINE: Duration = Duration::from_secs(3);
 
@@ -37,9 +37,9 @@ async fn timed_out(reading: Reading) {
 pub(crate) async fn each_has_its_whole_deadline() {
     let server = RedisProcess::start().await.unwrap();
     let proxy = Proxy::start(server.addr()).await.unwrap();
-    let config = RedisConfig::standalone(&proxy.url()).unwrap().deadline(PATIENCE);
+    let config = RedisConfig::standalone(&proxy.url()).unwrap().deadline(TIMEOUT);
     // Nothing in between finds the link dead and breaks it.
-    let config = config.cache_deadline(DEADLINE).ping_every(10 * PATIENCE);
+    let config = config.cache_deadline(DEADLINE).ping_every(10 * TIMEOUT);
     let stores = RedisBackend::connect(config).await.unwrap().stores();
     let cache = stores.cache_store().unwrap();
     let key = key("u1");
@@ -49,9 +49,9 @@ pub(crate) async fn each_has_its_whole_deadline() {
 
     server.pause().unwrap();
     let began = SystemClock.now();
-    // More than are on their way at once: the rest waits.
+    // More than are in flight at once: the rest waits.
     let early: Vec<_> = (0..5_000).map(|_| begin(&cache, &key)).collect();
-    until("those that are sent", PATIENCE, || {
+    until("those that are sent", TIMEOUT, || {
         std::future::ready(if proxy.requests("MGET") > 0 { Ok(()) } else { Err("not yet") })
     })
     .await
@@ -67,5 +67,5 @@ pub(crate) async fn each_has_its_whole_deadline() {
         let (took, answer) = reading.await.unwrap();
         assert_eq!(answer.unwrap(), Some(Bytes::from_static(b"v")), "after {took:?}");
     }
-    until("an answer", PATIENCE, || cache.get(&key)).await.unwrap();
+    until("an answer", TIMEOUT, || cache.get(&key)).await.unwrap();
 }

@@ -21,7 +21,7 @@ use stanchion::key::Key;
 use stanchion::time::Ttl;
 
 /// For machines with much else to do.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn key(id: impl stanchion::key::Identifier) -> Key {
     Key::new("cache", "user", id).unwrap()
@@ -39,9 +39,9 @@ fn main() -> ExitCode {
         gathered:
             few_reads_go_out_one_by_one
             values_of_all_sizes_keep_to_themselves
-            who_is_late_is_not_asked_for_any_more
+            reads_that_timed_out_are_not_sent
             many_reads_share_a_write
-            each_is_answered_for_itself
+            each_read_has_its_own_outcome
             without_the_right_to_gather_reads_go_on
             one_denied_key_does_not_end_gathering
             a_dropped_caller_takes_nothing_from_others
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
             a_silent_server_is_a_timeout_for_all
             closing_leaves_nobody_waiting
             on_a_cluster_each_master_gathers_its_own
-            what_has_moved_is_followed;
+            redirects_are_followed;
         late:
             each_has_its_whole_deadline;
     };

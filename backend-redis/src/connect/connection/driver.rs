@@ -50,7 +50,7 @@ pub(super) struct Driver<S> {
     pacing: Pacing,
     deadlines: Deadlines,
     gathering: Gathering,
-    // Writing has failed, which ends the connection when all that has come is handed out: a server that replies and goes
+    // Writing has failed, which ends the connection when all that has come is delivered: a server that replies and goes
     // leaves nobody in doubt.
     failed: Option<io::Error>,
     events: Option<Arc<dyn ConnectionEvents>>,
@@ -126,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.in_flight.fail(|access| end.of_sent(access));
         self.backlog.refuse(|| end.of_unsent());
         self.requests.close();
-        // Also what is being handed over at this moment.
+        // Also those that are being sent at this moment.
         while let Some(request) = self.requests.recv().await {
             request.refuse(end.of_unsent());
         }
@@ -140,7 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
         self.send(cx);
         loop {
-            match self.hand_out() {
+            match self.deliver() {
                 Ok(true) => {}
                 Ok(false) => {
                     self.pacing.yields(&*clock);
@@ -170,7 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 Poll::Ready(Err(failure)) => failure,
                 Poll::Pending => {
                     self.pacing.waits();
-                    // Not before what has come in time is handed out, if this task is run late.
+                    // Not before what has come in time is delivered, if this task is run late.
                     self.time_out(cx, &*clock);
                     let Some(failure) = self.failed.take() else { return Poll::Pending };
                     failure
@@ -275,8 +275,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         self.in_flight.push(Pending::Reads(PendingReads::new(reads, form)));
     }
 
-    /// Hands out a share of the replies that have come; answers whether that is all of them.
-    fn hand_out(&mut self) -> RedisResult<bool> {
+    /// Delivers a share of the replies that have come; answers whether that is all of them.
+    fn deliver(&mut self) -> RedisResult<bool> {
         while !self.incoming.is_empty() {
             if self.failed.is_none() && self.pacing.is_used_up(self.in_flight.requests()) {
                 return Ok(false);

@@ -17,7 +17,7 @@ use crate::error::Access;
 /// in it. So `reads <= requests`, and both are 0 when the queue is empty. It holds between any two calls: whatever
 /// changes an entry does so in here, and takes from both counts what the entry has lost.
 ///
-/// Both bound something. No more reads are sent while `reads` is at its limit, and the replies that are handed out at a time
+/// Both bound something. No more reads are sent while `reads` is at its limit, and the replies that are delivered at a time
 /// are a share of `requests`.
 #[derive(Default)]
 pub(super) struct InFlight {

@@ -1,11 +1,11 @@
-//! Replies are handed out in small shares, so that the requests that follow them are written together.
+//! Replies are delivered in small shares, so that the requests that follow them are written together.
 //!
 //! A caller that gets its reply is woken, and sends its next request. If each then wakes the task that drives the connection
 //! at once, most requests cost a system call of their own; if all of them are written together, client and server work, and
-//! sleep, by turns. Between the two is this: of many replies that have come the task hands out a few, and yields to the
+//! sleep, by turns. Between the two is this: of many replies that have come the task delivers a few, and yields to the
 //! callers that it has woken. When it runs again it writes their requests in one piece, so that the server has something to
-//! do, and hands out the next few. There is no timer and no minimum. Where the task is run late, because the runtime has much
-//! else to do, all replies that are there are handed out.
+//! do, and delivers the next few. There is no timer and no minimum. Where the task is run late, because the runtime has much
+//! else to do, all replies that are there are delivered.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ use stanchion::time::Monotonic;
 const SHARE: usize = 16;
 /// If other tasks have run for so long since the task yielded, more is lost by waiting for them than is gained.
 const LATE: Duration = Duration::from_micros(50);
-/// After a late run all replies are handed out, for so many polls of the task.
+/// After a late run all replies are delivered, for so many polls of the task.
 const UNPACED_POLLS: u32 = 32;
 
-/// What the task has handed out since it yielded.
+/// What the task has delivered since it yielded.
 #[derive(Debug, Default)]
 pub(super) struct Pacing {
     replied: usize,
-    // Polls in which all replies are handed out.
+    // Polls in which all replies are delivered.
     unpaced: u32,
     yielded: Option<Monotonic>,
 }
@@ -40,18 +40,18 @@ impl Pacing {
         self.replied += callers;
     }
 
-    /// Whether the share is handed out, while so many requests are in flight.
+    /// Whether the share is delivered, while so many requests are in flight.
     pub(super) fn is_used_up(&self, in_flight: usize) -> bool {
         self.unpaced == 0 && self.replied > 0 && self.replied >= in_flight / SHARE
     }
 
-    /// The task lets others run, although there is more to hand out.
+    /// The task lets others run, although there is more to deliver.
     pub(super) fn yields(&mut self, clock: &dyn Clock) {
         self.waits();
         self.yielded = Some(clock.now());
     }
 
-    /// All that has come is handed out: the next reply begins a new share.
+    /// All that has come is delivered: the next reply begins a new share.
     pub(super) fn waits(&mut self) {
         self.replied = 0;
     }

@@ -144,14 +144,14 @@ fn requests_that_follow_a_share_are_written_together() {
         assert_eq!(request_all(&connection, CALLERS, ROUNDS).await, [ROUNDS; CALLERS]);
         server.await.unwrap();
         let writes = writes.lock().unwrap();
-        // Of 61 that are waited for a sixteenth are three; behind the last ones nothing is left to be handed out.
+        // Of 61 that are waited for a sixteenth are three; behind the last ones nothing is left to be delivered.
         let round = [vec![3; 21], vec![1]].concat();
         assert_eq!(*writes, [vec![CALLERS], round.repeat(ROUNDS - 1)].concat());
     });
 }
 
 #[test]
-fn replies_that_have_come_are_handed_out_although_the_server_has_gone_and_the_next_write_fails() {
+fn replies_that_have_come_are_delivered_although_the_server_has_gone_and_the_next_write_fails() {
     one_thread().block_on(async {
         let (ours, its) = duplex(64 * 1_024);
         let (connection, _writes) = connect(ours);
@@ -209,7 +209,7 @@ impl Clock for Watched {
 }
 
 #[test]
-fn a_lone_reply_is_handed_out_at_once() {
+fn a_lone_reply_is_delivered_at_once() {
     one_thread().block_on(async {
         let (ours, its) = duplex(64 * 1_024);
         let clock = Arc::new(Watched::default());
@@ -232,7 +232,7 @@ async fn busy(clock: Arc<ManualClock>) {
 }
 
 #[test]
-fn where_the_task_runs_late_all_is_handed_out() {
+fn where_the_task_runs_late_all_is_delivered() {
     const ROUNDS: usize = 16;
     one_thread().block_on(async {
         let (ours, its) = duplex(64 * 1_024);

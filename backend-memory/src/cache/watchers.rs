@@ -1,4 +1,4 @@
-//! Who is told of changes to cached values.
+//! Who is notified of changes of cached values.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,9 +7,8 @@ use stanchion::cache::Watcher;
 use stanchion::key::Namespace;
 
 #[derive(Debug, Default)]
-pub(crate) struct Watchers {
-    // By what the keys of the namespace begin with.
-    by_stem: HashMap<String, Vec<Watched>>,
+pub(super) struct Watchers {
+    by_namespace: HashMap<String, Vec<Watched>>,
     next: u64,
 }
 
@@ -21,42 +20,42 @@ struct Watched {
 }
 
 impl Watchers {
-    /// Tells this watcher from now on; answers the number to end it by.
-    pub(crate) fn begin(&mut self, handle: u64, namespace: &Namespace, watcher: Arc<dyn Watcher>) -> u64 {
+    /// Notifies this watcher from now on; answers the number to end it by.
+    pub(super) fn begin(&mut self, handle: u64, namespace: &Namespace, watcher: Arc<dyn Watcher>) -> u64 {
         self.next += 1;
-        // Nothing is ever missed here.
+        // No invalidation is ever missed here.
         watcher.restored();
         let watched = Watched { number: self.next, handle, watcher };
-        self.by_stem.entry(namespace.to_string()).or_default().push(watched);
+        self.by_namespace.entry(namespace.to_string()).or_default().push(watched);
         self.next
     }
 
-    pub(crate) fn end(&mut self, number: u64) {
+    pub(super) fn end(&mut self, number: u64) {
         self.retain(|watched| watched.number != number);
     }
 
-    pub(crate) fn end_all_of(&mut self, handle: u64) {
-        for watched in self.by_stem.values().flatten().filter(|watched| watched.handle == handle) {
+    pub(super) fn end_all_of(&mut self, handle: u64) {
+        for watched in self.by_namespace.values().flatten().filter(|watched| watched.handle == handle) {
             watched.watcher.lost();
         }
         self.retain(|watched| watched.handle != handle);
     }
 
     fn retain(&mut self, keep: impl Fn(&Watched) -> bool) {
-        self.by_stem.retain(|_, watched| {
+        self.by_namespace.retain(|_, watched| {
             watched.retain(&keep);
             !watched.is_empty()
         });
     }
 
-    /// Tells of a change; `key` is the whole text.
-    pub(crate) fn changed(&self, key: &str) {
-        if self.by_stem.is_empty() {
+    /// Notifies of a change; `key` is the whole text.
+    pub(super) fn changed(&self, key: &str) {
+        if self.by_namespace.is_empty() {
             return;
         }
         // The namespace is the first two segments.
         let end = key.match_indices(':').nth(1).map_or(key.len(), |(at, _)| at);
-        for watched in self.by_stem.get(&key[..end]).into_iter().flatten() {
+        for watched in self.by_namespace.get(&key[..end]).into_iter().flatten() {
             watched.watcher.changed(key);
         }
     }

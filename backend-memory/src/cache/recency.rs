@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use stanchion::key::Key;
 
 #[derive(Debug)]
-pub(crate) struct Recency {
+pub(super) struct Recency {
     max_bytes: usize,
     bytes: usize,
     entries: HashMap<Key, (u64, usize)>,
@@ -14,12 +14,12 @@ pub(crate) struct Recency {
 }
 
 impl Recency {
-    pub(crate) fn new(max_bytes: usize) -> Self {
+    pub(super) fn new(max_bytes: usize) -> Self {
         Self { max_bytes, bytes: 0, entries: HashMap::new(), by_use: BTreeMap::new(), next: 0 }
     }
 
     /// The entry is used now.
-    pub(crate) fn used(&mut self, key: &Key) {
+    pub(super) fn used(&mut self, key: &Key) {
         if let Some((used, _)) = self.entries.get_mut(key) {
             self.next += 1;
             if let Some(key) = self.by_use.remove(used) {
@@ -29,8 +29,8 @@ impl Recency {
         }
     }
 
-    /// The entry holds this many bytes now; answers the keys that have to go.
-    pub(crate) fn stored(&mut self, key: &Key, value_bytes: usize) -> Vec<Key> {
+    /// The entry holds this many bytes now; answers the keys that are evicted.
+    pub(super) fn stored(&mut self, key: &Key, value_bytes: usize) -> Vec<Key> {
         self.removed(key);
         let weight = key.as_str().len() + value_bytes;
         if weight > self.max_bytes {
@@ -52,7 +52,7 @@ impl Recency {
     }
 
     /// The entry is gone.
-    pub(crate) fn removed(&mut self, key: &Key) {
+    pub(super) fn removed(&mut self, key: &Key) {
         if let Some((used, weight)) = self.entries.remove(key) {
             self.by_use.remove(&used);
             self.bytes -= weight;

@@ -1,12 +1,13 @@
-//! What is told while all is well.
+//! Notifications while all is well.
 
 use bytes::Bytes;
+use stanchion::cache::AllParts as _;
 use stanchion::cache::{
     Fill, FillOutcome, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Want, When,
 };
 use stanchion_conformance::servers::RedisProcess;
 
-use crate::watched::{Told, Watched, config, feeds, key, open, run, stored, ttl};
+use crate::watched::{Notification, Watched, config, feeds, key, open, run, stored, ttl};
 
 /// Also used on the bus.
 pub(crate) async fn writes_of_the_store(config: stanchion_redis::RedisConfig, server: &RedisProcess) {
@@ -42,12 +43,12 @@ pub(crate) async fn writes_of_the_store(config: stanchion_redis::RedisConfig, se
     there.touch(&key("none"), ttl()).await.unwrap();
     let filled = there.fill(&[Fill::new(key("u3"), token, value, ttl())]).await.unwrap();
     assert_eq!(filled, [FillOutcome::Filled]);
-    watched.sees(&[Told::Changed("cache:user:u3".to_owned())]).await;
+    watched.sees(&[Notification::Changed("cache:user:u3".to_owned())]).await;
     // A lease is no entry, what was not done is no change, and other namespaces are no concern.
-    assert_eq!(watched.told(), [Told::Changed("cache:user:u3".to_owned())]);
+    assert_eq!(watched.notifications(), [Notification::Changed("cache:user:u3".to_owned())]);
 
     let tag = Tag::new("t1").unwrap();
-    assert_eq!(tags.told(), []);
+    assert_eq!(tags.notifications(), []);
     let made = there.generations(std::slice::from_ref(&tag)).await.unwrap();
     tags.sees_change("tags:tag:t1").await;
     let again = there.generations(std::slice::from_ref(&tag)).await.unwrap();
@@ -58,12 +59,12 @@ pub(crate) async fn writes_of_the_store(config: stanchion_redis::RedisConfig, se
     assert!(!feeds(server).await.is_empty());
 }
 
-pub(crate) async fn every_write_of_the_store_is_told() {
+pub(crate) async fn every_write_of_the_store_is_notified() {
     let server = RedisProcess::start().await.unwrap();
     writes_of_the_store(config(&server.url()), &server).await;
 }
 
-pub(crate) async fn writes_by_others_are_told() {
+pub(crate) async fn writes_by_others_are_notified() {
     let server = RedisProcess::start().await.unwrap();
     let (_stores, store) = open(config(&server.url())).await;
     let watched = Watched::up(&*store, "cache", "user").await;
@@ -89,19 +90,19 @@ pub(crate) async fn writes_by_others_are_told() {
         run(&server, words).await;
         watched.only(&["cache:user:u1"], &server).await;
     }
-    // One that changes nothing may be told or not.
+    // A command that changes nothing may be notified or not.
     run(&server, &["MSET", &stored("cache:user:a"), "1", &stored("cache:user:b"), "2", &other, "3"]).await;
-    watched.sees(&[Told::Changed("cache:user:a".to_owned())]).await;
-    watched.sees(&[Told::Changed("cache:user:b".to_owned())]).await;
+    watched.sees(&[Notification::Changed("cache:user:a".to_owned())]).await;
+    watched.sees(&[Notification::Changed("cache:user:b".to_owned())]).await;
 }
 
-pub(crate) async fn expiry_is_told() {
+pub(crate) async fn expiry_is_notified() {
     let server = RedisProcess::start_with(&["--hz", "100"]).await.unwrap();
     let (_stores, store) = open(config(&server.url())).await;
     let watched = Watched::up(&*store, "cache", "user").await;
     run(&server, &["SET", &stored("cache:user:u1"), "v", "PX", "20"]).await;
     // Once for the set, once for the end, which nobody needs to look for.
-    let change = Told::Changed("cache:user:u1".to_owned());
+    let change = Notification::Changed("cache:user:u1".to_owned());
     watched.sees(&[change.clone(), change]).await;
 }
 
@@ -115,7 +116,7 @@ pub(crate) async fn a_flush_is_a_loss() {
         users.sees_change("cache:user:u1").await;
         run(&server, &[flush]).await;
         for watched in [&users, &others] {
-            watched.sees(&[Told::Lost, Told::Restored]).await;
+            watched.sees(&[Notification::Lost, Notification::Restored]).await;
             watched.forget();
         }
     }
@@ -129,18 +130,18 @@ pub(crate) async fn a_namespace_is_added_on_the_same_connection() {
     let kinds = ["a", "b", "a", "c", "user"];
     let added: Vec<_> = kinds.iter().map(|kind| Watched::begin(&*store, "cache", kind)).collect();
     for (watched, kind) in added.iter().zip(kinds) {
-        watched.sees(&[Told::Restored]).await;
+        watched.sees(&[Notification::Restored]).await;
         watched.forget();
         run(&server, &["SET", &stored(&format!("cache:{kind}:u1")), "v"]).await;
         watched.sees_change(&format!("cache:{kind}:u1")).await;
     }
     assert_eq!(feeds(&server).await.len(), 1);
-    // Nobody was told of a loss.
-    assert!(!first.told().contains(&Told::Lost));
-    assert!(added.iter().all(|watched| !watched.told().contains(&Told::Lost)));
+    // No watcher was notified of a loss.
+    assert!(!first.notifications().contains(&Notification::Lost));
+    assert!(added.iter().all(|watched| !watched.notifications().contains(&Notification::Lost)));
 }
 
-pub(crate) async fn a_dropped_watch_is_told_nothing() {
+pub(crate) async fn a_dropped_watch_is_not_notified() {
     let server = RedisProcess::start().await.unwrap();
     let (_stores, store) = open(config(&server.url())).await;
     let mut dropped = Watched::up(&*store, "cache", "user").await;
@@ -149,10 +150,10 @@ pub(crate) async fn a_dropped_watch_is_told_nothing() {
     run(&server, &["SET", &stored("cache:user:u1"), "v"]).await;
     run(&server, &["SET", &stored("cache:other:u1"), "v"]).await;
     other.sees_change("cache:other:u1").await;
-    assert_eq!(dropped.told(), []);
-    // The server tells of it still; to ask it again would be refused.
+    assert_eq!(dropped.notifications(), []);
+    // The server still sends its invalidations; a second request for them would be refused.
     let again = Watched::up(&*store, "cache", "user").await;
     run(&server, &["SET", &stored("cache:user:u1"), "v"]).await;
     again.sees_change("cache:user:u1").await;
-    assert_eq!(dropped.told(), []);
+    assert_eq!(dropped.notifications(), []);
 }

@@ -1,0 +1,9 @@
+//! Cached values.
+
+mod recency;
+mod state;
+mod store;
+mod watchers;
+
+pub(crate) use self::state::State;
+pub(crate) use self::store::MemoryCache;

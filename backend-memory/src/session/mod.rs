@@ -1,0 +1,7 @@
+//! Sessions.
+
+mod state;
+mod store;
+
+pub(crate) use self::state::State;
+pub(crate) use self::store::MemorySessions;
