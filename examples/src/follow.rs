@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use stanchion::environment::Environment;
 use stanchion::event::Events;
 use stanchion::prelude::*;
-use stanchion::stores::Environment;
 
 /// Copies of something that events of type `E` make stale.
 pub(crate) trait Copies<E>: Send + Sync + 'static {
@@ -107,7 +107,7 @@ mod tests {
     #[tokio::test]
     async fn news_drops_a_copy_missed_news_drops_all_and_closing_ends_it() {
         let stores = MemoryBackend::new().stores();
-        let topic = stores.topic::<UserUpdated>();
+        let topic = stores.topic::<UserUpdated>().unwrap();
         // It holds two: the third is told as a gap.
         let events = topic.subscribe_with(2).await.unwrap();
         for user in ["ada", "grace", "mary"] {

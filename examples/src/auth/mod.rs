@@ -65,7 +65,7 @@ pub(crate) async fn service(stores: &Stores, key: JwtKey, users_url: String) -> 
         by_address: stores.limits("client-address").per_minute(30).per_hour(200).build()?,
     };
     // When somebody changes their profile, the copy here goes at once.
-    let updates = stores.topic::<UserUpdated>().subscribe().await?;
+    let updates = stores.topic::<UserUpdated>()?.subscribe().await?;
     let environment = stores.environment().clone();
     let follower = tokio::spawn(follow(updates, auth.profiles.clone(), auth.followed.clone(), environment));
     Ok(Service { router: routes::router(auth), stores, followers: vec![follower] })

@@ -2,8 +2,8 @@
 
 use std::process::Stdio;
 
+use stanchion::environment::Environment;
 use stanchion::prelude::*;
-use stanchion::stores::Environment;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{self, Command};
 

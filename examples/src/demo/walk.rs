@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::Value;
+use stanchion::environment::Environment;
 use stanchion::prelude::*;
-use stanchion::stores::Environment;
 
 use crate::service::BoxError;
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use stanchion::environment::Environment;
 use stanchion::lock::Fence;
 use stanchion::prelude::*;
-use stanchion::stores::Environment;
 
 use crate::error::AppError;
 

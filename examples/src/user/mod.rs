@@ -51,11 +51,11 @@ pub(crate) async fn service(stores: &Stores, key: Option<JwtKey>) -> Result<Serv
     }
     let users = Users {
         list: UserList::new(stores.cache("list").ttl(minutes(10)).build()?, Arc::clone(&database)),
-        digest: Digest::new(stores.locks(), stores.environment().clone()),
+        digest: Digest::new(stores.locks()?, stores.environment().clone()),
         database,
         followed: Followed::default(),
-        created: stores.topic(),
-        updated: stores.topic(),
+        created: stores.topic()?,
+        updated: stores.topic()?,
         tokens: tokens.build()?,
     };
     // Other instances of this service change users, too: each follows the events of all.
