@@ -35,6 +35,7 @@ pub(crate) struct Observed(Arc<Inside>);
 
 #[derive(Default)]
 struct Inside {
+    described: Mutex<BTreeSet<String>>,
     metrics: Mutex<BTreeSet<Series>>,
     spans: Mutex<BTreeSet<Traced>>,
     // One after the other; a span's id is its place, counted from 1.
@@ -43,6 +44,15 @@ struct Inside {
 }
 
 impl Observed {
+    /// The names that were described.
+    pub(crate) fn described(&self) -> BTreeSet<String> {
+        self.0.described.lock().unwrap().clone()
+    }
+
+    fn describe(&self, name: &KeyName) {
+        self.0.described.lock().unwrap().insert(name.as_str().to_owned());
+    }
+
     pub(crate) fn metrics(&self) -> BTreeSet<Series> {
         self.0.metrics.lock().unwrap().clone()
     }
@@ -69,9 +79,17 @@ impl Observed {
 }
 
 impl Recorder for Observed {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_counter(&self, name: KeyName, _: Option<Unit>, _: SharedString) {
+        self.describe(&name);
+    }
+
+    fn describe_gauge(&self, name: KeyName, _: Option<Unit>, _: SharedString) {
+        self.describe(&name);
+    }
+
+    fn describe_histogram(&self, name: KeyName, _: Option<Unit>, _: SharedString) {
+        self.describe(&name);
+    }
 
     fn register_counter(&self, key: &Key, _: &metrics::Metadata<'_>) -> Counter {
         self.emitted("counter", key);
