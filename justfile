@@ -32,9 +32,21 @@ report:
 lint:
     scripts/lint
 
-# Documentation without warnings.
+# Documentation without warnings, and the code in it.
 docs:
     scripts/docs
+
+# Each feature of each package alone.
+features:
+    scripts/features
+
+# The public API against the files that were reviewed; with --bless, the files anew.
+api *args:
+    scripts/api {{args}}
+
+# The archives that would be published, each built by itself.
+package:
+    scripts/package
 
 # Bans, licences and sources of dependencies.
 deny:

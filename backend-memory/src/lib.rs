@@ -5,7 +5,6 @@
 //! `test-util`.)
 //!
 //! ```
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> stanchion::Result<()> {
 //! use std::sync::Arc;
 //!
 //! use stanchion::clock::ManualClock;
@@ -13,22 +12,32 @@
 //! use stanchion::environment::Environment;
 //! use stanchion_memory::{MemoryBackend, MemoryConfig};
 //!
-//! let clock = ManualClock::new();
-//! let environment = Environment::system().clock(Arc::new(clock.clone()));
-//! let backend = MemoryBackend::with(MemoryConfig::new().environment(environment));
-//! // A second handle acts as a second process on the same data.
-//! let (here, there) = (backend.stores(), backend.handle().stores());
+//! #[tokio::main]
+//! async fn main() -> stanchion::Result<()> {
+//!     let clock = ManualClock::new();
+//!     let environment = Environment::system().clock(Arc::new(clock.clone()));
+//!     let backend = MemoryBackend::with(MemoryConfig::new().environment(environment));
+//!     // A second handle acts as a second process on the same data.
+//!     let (here, there) = (backend.stores(), backend.handle().stores());
 //!
-//! here.cache::<String>("name").ttl(hours(1)).build()?.set("u1", &"Ada".to_owned()).await?;
-//! let names = there.cache::<String>("name").build()?;
-//! assert_eq!(names.get("u1").await?.as_deref().map(String::as_str), Some("Ada"));
-//! clock.advance(hours(1));
-//! assert!(names.get("u1").await?.is_none());
-//! # Ok(()) }
+//!     here.cache::<String>("name").ttl(hours(1)).build()?.set("u1", &"Ada".to_owned()).await?;
+//!     let names = there.cache::<String>("name").build()?;
+//!     assert_eq!(names.get("u1").await?.as_deref().map(String::as_str), Some("Ada"));
+//!     clock.advance(hours(1));
+//!     assert!(names.get("u1").await?.is_none());
+//!     Ok(())
+//! }
 //! ```
 //!
 //! Expired entries are cleared away a few at a time, with each operation, so that memory follows what is live. Nothing is
 //! written to disk: the data is gone with the last handle and the last store made from one.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+/// The README's example is compiled and run as a doc test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod backend;
 mod cache;

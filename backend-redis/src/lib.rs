@@ -1,15 +1,19 @@
 //! Every store of [`stanchion`] on Redis, standalone or Cluster.
 //!
 //! ```no_run
-//! # async fn example() -> stanchion::Result<()> {
 //! use stanchion::prelude::*;
 //! use stanchion_redis::{RedisBackend, RedisConfig};
 //!
-//! let stores = RedisBackend::connect("redis://localhost").await?.stores();
-//! // Or with settings, on a Cluster:
-//! let config = RedisConfig::cluster(["redis://10.0.0.1", "redis://10.0.0.2"])?.prefix("staging")?;
-//! let stores = RedisBackend::connect(config).await?.stores();
-//! # Ok(()) }
+//! #[tokio::main]
+//! async fn main() -> stanchion::Result<()> {
+//!     let stores = RedisBackend::connect("redis://localhost").await?.stores();
+//!     stores.close(seconds(5)).await?;
+//!
+//!     // Or with settings, on a Cluster:
+//!     let config = RedisConfig::cluster(["redis://10.0.0.1", "redis://10.0.0.2"])?.prefix("staging")?;
+//!     let stores = RedisBackend::connect(config).await?.stores();
+//!     stores.close(seconds(5)).await
+//! }
 //! ```
 //!
 //! # Connections
@@ -29,7 +33,9 @@
 //!
 //! # Servers
 //! Meant for Redis from 6.2 and for Valkey from 7.2, in RESP3. The conformance suite has passed on Redis 6.2 and 7.0; it has
-//! not been run on Valkey yet, nor on a newer Redis. What is stored is specified in `core/docs/wire-format.md`.
+//! not been run on Valkey yet, nor on a newer Redis. What is stored is specified in [`stanchion::guide::wire_format`]. How to deploy: [`stanchion::guide::redis`].
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;
 mod cache;
@@ -51,12 +57,10 @@ mod shared;
 mod tls;
 mod token;
 
-/// The guide's example is compiled as a doc test.
+/// The README's example is compiled as a doc test.
 #[cfg(doctest)]
-mod documents {
-    #[doc = include_str!("../../core/docs/guide/redis.md")]
-    struct Deploying;
-}
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub use self::backend::RedisBackend;
 pub use self::config::{IntoRedisConfig, Invalidation, RedisConfig};

@@ -4,33 +4,45 @@
 //!
 //! ```no_run
 //! // tests/conformance.rs, with `harness = false` in Cargo.toml
-//! use stanchion::Result;
+//! use std::time::Duration;
+//!
 //! use stanchion::stores::Stores;
 //! use stanchion_conformance::{Harness, Offers, Place, Time, Unavailable};
+//! use stanchion_memory::MemoryBackend;
 //!
-//! # struct MyBackend(stanchion_memory::MemoryBackend);
-//! # impl MyBackend {
-//! #     async fn connect(_url: &str, _prefix: &str) -> Result<Self> {
-//! #         Ok(Self(stanchion_memory::MemoryBackend::new()))
-//! #     }
-//! #     fn stores(&self) -> Stores { self.0.stores() }
-//! # }
-//! struct Mine;
+//! /// The backend under test: yours in place of `MemoryBackend`.
+//! struct Mine(MemoryBackend);
 //!
 //! #[async_trait::async_trait]
 //! impl Harness for Mine {
-//!     fn name(&self) -> &str { "mine" }
-//!     fn offers(&self) -> Offers { Offers::all() }
-//!     fn time(&self) -> Time { Time::Real }
-//!     async fn prepare(&self) -> Result<(), Unavailable> { Ok(()) }
-//!     async fn open(&self, place: &Place) -> Result<Stores> {
-//!         Ok(MyBackend::connect("my://localhost", place.prefix()).await?.stores())
+//!     fn name(&self) -> &str {
+//!         "mine"
 //!     }
-//!     async fn advance(&self, _place: &Place, by: std::time::Duration) { tokio::time::sleep(by).await }
+//!
+//!     fn offers(&self) -> Offers {
+//!         Offers::all()
+//!     }
+//!
+//!     fn time(&self) -> Time {
+//!         Time::Real
+//!     }
+//!
+//!     async fn prepare(&self) -> Result<(), Unavailable> {
+//!         Ok(())
+//!     }
+//!
+//!     async fn open(&self, place: &Place) -> stanchion::Result<Stores> {
+//!         println!("a namespace of its own for each place: {}", place.prefix());
+//!         Ok(self.0.handle().stores())
+//!     }
+//!
+//!     async fn advance(&self, _place: &Place, by: Duration) {
+//!         tokio::time::sleep(by).await;
+//!     }
 //! }
 //!
 //! fn main() -> std::process::ExitCode {
-//!     stanchion_conformance::main([Mine])
+//!     stanchion_conformance::main([Mine(MemoryBackend::new())])
 //! }
 //! ```
 //!
@@ -49,6 +61,13 @@
 //! The rules, with their cases, are in `RULES.md`; the wrong backends that prove the suite are in
 //! `tests/wrong/`: at least one for each case of each MUST rule, which fails in that case and breaks no other
 //! rule, as far as that can be.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+/// The README's example is compiled as a doc test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod case;
 pub mod cases;

@@ -7,14 +7,20 @@
 //! use stanchion::prelude::*;
 //! use stanchion_memory::MemoryBackend;
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let stores = MemoryBackend::new().stores();
-//! // let stores = stanchion_redis::RedisBackend::connect("redis://localhost").await?.stores();
-//! let users = stores.cache::<String>("user").ttl(minutes(10)).build()?;
-//! let user = users.get_or_load("u123", || async { Ok::<_, std::io::Error>("Ada".to_owned()) }).await?;
-//! let _once = stores.locks()?.acquire("nightly-report").await?;
-//! assert_eq!(*user, "Ada");
-//! # Ok(()) }
+//! async fn load_user() -> std::io::Result<String> {
+//!     Ok("Ada".to_owned())
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let stores = MemoryBackend::new().stores();
+//!     // let stores = stanchion_redis::RedisBackend::connect("redis://localhost").await?.stores();
+//!     let users = stores.cache::<String>("user").ttl(minutes(10)).build()?;
+//!     let user = users.get_or_load("u123", load_user).await?;
+//!     let _guard = stores.locks()?.acquire("nightly-report").await?;
+//!     assert_eq!(*user, "Ada");
+//!     Ok(())
+//! }
 //! ```
 //!
 //! Two layers: the **store traits** ([`cache::CacheStore`], [`session::SessionStore`], [`event::EventBus`],
@@ -24,10 +30,14 @@
 //! [`limit::Limits`], [`token::Tokens`]) are what services call.
 //!
 //! Rules that hold everywhere:
-//! - a lost race is data (`Ok(Conflict)`, `Ok(Busy)`), an [`Error`] means that the question was not answered;
-//! - an error says whether the change happened all the same: [`Error::effect`];
+//! - a lost race is data (`Ok(Conflict)`, `Ok(Busy)`), an [`Error`] means that there is no result;
+//! - an error says whether the change may have happened: [`Error::effect`];
 //! - one state change is one atomic step, by the store's clock, with an expiry;
 //! - dropping any future leaks nothing; every async method says so under *Cancel safety*.
+//!
+//! Where to go on: the [guide], with a page per area; [`prelude`], what most services need.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod cache;
 pub mod clock;
@@ -36,6 +46,7 @@ pub mod contract;
 pub mod environment;
 pub mod error;
 pub mod event;
+pub mod guide;
 pub mod key;
 pub mod layer;
 pub mod limit;
@@ -50,20 +61,7 @@ pub mod token;
 
 pub use self::error::{Effect, Error, ErrorKind, Result};
 
-/// The guide's and the README's examples are compiled and run as doc tests.
+/// The README's example is compiled and run as a doc test, as those of the guide are.
 #[cfg(doctest)]
-mod documents {
-    #[doc = include_str!("../../README.md")]
-    struct Readme;
-    #[doc = include_str!("../docs/guide/getting-started.md")]
-    struct GettingStarted;
-    #[doc = include_str!("../docs/guide/cache.md")]
-    struct Caching;
-    #[cfg(feature = "jwt")]
-    #[doc = include_str!("../docs/guide/sessions.md")]
-    struct Sessions;
-    #[doc = include_str!("../docs/guide/events.md")]
-    struct Events;
-    #[doc = include_str!("../docs/guide/coordination.md")]
-    struct Coordination;
-}
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::crypto::{CryptoProvider, rust_crypto};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -32,12 +33,10 @@ impl JwtKey {
         if secret.len() < 32 {
             return Err(Error::invalid("an HS256 secret needs at least 32 bytes"));
         }
-        Self::checked(
-            id,
-            Algorithm::HS256,
-            Some(EncodingKey::from_secret(secret)),
-            DecodingKey::from_secret(secret),
-        )
+        let refused = |_| Error::invalid("not an HS256 secret");
+        let signing = EncodingKey::from_secret(secret).map_err(refused)?;
+        let verifying = DecodingKey::from_secret(secret).map_err(refused)?;
+        Self::checked(id, Algorithm::HS256, Some(signing), verifying)
     }
 
     /// Ed25519, for a service that signs: PKCS#8 private key and SPKI public key, both in PEM.
@@ -74,6 +73,16 @@ impl JwtKey {
 
 fn ed25519_public(pem: &[u8]) -> Result<DecodingKey> {
     DecodingKey::from_ed_pem(pem).map_err(|_| Error::invalid("not an Ed25519 public key in PEM"))
+}
+
+/// Makes sure that jsonwebtoken has cryptography to work with. By itself it takes the one that its features name, and
+/// panics where another crate of the program names a second one and nobody has chosen. Here a choice of the program
+/// goes first, then the features', then RustCrypto; so ask as late as possible, with the first token.
+fn choose_cryptography() {
+    if CryptoProvider::try_get_default().is_none() {
+        // Refused only if another thread has chosen meanwhile.
+        let _ = rust_crypto::DEFAULT_PROVIDER.install_default();
+    }
 }
 
 impl fmt::Debug for JwtKey {
@@ -295,6 +304,7 @@ impl Tokens {
         claims.epochs = Some(self.epochs_of(&claims.scopes()).await?);
         let mut header = Header::new(key.algorithm);
         header.kid = Some(key.id.clone());
+        choose_cryptography();
         let token = jsonwebtoken::encode(&header, &claims, signing).map_err(|_| {
             Error::new(ErrorKind::Internal, "the token could not be signed").with_operation("token.issue")
         })?;
@@ -346,6 +356,7 @@ impl Tokens {
         validation.validate_aud = false;
         validation.set_required_spec_claims(&["exp", "iss", "sub"]);
         validation.set_issuer(&[&inner.signer.issuer]);
+        choose_cryptography();
         let claims = jsonwebtoken::decode::<Claims>(token, &key.verifying, &validation)
             .map_err(|error| {
                 use jsonwebtoken::errors::ErrorKind as Jwt;

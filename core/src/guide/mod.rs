@@ -1,0 +1,40 @@
+//! The guide: one page per area, with programs that can be copied as they stand.
+//!
+//! [Getting started]: crate::guide::getting_started
+//! [Caching]: crate::guide::cache
+//! [Sessions and tokens]: crate::guide::sessions
+//! [Events]: crate::guide::events
+//! [Locks and rate limits]: crate::guide::coordination
+//! [HTTP]: crate::guide::http
+//! [Errors and bounds]: crate::guide::errors
+//! [Deploying on Redis]: crate::guide::redis
+//! [Writing a backend]: crate::guide::backend
+//! [Observability]: crate::telemetry
+//! [Wire format]: crate::guide::wire_format
+#![doc = ""]
+#![doc = include_str!("../../docs/guide/README.md")]
+
+/// A page, from its file. The pages name each other by labels, which their last lines define as files, for who reads
+/// the files. Here the labels are defined before the text, as modules, and the first definition of a label holds.
+macro_rules! page {
+    ($name:ident, $file:literal) => {
+        #[doc = "[Caching]: crate::guide::cache"]
+        #[doc = "[Deploying on Redis]: crate::guide::redis"]
+        #[doc = "[Observability]: crate::telemetry"]
+        #[doc = "[Wire format]: crate::guide::wire_format"]
+        #[doc = ""]
+        #[doc = include_str!(concat!("../../docs/", $file))]
+        pub mod $name {}
+    };
+}
+
+page!(getting_started, "guide/getting-started.md");
+page!(cache, "guide/cache.md");
+page!(sessions, "guide/sessions.md");
+page!(events, "guide/events.md");
+page!(coordination, "guide/coordination.md");
+page!(http, "guide/http.md");
+page!(errors, "guide/errors.md");
+page!(redis, "guide/redis.md");
+page!(backend, "guide/backend.md");
+page!(wire_format, "wire-format.md");
