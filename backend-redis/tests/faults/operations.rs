@@ -59,7 +59,7 @@ pub(crate) const ALL: &[Operation] = operations! {
     WRITE "cache.touch": |stores| stores.cache_store()?.touch(&key("a"), hour()).await?;
     WRITE "cache.fetch": |stores| stores.cache_store()?.fetch(&[fill_request()]).await?;
     WRITE "cache.fill": |stores| stores.cache_store()?.fill(&[Fill::new(key("a"), fill_token(), value(), hour())]).await?;
-    WRITE "cache.abandon": |stores| stores.cache_store()?.release(&[(key("a"), fill_token())]).await?;
+    WRITE "cache.release": |stores| stores.cache_store()?.release(&[(key("a"), fill_token())]).await?;
     WRITE "cache.generations": |stores| stores.cache_store()?.generations(&[tag()]).await?;
     WRITE "cache.bump": |stores| stores.cache_store()?.bump(&[tag()]).await?;
     WRITE "session.create": |stores| stores.session_store()?.create(&service(), new_session()).await?;

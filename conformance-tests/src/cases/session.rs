@@ -253,6 +253,25 @@ async fn a_users_sessions_are_listed_newest_first(cx: &Context) -> Outcome {
     same(loaded, Some(listed.data), "a listed session is a whole one")
 }
 
+async fn sessions_of_one_instant_are_in_order(cx: &Context) -> Outcome {
+    let store = cx.open().await?.session_store()?;
+    let mut opened = Vec::new();
+    // Where time is driven it stands still; elsewhere they are as near to each other as calls can be.
+    for _ in 0..16 {
+        opened.push(open(&*store, "u1").await?);
+    }
+    let newest_first: Vec<_> = opened.iter().rev().cloned().collect();
+    same(ids(&*store, "u1").await?, newest_first, "of one instant, the newest first")?;
+    let mut one_more = new("u1")?;
+    one_more.limit = SessionLimit::EvictOldest(14);
+    match store.create(&service()?, one_more).await? {
+        CreateOutcome::Created { evicted, .. } => {
+            same(evicted, opened[..3].to_vec(), "of one instant, those created first make room")
+        }
+        other => fail("created", other),
+    }
+}
+
 async fn all_but_one_are_ended(cx: &Context) -> Outcome {
     let (here, there) = (cx.open().await?.session_store()?, cx.open().await?.session_store()?);
     let mut opened = BTreeSet::new();
@@ -498,7 +517,10 @@ rules! {
     "SESSION-07" Must "A session ends at its idle deadline." => ["timeout::idle": a_session_ends_when_it_is_idle];
     "SESSION-08" Must "A touch and a patch move the idle deadline, and loading does not." => ["timeout::use_keeps_alive": use_keeps_a_session_alive];
     "SESSION-09" Must "No use moves the absolute deadline." => ["timeout::absolute": no_use_moves_the_absolute_deadline];
-    "SESSION-10" Must "A user's live sessions are listed, the newest first." => ["list::newest_first": a_users_sessions_are_listed_newest_first];
+    "SESSION-10" Must "A user's live sessions are listed, the newest first; of two created in one instant the newer is the one that was created later." => [
+        "list::newest_first": a_users_sessions_are_listed_newest_first,
+        "list::created_in_one_instant": sessions_of_one_instant_are_in_order,
+    ];
     "SESSION-11" Must "All sessions of a user but one are ended at once." => ["destroy::all_but_one": all_but_one_are_ended];
     "SESSION-12" Must "Reject: a session over the limit is refused, and changes nothing." => ["limit::reject": a_limit_rejects];
     "SESSION-13" Must "EvictOldest: the oldest by creation make room." => ["limit::evict_oldest": a_limit_evicts_the_oldest];

@@ -60,6 +60,8 @@ pub(crate) enum Bug {
     LoadThenDestroy,
     /// The session is written, and then its fields.
     CreateThenFields,
+    /// Sorted by the time, by a sort that leaves the order of the same time as it was only while there are few.
+    SortIsUnstable,
     /// The index is ordered by the time of creation alone.
     ListedByTheClock,
 }
@@ -69,6 +71,12 @@ const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'stat
 }
 
 pub(crate) const PROOFS: &[Proof] = &[
+    proof(
+        "SESSION-10",
+        Bug::SortIsUnstable,
+        "list::created_in_one_instant",
+        "of one instant, the newest first",
+    ),
     proof(
         "SESSION-24",
         Bug::ListedByTheClock,
@@ -388,6 +396,13 @@ impl SessionStore for Wrong {
                 listed.extend(
                     expired.map(|(_, record, _)| record.clone()).filter(|record| record.user == user),
                 );
+            }
+            Bug::SortIsUnstable => {
+                for instant in listed.chunk_by_mut(|one, next| one.created_at == next.created_at) {
+                    if instant.len() > 8 {
+                        instant.sort_by(|one, next| one.id.cmp(&next.id));
+                    }
+                }
             }
             Bug::ListedByTheClock => listed.sort_by_key(|record| std::cmp::Reverse(record.created_at)),
             Bug::ListedByLastUse => listed.sort_by_key(|record| std::cmp::Reverse(record.last_used_at)),

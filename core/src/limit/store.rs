@@ -11,12 +11,14 @@ use crate::key::Key;
 /// GCRA over keys, by the store's own clock. Services use [`Limits`](super::Limits) instead.
 ///
 /// # Contract
-/// - `check` is one atomic step over all tiers: permits are taken from every one or from none. What is denied
-///   is not charged.
+/// - `check` is one atomic step over all tiers, for every process on the same data: permits are taken from every one or
+///   from none. What is denied is not charged. (A mutex is no transaction.)
 /// - Within any span `t` no tier gives more than `burst + t × limit / period` permits.
 /// - Every answer is that of [`Gcra`](super::Gcra), to the microsecond.
 /// - 1 to [`max_tiers`](LimitCapabilities::max_tiers) different tiers, anything else is `InvalidInput`. A cost of zero takes nothing and is allowed.
 /// - State expires by itself once every tier is full again.
+/// - Where the store's clock is a wall clock, a step back of it gives nothing back, and a step forth no more than a
+///   burst.
 ///
 /// # Cancel safety
 /// Dropping a future of any method leaves the operation either not done or wholly done.

@@ -13,11 +13,16 @@ use crate::key::Key;
 ///
 /// # Contract
 /// - At any time by the store's clock at most one lease on a key is live.
-/// - The fence of each acquisition is greater than that of every earlier one of the same key.
+/// - The fence of each acquisition is greater than that of every earlier one of the same key, by whichever process, and
+///   also where the store's wall clock has gone back: it is `max(previous + 1, the store's time in µs)`.
 /// - Only the token that acquired can renew or release; anything else changes nothing.
 /// - A lease that has expired is never revived: `renew` says `Lost`, even if the lock is free.
 /// - `acquire` with the token that holds the lock answers `Acquired` with the same fence, and the full lease
 ///   from now: a request whose reply was lost can be asked again.
+/// - Each call is one step for every process on the same data, and not only for the tasks of one: a mutex is no
+///   transaction.
+/// - A store that keeps deadlines as times of its wall clock may prolong or shorten a lease by as much as that clock is
+///   set back or forth, and by no more.
 ///
 /// # Cancel safety
 /// Dropping a future of any method leaves the operation either not done or wholly done. The façade's

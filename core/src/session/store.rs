@@ -18,9 +18,14 @@ use crate::key::Name;
 ///
 /// # Contract
 /// - Each method is one atomic step on the session and its user's index. Counting, evicting and inserting of
-///   `create` are one step: a limit is never exceeded, whatever runs beside it.
+///   `create` are one step, for every process on the same data: a limit is never exceeded, whatever runs beside it. (A
+///   mutex is no transaction.)
 /// - A session ends at its idle deadline (last use + idle) or its absolute deadline, whichever is first, by
-///   the store's own clock. No use of any kind moves the absolute deadline.
+///   the store's own clock. No use of any kind moves the absolute deadline. Where that clock is a wall clock, a step of
+///   it may prolong or shorten lives by as much, and by no more.
+/// - Sessions of a user have one order, that in which they were created, whatever the clock showed: also those of one
+///   instant, and those created after the wall clock was set back. [`list`](Self::list) and
+///   [`EvictOldest`](super::SessionLimit::EvictOldest) go by it.
 /// - What has ended is gone for every method: `load` gives `None`, `patch` and `touch` say `Gone`, `list` and
 ///   the limit don't count it. No method but `create` brings a session into being.
 /// - The id carries the bucket of its user ([`SessionId::bucket`]); a record is only ever read and written by
@@ -51,7 +56,8 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// Ends the session; answers what it was, or `None` if there was none.
     async fn destroy(&self, service: &Name, id: &SessionId) -> Result<Option<SessionRecord>>;
 
-    /// The user's live sessions, the newest first, by creation.
+    /// The user's live sessions, the newest first, by creation; of two created in one instant the one whose `create`
+    /// came later is the newer.
     async fn list(&self, service: &Name, user: &str) -> Result<Vec<SessionRecord>>;
 
     /// Ends every session of the user but `except`; answers the ended ones.

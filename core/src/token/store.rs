@@ -16,7 +16,8 @@ use crate::time::Ttl;
 /// # Contract
 /// - A revocation that was answered `Ok` is seen by every later `check` through any handle, until its TTL.
 /// - An epoch never goes back; each `revoke_all` makes it strictly greater, and not less than the store's
-///   time in microseconds, so that an evicted or flushed epoch never makes an old token hold again.
+///   time in microseconds, so that an evicted or flushed epoch never makes an old token hold again. That holds for
+///   revocations by several processes, and where the store's wall clock has gone back.
 /// - A later revocation never shortens an earlier one's life.
 /// - `jti`s are stored hashed.
 /// - A `jti` or scope identifier that is empty or over [`MAX_IDENTIFIER`](crate::key::MAX_IDENTIFIER) bytes, and

@@ -57,9 +57,21 @@ pub(super) async fn a_counter_keeps_its_range(cx: &Context) -> Outcome {
 
 pub(super) async fn what_is_no_number_is_left_alone(cx: &Context) -> Outcome {
     let store = cx.open().await?.cache_store()?;
-    for (id, value) in
-        [("word", "seven"), ("empty", ""), ("space", " 7"), ("plus", "+7"), ("zero", "07"), ("real", "7.0")]
-    {
+    for (id, value) in [
+        ("word", "seven"),
+        ("empty", ""),
+        ("space", " 7"),
+        ("line", "7\n"),
+        ("plus", "+7"),
+        ("zero", "07"),
+        ("zeros", "-00"),
+        ("minus", "-"),
+        ("minus zero", "-0"),
+        ("real", "7.0"),
+        ("exponent", "1e3"),
+        ("hexadecimal", "0x7"),
+        ("too great", "9223372036854775808"),
+    ] {
         put(&*store, id, value).await?;
         refused(store.add(&key(id)?, 1, Ttl::MAX).await, ErrorKind::Codec, id)?;
         holds(&*store, id, Some(value)).await?;

@@ -52,7 +52,7 @@ rules! {
     "CACHE-20" Must "No addition is lost, whatever runs beside it." => ["counter::race_loses_nothing": counter::no_addition_is_lost];
     "CACHE-21" Must "A counter lives from its first addition." => ["counter::window": counter::a_counter_lives_from_its_first_addition];
     "CACHE-22" Must "A sum outside i64 is refused, and leaves the counter as it was." => ["counter::range": counter::a_counter_keeps_its_range];
-    "CACHE-23" Must "What is no decimal number is refused by add, and left as it was." => ["counter::no_number": counter::what_is_no_number_is_left_alone];
+    "CACHE-23" Must "What is no decimal number, written as add writes it (no plus, no leading zero, no blank), is refused by add, and left as it was." => ["counter::no_number": counter::what_is_no_number_is_left_alone];
     "CACHE-24" Must "Different identifiers never share an entry, whatever they hold." => ["isolation::keys": isolation::keys_stay_apart_whatever_they_hold];
     "CACHE-25" Must "Places stay apart." => [
         "isolation::places": isolation::places_stay_apart,
@@ -89,7 +89,7 @@ rules! {
         "lease::runs_out": lease::a_lease_runs_out_and_is_taken_over,
     ];
     "CACHE-34" Must "Keep extends the lease that is held, and answers no value." => ["lease::keep_extends": lease::keep_extends_what_is_held];
-    "CACHE-35" Must "Keep never takes a lease anew, whether it was voided, ran out, is another's, or never was." => [
+    "CACHE-35" Must "Keep never takes a lease anew, whether it was voided, ran out, is another's, or never was: the answer is busy, with what is left of another's lease or nothing, and no value." => [
         "lease::keep_takes_none": lease::keep_takes_no_lease_anew,
     ];
     "CACHE-36" Must "A fill with the live lease stores the value with its life, and gives the lease back." => [

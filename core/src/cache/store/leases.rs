@@ -1,6 +1,6 @@
 //! Leases on filling a cache entry: one load in a deployment, and no stale fill.
 //!
-//! Whoever misses asks for a lease. One is granted it and loads; the others are told to wait. A fill is accepted
+//! Whoever misses asks for a lease. One is granted it and loads; the others wait. A fill is accepted
 //! only while its lease is live, and every write of the entry voids the lease in the same step: a value that was
 //! loaded before a write can't be stored after it (R. Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013).
 
@@ -20,8 +20,7 @@ use crate::time::Ttl;
 /// - At any time at most one lease on a key is live. Every write of a key by `set`, `set_many`, `remove_many` and an
 ///   addition, also one that finds nothing to remove, voids its lease in the same step; a set that is not stored
 ///   voids none. A lease never shows as an entry.
-/// - [`Want::Keep`] of a lease that is not held, whether it was voided, has run out, is another's or never was, takes
-///   none: the answer is `Busy`, with what is left of the live lease, or zero if there is none.
+/// - [`Want::Keep`] never takes a lease anew.
 ///
 /// # Cancel safety
 /// Dropping a future of any method leaves the operation either not done or wholly done.
@@ -30,6 +29,10 @@ pub trait CacheLeases: Send + Sync {
     /// Reads each value, or takes the lease on filling it; in the order of the requests. Asking again with the
     /// token that holds the lease answers `Leased`, and the full lease from now; a load that is under way asks with
     /// [`Want::Keep`], which takes no lease anew.
+    ///
+    /// [`Want::Keep`] of a lease that this token does not hold answers `Busy` without a value, also where there is one:
+    /// `remaining` is what is left of another token's lease, and zero if nobody has one, because it was voided, ran out,
+    /// or never was.
     async fn fetch(&self, requests: &[LeaseRequest]) -> Result<Vec<Fetched>>;
 
     /// Stores each value whose lease is still live, and releases the lease; the outcomes in their order. A

@@ -26,6 +26,10 @@ use crate::time::{Timestamp, Ttl};
 /// - A list, hash or any other foreign type at a key is an error of kind
 ///   [`Codec`](crate::ErrorKind::Codec), and is left as it is by everything but `set` with
 ///   [`When::Always`](super::When::Always) and `remove_many`, which replace and remove it.
+/// - "One step" is one for every process on the same data, and not only for the tasks of one: a mutex is no
+///   transaction.
+/// - A store that keeps deadlines as times of its wall clock may prolong or shorten a life by as much as that clock is
+///   set back or forth, and by no more.
 /// - Whether a part is there is constant over the life of the store.
 ///
 /// # Cancel safety

@@ -27,6 +27,8 @@ pub(crate) enum Bug {
     KeepDoesNotExtend,
     /// One script for both: a lease that is not there is taken.
     KeepIsAnyway,
+    /// Who asks to keep what it has lost is answered what is there.
+    KeepAnswersTheValue,
     /// The lease stays until it runs out.
     FillKeepsTheLease,
     /// `SET` without `PX`.
@@ -100,6 +102,7 @@ pub(crate) const PROOFS: &[Proof] = &[
     ),
     proof("CACHE-35", Bug::KeepIsAnyway, "lease::keep_takes_none", "keeping what was never held")
         .also(&["CACHE-63"]),
+    proof("CACHE-35", Bug::KeepAnswersTheValue, "lease::keep_takes_none", "keeping what a set voided"),
     proof("CACHE-36", Bug::FillKeepsTheLease, "fill::stores", "filling a second time: Fenced"),
     proof("CACHE-36", Bug::FillLivesForEver, "fill::stores", "short: None\nobserved: Some"),
     proof("CACHE-37", Bug::FillIsNotCompared, "fill::fenced", "another token than the lease's: Fenced"),

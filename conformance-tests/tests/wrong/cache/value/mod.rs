@@ -392,6 +392,18 @@ impl CacheCounters for Wrong {
                 Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(i64::MAX),
                 answer => answer,
             },
+            Bug::NumbersAreParsed => match self.right.add(key, delta, ttl).await {
+                Err(error) if error.kind() == ErrorKind::Codec => {
+                    let text = self.right.get(key).await?.unwrap_or_default();
+                    let number: Option<i64> = std::str::from_utf8(&text).ok().and_then(|t| t.parse().ok());
+                    let Some(sum) = number.and_then(|number| number.checked_add(delta)) else {
+                        return Err(error);
+                    };
+                    let _set = self.right.set(key, sum.to_string().into(), &SetOptions::new(ttl)).await?;
+                    Ok(sum)
+                }
+                answer => answer,
+            },
             Bug::NoNumberIsZero => match self.right.add(key, delta, ttl).await {
                 Err(error) if error.kind() == ErrorKind::Codec => {
                     let _set = self.right.set(key, delta.to_string().into(), &SetOptions::new(ttl)).await?;

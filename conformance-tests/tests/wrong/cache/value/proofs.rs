@@ -53,6 +53,8 @@ pub(crate) enum Bug {
     AddSaturates,
     /// What is no number counts as zero.
     NoNumberIsZero,
+    /// The counter is read as the language reads numbers, which takes a plus and leading zeros.
+    NumbersAreParsed,
     /// The store's collation does not tell upper from lower case.
     KeysAreFolded,
     /// `SET`, and then `PEXPIRE`.
@@ -141,6 +143,7 @@ pub(crate) const PROOFS: &[Proof] = &[
     proof("CACHE-22", Bug::AddSaturates, "counter::range", "one more: refused as invalid input"),
     proof("CACHE-23", Bug::NoNumberIsZero, "counter::no_number", "word: refused as codec")
         .also(&["CACHE-41"]),
+    proof("CACHE-23", Bug::NumbersAreParsed, "counter::no_number", "plus: refused as codec"),
     proof("CACHE-24", Bug::KeysAreFolded, "isolation::keys", "each its own value"),
     must_fail(
         "CACHE-25",
