@@ -9,6 +9,7 @@
 //! [Errors and bounds]: crate::guide::errors
 //! [Deploying on Redis]: crate::guide::redis
 //! [Writing a backend]: crate::guide::backend
+//! [Observability]: crate::telemetry
 //! [Wire format]: crate::guide::wire_format
 //! [Glossary]: crate::guide::glossary
 #![doc = ""]
@@ -20,6 +21,7 @@ macro_rules! page {
     ($name:ident, $file:literal) => {
         #[doc = "[Caching]: crate::guide::cache"]
         #[doc = "[Deploying on Redis]: crate::guide::redis"]
+        #[doc = "[Observability]: crate::telemetry"]
         #[doc = "[Wire format]: crate::guide::wire_format"]
         #[doc = ""]
         #[doc = include_str!(concat!("../../docs/", $file))]
