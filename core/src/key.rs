@@ -264,7 +264,7 @@ fn push_segment(text: &mut String, identifier: impl Identifier) -> Result<()> {
     }
 }
 
-/// Escapes one identifier as it stands inside a key; backends use it for names of their own layouts.
+/// Escapes one identifier as it is written inside a key; backends use it for names of their own layouts.
 ///
 /// # Errors
 /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if it is empty or longer than [`MAX_IDENTIFIER`] bytes
@@ -297,7 +297,7 @@ fn escape_into(out: &mut String, raw: &str) {
     }
 }
 
-/// Whether a raw text stands in a key as it is.
+/// Whether a raw text is written in a key as it is, without an escape.
 pub(crate) fn is_plain(raw: &str) -> bool {
     // A look at each byte is enough for what most identifiers are made of; this is on the path of every near hit.
     const PLAIN: [bool; 256] = {

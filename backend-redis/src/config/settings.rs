@@ -45,6 +45,7 @@ use super::url::parse;
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own, set by its name")]
 pub struct RedisConfig {
     pub(crate) addresses: Vec<ConnectionInfo>,
     pub(crate) cluster: bool,

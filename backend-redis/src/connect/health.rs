@@ -36,10 +36,7 @@ impl HealthTracker {
 
     /// A connection is up or down; `None`: it is no longer wanted.
     pub(super) fn report(&self, connection: u64, purpose: Purpose, up: Option<bool>) {
-        let state = up.map(|up| {
-            let _counted = self.telemetry.of(purpose).state(up);
-            State { purpose, up, _counted }
-        });
+        let state = up.map(|up| State { purpose, up, _counted: self.telemetry.of(purpose).state(up) });
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         // What it was ends without the lock.
         let _before = match state {

@@ -4,7 +4,7 @@ use libtest_mimic::{Completion, Failed, Trial};
 use stanchion_conformance::servers::Search;
 
 /// Why no server can be started; `Err` where one must be.
-fn missing() -> Result<Option<String>, Failed> {
+pub(crate) fn missing() -> Result<Option<String>, Failed> {
     let search = Search::from_env();
     if search.require.as_deref().is_some_and(|way| way != "process") {
         return Ok(Some("runs where processes are allowed".to_owned()));

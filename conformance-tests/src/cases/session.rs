@@ -193,7 +193,7 @@ async fn use_keeps_a_session_alive(cx: &Context) -> Outcome {
                         expires_in,
                     )?;
                 }
-                TouchOutcome::Gone => return fail("touched", "gone"),
+                other => return fail("touched", other),
             }
             let used = store.load(&service, &id).await?.map(|r| (r.version, r.last_used_at > r.created_at));
             same(used, Some((1, true)), "a touch counts as a use, and is no change")?;

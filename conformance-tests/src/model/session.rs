@@ -10,7 +10,7 @@ use stanchion::session::{
     CreateOutcome, HashingKey, NewSession, Patch, PatchOutcome, SessionId, SessionLimit, SessionRecord,
     SessionStore, SessionToken, TouchOutcome,
 };
-use stanchion::{Result, key};
+use stanchion::{Error, Result, key};
 
 use super::Answer;
 use super::answer::Session;
@@ -126,6 +126,11 @@ fn bytes(data: &Data) -> BTreeMap<String, Bytes> {
     data.iter().map(|(field, value)| ((*field).to_owned(), Bytes::from_static(value))).collect()
 }
 
+/// An outcome of a later contract than the model's.
+fn unknown(outcome: &impl std::fmt::Debug) -> Error {
+    Error::unsupported(format!("the model does not know the outcome {outcome:?}"))
+}
+
 pub(super) async fn run(operation: &Operation, sessions: &dyn SessionStore) -> Result<Answer> {
     let service = |name| key::Name::new(name);
     Ok(match operation {
@@ -144,6 +149,7 @@ pub(super) async fn run(operation: &Operation, sessions: &dyn SessionStore) -> R
                 }
                 CreateOutcome::LimitReached => Answer::LimitReached,
                 CreateOutcome::IdTaken => Answer::IdTaken,
+                other => return Err(unknown(&other)),
             }
         }
         Operation::Load { service: s, name } => {
@@ -159,11 +165,13 @@ pub(super) async fn run(operation: &Operation, sessions: &dyn SessionStore) -> R
                 PatchOutcome::Saved { version } => Answer::Version { saved: true, version },
                 PatchOutcome::Conflict { version } => Answer::Version { saved: false, version },
                 PatchOutcome::Gone => Answer::Gone,
+                other => return Err(unknown(&other)),
             }
         }
         Operation::Touch { service: s, name } => match sessions.touch(&service(s)?, &name.id()?).await? {
             TouchOutcome::Touched { expires_in } => Answer::Life(Some(expires_in.into())),
             TouchOutcome::Gone => Answer::Gone,
+            other => return Err(unknown(&other)),
         },
         Operation::Destroy { service: s, name } => {
             let ended = sessions.destroy(&service(s)?, &name.id()?).await?;

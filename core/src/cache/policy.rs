@@ -32,7 +32,7 @@ pub(super) struct Policy<L = Ttl> {
     /// How long after its TTL a value is served if it can't be loaded.
     pub(super) fail_safe: Duration,
     /// After a failed load with a stale value at hand: how long the loader is not run again.
-    pub(super) throttle: Duration,
+    pub(super) backoff: Duration,
     pub(super) soft_timeout: Option<Duration>,
     pub(super) hard_timeout: Option<Duration>,
     /// Whether a load goes on when nobody waits for it any more.
@@ -54,7 +54,7 @@ impl Default for Settings {
             eager: Eager::Never,
             stale: Duration::ZERO,
             fail_safe: Duration::ZERO,
-            throttle: seconds(30),
+            backoff: seconds(30),
             soft_timeout: None,
             hard_timeout: None,
             background: false,
@@ -97,7 +97,7 @@ impl Settings {
             eager: self.eager,
             stale: self.stale,
             fail_safe: self.fail_safe,
-            throttle: self.throttle,
+            backoff: self.backoff,
             soft_timeout: self.soft_timeout,
             hard_timeout: self.hard_timeout,
             background: self.background,

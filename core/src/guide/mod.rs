@@ -9,7 +9,9 @@
 //! [Errors and bounds]: crate::guide::errors
 //! [Deploying on Redis]: crate::guide::redis
 //! [Writing a backend]: crate::guide::backend
+//! [Observability]: crate::telemetry
 //! [Wire format]: crate::guide::wire_format
+//! [Glossary]: crate::guide::glossary
 #![doc = ""]
 #![doc = include_str!("../../docs/guide/README.md")]
 
@@ -19,6 +21,7 @@ macro_rules! page {
     ($name:ident, $file:literal) => {
         #[doc = "[Caching]: crate::guide::cache"]
         #[doc = "[Deploying on Redis]: crate::guide::redis"]
+        #[doc = "[Observability]: crate::telemetry"]
         #[doc = "[Wire format]: crate::guide::wire_format"]
         #[doc = ""]
         #[doc = include_str!(concat!("../../docs/", $file))]
@@ -36,3 +39,4 @@ page!(errors, "guide/errors.md");
 page!(redis, "guide/redis.md");
 page!(backend, "guide/backend.md");
 page!(wire_format, "wire-format.md");
+page!(glossary, "glossary.md");

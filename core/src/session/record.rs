@@ -87,6 +87,7 @@ impl SessionRecord {
 
 /// What came of creating a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 #[must_use = "the session may have been refused"]
 pub enum CreateOutcome {
     /// It is there; these others of the same user had to go.
@@ -149,6 +150,7 @@ impl Patch {
 
 /// What came of patching a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 #[must_use = "the patch may not have been applied"]
 pub enum PatchOutcome {
     /// Applied, and the session counts as used.
@@ -167,6 +169,7 @@ pub enum PatchOutcome {
 
 /// What came of touching a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 #[must_use = "the session may be gone"]
 pub enum TouchOutcome {
     /// It counts as used now.

@@ -245,7 +245,7 @@ pub enum VerifyError {
     /// It is no JWT, lacks a claim, was signed by another key or algorithm, or was issued by somebody else.
     #[error("the token is not valid: {0}")]
     Invalid(&'static str),
-    /// Its life is over.
+    /// It has expired.
     #[error("the token has expired")]
     Expired,
     /// It, or something it belongs to, was revoked.

@@ -22,7 +22,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// How the scope stands in a key: `service`, or `user:<escaped id>` and so on.
+    /// The scope as it is written in a key: `service`, or `user:<escaped id>` and so on.
     ///
     /// # Errors
     /// [`InvalidInput`](crate::ErrorKind::InvalidInput) for an empty or overlong identifier.

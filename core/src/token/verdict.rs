@@ -45,7 +45,7 @@ impl TokenFacts {
     }
 
     /// The verdict on this token, from what a backend has read: whether the `jti` is revoked, and the epoch
-    /// of each scope in the order of [`marks`](Self::marks). Backends call this, so that the rule stands
+    /// of each scope in the order of [`marks`](Self::marks). Backends call this, so that the rule is written
     /// once.
     pub fn verdict(&self, jti_revoked: bool, epochs: &[Epoch]) -> Verdict {
         if jti_revoked {

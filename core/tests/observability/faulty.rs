@@ -93,7 +93,7 @@ impl Scripted {
 #[async_trait]
 impl EventBus for Scripted {
     fn capabilities(&self) -> EventCapabilities {
-        self.capabilities.clone()
+        self.capabilities
     }
     async fn publish(&self, _: &Envelope) -> Result<()> {
         Err(down(Effect::NotApplied))

@@ -216,6 +216,17 @@ impl Contract {
     }
 }
 
+/// Demands that both are the same, and shows what only one has.
+#[track_caller]
+pub(crate) fn same<T: Ord + std::fmt::Debug>(page: &BTreeSet<T>, code: &BTreeSet<T>) {
+    let (page_only, code_only): (Vec<_>, Vec<_>) =
+        (page.difference(code).collect(), code.difference(page).collect());
+    assert!(
+        page_only.is_empty() && code_only.is_empty(),
+        "on the page alone: {page_only:#?}\nin the code alone: {code_only:#?}"
+    );
+}
+
 /// Letters only, as no id or address is for long.
 fn is_plain(value: &str) -> bool {
     !value.is_empty() && value.chars().all(|c| c.is_ascii_alphabetic() || matches!(c, '_' | ' ' | '.'))

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Recorder, SharedString, Unit};
@@ -26,24 +26,44 @@ pub(crate) struct Traced {
     pub(crate) fields: BTreeSet<String>,
 }
 
+/// A span's fields that have a value, with its name as that of `span`.
+pub(crate) type Values = BTreeMap<String, String>;
+
 /// What was emitted. Clones are one.
 #[derive(Clone, Default)]
 pub(crate) struct Observed(Arc<Inside>);
 
 #[derive(Default)]
 struct Inside {
+    described: Mutex<BTreeSet<String>>,
     metrics: Mutex<BTreeSet<Series>>,
     spans: Mutex<BTreeSet<Traced>>,
+    // One after the other; a span's id is its place, counted from 1.
+    values: Mutex<Vec<Values>>,
     logs: Mutex<BTreeSet<Traced>>,
 }
 
 impl Observed {
+    /// The names that were described.
+    pub(crate) fn described(&self) -> BTreeSet<String> {
+        self.0.described.lock().unwrap().clone()
+    }
+
+    fn describe(&self, name: &KeyName) {
+        self.0.described.lock().unwrap().insert(name.as_str().to_owned());
+    }
+
     pub(crate) fn metrics(&self) -> BTreeSet<Series> {
         self.0.metrics.lock().unwrap().clone()
     }
 
     pub(crate) fn spans(&self) -> BTreeSet<Traced> {
         self.0.spans.lock().unwrap().clone()
+    }
+
+    /// The values of every span of this name.
+    pub(crate) fn values(&self, span: &str) -> Vec<Values> {
+        self.0.values.lock().unwrap().iter().filter(|values| values["span"] == span).cloned().collect()
     }
 
     pub(crate) fn logs(&self) -> BTreeSet<Traced> {
@@ -59,9 +79,17 @@ impl Observed {
 }
 
 impl Recorder for Observed {
-    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_counter(&self, name: KeyName, _: Option<Unit>, _: SharedString) {
+        self.describe(&name);
+    }
+
+    fn describe_gauge(&self, name: KeyName, _: Option<Unit>, _: SharedString) {
+        self.describe(&name);
+    }
+
+    fn describe_histogram(&self, name: KeyName, _: Option<Unit>, _: SharedString) {
+        self.describe(&name);
+    }
 
     fn register_counter(&self, key: &Key, _: &metrics::Metadata<'_>) -> Counter {
         self.emitted("counter", key);
@@ -94,13 +122,15 @@ fn traced(metadata: &Metadata<'_>, text: &str) -> Traced {
     }
 }
 
-struct Message(String);
+struct Recorded(Values);
 
-impl Visit for Message {
+impl Visit for Recorded {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        if field.name() == "message" {
-            self.0 = format!("{value:?}");
-        }
+        self.0.insert(field.name().to_owned(), format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name().to_owned(), value.to_owned());
     }
 }
 
@@ -112,17 +142,27 @@ impl Subscriber for Observed {
     fn new_span(&self, span: &Attributes<'_>) -> Id {
         let metadata = span.metadata();
         self.0.spans.lock().unwrap().insert(traced(metadata, metadata.name()));
-        Id::from_u64(1)
+        let mut values = Recorded(BTreeMap::from([("span".to_owned(), metadata.name().to_owned())]));
+        span.record(&mut values);
+        let mut all = self.0.values.lock().unwrap();
+        all.push(values.0);
+        Id::from_u64(all.len() as u64)
     }
 
-    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record(&self, span: &Id, record: &Record<'_>) {
+        let mut values = Recorded(BTreeMap::new());
+        record.record(&mut values);
+        let place = usize::try_from(span.into_u64()).unwrap() - 1;
+        self.0.values.lock().unwrap()[place].extend(values.0);
+    }
 
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
     fn event(&self, event: &Event<'_>) {
-        let mut message = Message(String::new());
-        event.record(&mut message);
-        self.0.logs.lock().unwrap().insert(traced(event.metadata(), &message.0));
+        let mut recorded = Recorded(BTreeMap::new());
+        event.record(&mut recorded);
+        let message = recorded.0.remove("message").unwrap_or_default();
+        self.0.logs.lock().unwrap().insert(traced(event.metadata(), &message));
     }
 
     fn enter(&self, _: &Id) {}

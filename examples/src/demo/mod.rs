@@ -3,6 +3,8 @@
 mod children;
 mod client;
 mod figures;
+#[cfg(test)]
+mod observability;
 mod services;
 mod steps;
 mod walk;

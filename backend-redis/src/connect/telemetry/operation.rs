@@ -116,7 +116,8 @@ mod tests {
 
     #[test]
     fn what_is_in_a_command_is_not_in_its_name() {
-        let operation = Operation::of(&redis::cmd("secret"));
+        let name = "secret";
+        let operation = Operation::of(&redis::cmd(name));
         assert_eq!(operation, Operation { name: "_OTHER", batch: None, script: None });
     }
 }

@@ -290,6 +290,7 @@ pub(super) async fn fetched_in_the_order_of_the_requests(cx: &Context) -> Outcom
         Fetched::Hit(_) => "hit",
         Fetched::Leased { .. } => "leased",
         Fetched::Busy { .. } => "busy",
+        _ => "something else",
     });
     let expected: Vec<_> = wants.iter().map(|(_, _, answer)| *answer).collect();
     same(answers.collect(), expected, "the answers in the order of the requests")

@@ -28,7 +28,28 @@ use crate::event::{EventBus, Topic};
 use crate::key::Namespace;
 use crate::layer::deadline::bounded;
 
-/// Builds a [`Cache`]: what its keys are called, how its values are written, how long they count.
+/// Builds a [`Cache`]: what its keys are called, how its values are stored, how long they are fresh.
+///
+/// | setting | default | unit and bounds |
+/// |---|---|---|
+/// | [`ttl`](Self::ttl) | 10 minutes | 1 ms to 10 years, as any [`Ttl`](crate::time::Ttl) |
+/// | [`jitter`](Self::jitter) | 0 | share of the TTL, at least 0 and less than 1 |
+/// | [`service`](Self::service) | `cache` | the first segment of the keys |
+/// | [`near`](Self::near) | none | an engine; the store must have a feed |
+/// | [`eager`](Self::eager) | [`Eager::Never`] | when a fresh value is loaded anew in the background |
+/// | [`stale_while_revalidate`](Self::stale_while_revalidate) | 0 | after the TTL |
+/// | [`fail_safe`](Self::fail_safe) | 0, back-off 30 s | after the TTL |
+/// | [`soft_timeout`](Self::soft_timeout), [`hard_timeout`](Self::hard_timeout) | none | of one load |
+/// | [`finish_in_background`](Self::finish_in_background) | off | |
+/// | [`max_bytes`](Self::max_bytes) | the store's, 1 MiB | bytes of a value with its header |
+/// | [`fail_closed`](Self::fail_closed) | off | |
+/// | [`negative_ttl`](Self::negative_ttl) | none: absence is not remembered | |
+/// | [`lease`](Self::lease) | 3 s | at most 10 minutes |
+/// | [`store_deadline`](Self::store_deadline) | 100 ms | of each read, more than 0 |
+/// | [`tags`](Self::tags), [`schema`](Self::schema) | none, 0 | |
+/// | [`compress`](Self#method.compress), [`encrypt`](Self#method.encrypt) | off | features `compression`, `encryption` |
+/// | [`publishing`](Self::publishing) | off | the bundle must have events |
+/// | [`codec`](Self::codec) | [`Json`] | |
 #[must_use = "call build()"]
 pub struct CacheBuilder<T, C = Json> {
     store: Result<Arc<dyn CacheStore>>,
@@ -102,13 +123,13 @@ impl<T> CacheBuilder<T> {
 }
 
 impl<T, C> CacheBuilder<T, C> {
-    /// How long a value counts; 10 minutes unless set.
+    /// The TTL: how long a value is fresh; 10 minutes unless set.
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.settings.ttl = ttl;
         self
     }
 
-    /// Shortens each life by up to this share of it, at random, so that values that were stored together don't end
+    /// Shortens each TTL by up to this share of it, at random, so that values that were stored together don't end
     /// together. At least 0 and less than 1; 0 unless set.
     pub fn jitter(mut self, share: f64) -> Self {
         self.settings.jitter = share;
@@ -135,7 +156,7 @@ impl<T, C> CacheBuilder<T, C> {
     }
 
     /// Keeps decoded values in this process, in front of the store: a hit costs no trip. Changes by anybody are
-    /// told by the store and drop the copy; while the store can't tell, the near cache is passed over.
+    /// received from the store's feed of invalidations and drop the copy; while the feed is lost, the near cache is skipped.
     ///
     /// Each cache takes an engine of its own. `stanchion-memory` has two: `MokaNear` and `QuickNear`.
     pub fn near(mut self, engine: impl NearEngine) -> Self {
@@ -143,26 +164,26 @@ impl<T, C> CacheBuilder<T, C> {
         self
     }
 
-    /// Loads a value anew in the background before its life is over; never unless set. The share of
+    /// Loads a value anew in the background before it is stale; never unless set. The share of
     /// [`Eager::After`] is more than 0 and less than 1, the factor of [`Eager::AtRandom`] finite and more than 0.
     pub fn eager(mut self, eager: Eager) -> Self {
         self.settings.eager = eager;
         self
     }
 
-    /// Serves a value for this long after its life, while it is loaded anew in the background; zero unless set. After a failed load the
-    /// loader is left alone as with [`fail_safe`](Self::fail_safe), for 30 seconds unless set there.
+    /// Serves a stale value for this long after its TTL, while it is loaded anew in the background; zero unless set. After a
+    /// failed load the loader is not run again for the back-off of [`fail_safe`](Self::fail_safe), 30 seconds unless set there.
     pub fn stale_while_revalidate(mut self, stale: Duration) -> Self {
         self.settings.stale = stale;
         self
     }
 
-    /// Serves a value for this long after its life if it can't be loaded; zero unless set. After a failed load the loader
-    /// is left alone for `throttle`. While the store can't be reached either, that is the last value that was near, and it may be one
+    /// Serves a stale value for this long after its TTL if it can't be loaded; zero unless set. After a failed load the
+    /// loader is not run again for `backoff`. While the store can't be reached either, that is the last value that was near, and it may be one
     /// that was changed or dropped elsewhere since.
-    pub fn fail_safe(mut self, stale: Duration, throttle: Duration) -> Self {
+    pub fn fail_safe(mut self, stale: Duration, backoff: Duration) -> Self {
         self.settings.fail_safe = stale;
-        self.settings.throttle = throttle;
+        self.settings.backoff = backoff;
         self
     }
 
@@ -219,10 +240,10 @@ impl<T, C> CacheBuilder<T, C> {
 
     /// How long the store may take to answer before the loader serves; 100 ms unless set, and more than zero. It is the
     /// deadline of each question: a read that finds tags it does not know asks a second one. After five misses of it in a
-    /// row the store is left alone, but for one try a second.
+    /// row a circuit breaker opens, and the store is asked once a second.
     ///
     /// A backend may have a [deadline of its own](crate::cache::CacheCapabilities::read_deadline), and the shorter of the two
-    /// counts: on Redis that is `RedisConfig::cache_deadline`, 100 ms as well, so that raising this one alone changes
+    /// holds: on Redis that is `RedisConfig::cache_deadline`, 100 ms as well, so that raising this one alone changes
     /// nothing there.
     pub fn store_deadline(mut self, deadline: Duration) -> Self {
         self.settings.store_deadline = deadline;

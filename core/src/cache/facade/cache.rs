@@ -83,7 +83,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     fn near(&self, id: &impl Identifier, absence: bool) -> Option<NearHit<T>> {
         self.0.reader.near.as_ref()?;
         id.with_text(|text| {
-            // Without the escape a text is found only under itself: in a key nothing that is escaped stands as it is.
+            // A text without the escape character is its own key or none: what is escaped is never written as it is.
             if !text.as_bytes().contains(&b'%')
                 && let Some(hit) = self.0.reader.near_hit(text, absence)
             {

@@ -75,7 +75,7 @@ pub struct Warmed {
 }
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T, C> {
-    /// Loads and stores what is missing of these identifiers, in batches. What is there is left alone, so that a warming
+    /// Loads and stores what is missing of these identifiers, in batches. What is there is not touched, so that a warming
     /// that was interrupted can be begun again, and never puts an older value over a newer one. A batch that fails is
     /// counted and logged, and the others go on.
     ///

@@ -23,7 +23,7 @@ enum Current {
     Fresh,
     /// No fresh value: what is there is stale, invalidated or unreadable.
     Missing,
-    /// A value of a newer schema, which is left alone.
+    /// A value of a newer schema, which is not overwritten.
     NewerSchema,
 }
 

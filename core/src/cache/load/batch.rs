@@ -208,7 +208,7 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         for Missing { key, stale, places, .. } in missing {
             let now = self.reader.now();
             if why == StaleReason::LoaderFailed {
-                self.backoff.begin(&key, now.saturating_add(self.reader.policy.throttle), now);
+                self.backoff.begin(&key, now.saturating_add(self.reader.policy.backoff), now);
             }
             let Some((value, age)) = stale else { continue };
             for place in places {

@@ -30,5 +30,5 @@ pub(in crate::cache) fn closed() -> Error {
 
 /// Why what is loaded is not stored, and so not loaded in the background.
 pub(super) fn newer_schema() -> Error {
-    Error::new(ErrorKind::Unsupported, "a value of a newer schema is there, which is left alone")
+    Error::new(ErrorKind::Unsupported, "a value of a newer schema is there, which is not overwritten")
 }

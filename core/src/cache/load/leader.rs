@@ -43,7 +43,7 @@ pub(super) async fn lead<T, C, E, F, L>(
     if outcome.is_err() && (plan.stale.is_some() || plan.kind == LoadKind::Background) {
         let now = loader.reader.now();
         // Before the waiters are woken, so that they find it.
-        loader.backoff.begin(&key, now.saturating_add(loader.reader.policy.throttle), now);
+        loader.backoff.begin(&key, now.saturating_add(loader.reader.policy.backoff), now);
     }
     let progress = match &outcome {
         Ok(LoadResult { value, maybe_stale: false }) => Progress::Loaded(value.clone()),
@@ -75,7 +75,7 @@ impl<T: Cached, C: Codec> Loader<T, C> {
             match self.permission(key, plan, leader).await? {
                 // It was right when it was read.
                 Permission::Needless(value) => return Ok(LoadResult { value, maybe_stale: true }),
-                Permission::Granted(granted) => permit = Some(granted),
+                Permission::Granted(granted) => permit = Some(*granted),
                 // What can't be stored is loaded for nobody.
                 Permission::Refused(why) if plan.kind == LoadKind::Background => {
                     return Err(why.unwrap_or_else(newer_schema).into());

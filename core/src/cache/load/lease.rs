@@ -59,11 +59,17 @@ impl Permit {
 
 /// What came of asking for permission to store.
 pub(super) enum Permission<T> {
-    Granted(Permit),
+    Granted(Box<Permit>),
     /// Somebody else has loaded it.
     Needless(Option<Arc<T>>),
     /// What is loaded is not to be stored: the store is away, for this reason, or has a value of a newer schema.
     Refused(Option<Error>),
+}
+
+impl<T> Permission<T> {
+    fn granted(permit: Permit) -> Self {
+        Self::Granted(Box::new(permit))
+    }
 }
 
 impl<T: Cached, C: Codec> Loader<T, C> {
@@ -176,7 +182,7 @@ impl<T: Cached, C: Codec> Loader<T, C> {
     ) -> Result<Permission<T>> {
         let reader = &self.reader;
         let Some(generations) = &reader.generations else {
-            return Ok(Permission::Granted(Permit { proof, namespace: None, tags: Vec::new(), guard }));
+            return Ok(Permission::granted(Permit { proof, namespace: None, tags: Vec::new(), guard }));
         };
         let mut tags = reader.tags_of(identifier);
         tags.push(reader.namespace_tag.clone());
@@ -185,7 +191,7 @@ impl<T: Cached, C: Codec> Loader<T, C> {
                 let namespace = generations.pop();
                 tags.pop();
                 let tags = tags.into_iter().zip(generations).collect();
-                Ok(Permission::Granted(Permit { proof, namespace, tags, guard }))
+                Ok(Permission::granted(Permit { proof, namespace, tags, guard }))
             }
             Err(error) if is_callers(&error) => Err(error),
             Err(error) => self.refused(error),

@@ -21,7 +21,7 @@ pub(in crate::cache) enum SkipIf {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::cache) enum Storing {
     Yes,
-    /// No: a value of a newer schema is there, which is left alone.
+    /// No: a value of a newer schema is there, which is not overwritten.
     NewerSchema,
     /// No: the store does not answer.
     Unavailable,

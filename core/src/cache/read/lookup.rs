@@ -19,7 +19,7 @@ pub(in crate::cache) enum Lookup<T> {
     Stale { value: Option<Arc<T>>, age: Duration },
     /// No value. `present`: there are bytes all the same, which are unreadable, invalidated or too old, to be overwritten.
     Missing { present: bool },
-    /// A value of a newer schema, which is left alone.
+    /// A value of a newer schema, which is not overwritten.
     NewerSchema,
     /// The store did not answer.
     Unavailable(Error),

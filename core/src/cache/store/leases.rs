@@ -1,6 +1,6 @@
 //! Leases on filling a cache entry: one load in a deployment, and no stale fill.
 //!
-//! Whoever misses asks for a lease. One is granted it and loads; the others are told to wait. A fill is accepted
+//! Whoever misses asks for a lease. One is granted it and loads; the others wait. A fill is accepted
 //! only while its lease is live, and every write of the entry voids the lease in the same step: a value that was
 //! loaded before a write can't be stored after it (R. Nishtala et al., "Scaling Memcache at Facebook", NSDI 2013).
 
@@ -102,6 +102,7 @@ impl LeaseRequest {
 
 /// What came of asking for a value or a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fetched {
     /// The value is there; no lease was taken.
     Hit(Bytes),

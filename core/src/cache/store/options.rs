@@ -75,6 +75,7 @@ impl SetEntry {
 
 /// What came of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 #[must_use = "the value may not have been stored"]
 pub enum SetOutcome {
     /// The value is stored.

@@ -76,12 +76,12 @@ impl fmt::Display for Tag {
     }
 }
 
-/// The number of times, so to speak, that everything under a tag was dropped: `max(previous + 1, store's time in
+/// The version of a tag: everything that carries an earlier one is invalidated. It is `max(previous + 1, store's time in
 /// microseconds)`. A value carries the generation of each of its tags as it was before the value was loaded, and
 /// counts only while all of them are the same.
 ///
 /// Generations are compared for equality alone. One that was evicted or flushed comes back greater, so that an old
-/// value never counts again (as far as the clock of a new master is not behind).
+/// value is never a hit again (as far as the clock of a new master is not behind).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Generation(u64);

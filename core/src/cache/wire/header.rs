@@ -1,4 +1,4 @@
-//! What stands in front of a cached value. `core/docs/wire-format.md` says the same for other languages.
+//! The header of a stored value. `core/docs/wire-format.md` says the same for other languages.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How a value stands in the store: a header, and the encoded value behind it, compressed and encrypted where
+//! The stored form of a value: a header, and the encoded value behind it, compressed and encrypted where
 //! that is asked for; or in plain mode the encoded value alone.
 
 #[cfg(feature = "compression")]

@@ -1,4 +1,4 @@
-//! What stands in for the stages that this program was built without: types of which there is no value.
+//! What replaces the stages that this program was built without: types of which there is no value.
 
 #[cfg(not(feature = "compression"))]
 mod compression {

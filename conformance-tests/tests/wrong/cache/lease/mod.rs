@@ -214,7 +214,7 @@ impl CacheStore for Wrong {
                 let holder = self.load(key).map(|(holder, _)| (key.clone(), holder));
                 self.right.release(holder.as_slice()).await?;
             }
-            SetOutcome::NotStored => {}
+            _ => {}
         }
         Ok(outcome)
     }

@@ -51,7 +51,7 @@ impl World {
         self.store.store(NEW, Ordering::Release);
     }
 
-    fn told(&self) {
+    fn invalidated(&self) {
         self.fence.invalidate("k", || self.put(None));
     }
 
@@ -119,7 +119,7 @@ fn renewer(world: &World, publish: Publish) {
     world.fence.publish(snapshot, |_| world.put(entry));
 }
 
-/// The same, wrong: what was told after the entry was taken is not minded.
+/// The same, wrong: an invalidation after the entry was taken is ignored.
 fn late_renewer(world: &World, publish: Publish) {
     world.fill(publish);
     let entry = world.entry();
@@ -127,10 +127,10 @@ fn late_renewer(world: &World, publish: Publish) {
     world.fence.publish(snapshot, |_| world.put(entry));
 }
 
-/// A write that is told. Once it has been, nothing older is answered, whatever the readers are doing.
+/// A write and its invalidation. After it nothing older is answered, whatever the readers are doing.
 fn writer(world: &World, _: Publish) {
     world.write();
-    world.told();
+    world.invalidated();
     world.assert_not_stale();
 }
 
@@ -160,7 +160,7 @@ fn flusher(world: &World, _: Publish) {
 }
 
 #[test]
-fn a_write_that_is_told_leaves_nothing_stale() {
+fn a_write_leaves_nothing_stale() {
     race(&[reader, writer], right);
     race(&[reader, reader, writer], right);
 }
