@@ -6,9 +6,9 @@ use stanchion::ErrorKind;
 use stanchion::cache::{CacheParts, Tag};
 use stanchion::stores::Stores;
 
+use crate::Outcome;
 use crate::cases::cache::near_engine;
 use crate::check::{ensure, refused, same};
-use crate::{Harness, Outcome};
 
 /// An optional part of a cache store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,8 @@ impl Part {
     }
 }
 
-/// What the cases of the cache need, by their groups or names.
+/// What the cases of the cache need, by their groups or names. A case that is not here runs on every cache, and asks of
+/// optional parts only those that are there.
 const NEEDS: &[(&str, &[Part])] = &[
     ("lease::", &[Part::Leases]),
     ("fill::", &[Part::Leases]),
@@ -61,13 +62,12 @@ const NEEDS: &[(&str, &[Part])] = &[
     ("process::one_lease_holder", &[Part::Leases]),
     ("generation::", &[Part::Tags]),
     ("isolation::places_of_generations", &[Part::Tags]),
-    ("watch::declared", &[Part::Feed]),
-    ("watch::", &[Part::Feed, Part::Leases, Part::Tags, Part::Counters]),
-    ("near::", &[Part::Feed, Part::Leases, Part::Tags]),
+    ("watch::bumps", &[Part::Feed, Part::Tags]),
+    ("watch::", &[Part::Feed]),
+    ("near::", &[Part::Feed]),
     ("isolation::places_of_watches", &[Part::Feed]),
     ("counter::", &[Part::Counters]),
     ("wall_clock::generations", &[Part::Tags]),
-    ("wall_clock::lives", &[Part::Leases]),
     ("process::no_addition_is_lost", &[Part::Counters]),
 ];
 
@@ -78,8 +78,8 @@ pub(crate) fn needs(case: &str) -> &'static [Part] {
 }
 
 /// Whether a backend has every part that a case of the cache needs.
-pub(crate) fn is_offered(harness: &dyn Harness, case: &str) -> bool {
-    needs(case).iter().all(|part| part.is_in(harness.offers().cache_parts))
+pub(crate) fn is_offered(parts: CacheParts, case: &str) -> bool {
+    needs(case).iter().all(|part| part.is_in(parts))
 }
 
 /// What a façade does without a part: as the contract of [`CacheStore`](stanchion::cache::CacheStore) says.

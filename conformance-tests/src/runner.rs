@@ -160,23 +160,14 @@ pub fn main<H: Harness>(harnesses: impl IntoIterator<Item = H>) -> ExitCode {
     let mut trials = Vec::new();
     for harness in harnesses {
         let subject = Arc::new(Subject::new(harness));
-        for (area, rules) in cases::ALL {
-            if subject.harness.offers().has(*area) {
-                for rule in *rules {
-                    for case in rule.cases {
-                        if *area != Area::Cache || part::is_offered(&*subject.harness, case.name) {
-                            trials.push(trial(&runtime, &subject, *area, rule, case));
-                        }
-                    }
-                }
-                if *area == Area::Cache {
-                    let parts = subject.harness.offers().cache_parts;
-                    let absent = Part::ALL.into_iter().filter(|part| !part.is_in(parts));
-                    trials.extend(absent.map(|part| without(&runtime, &subject, part)));
-                }
-            } else {
-                trials.push(refused(&runtime, &subject, *area));
-            }
+        let (offers, offered) = (subject.harness.offers(), cases::offered(&*subject.harness));
+        let cases = offered.into_iter().map(|(area, rule, case)| trial(&runtime, &subject, area, rule, case));
+        trials.extend(cases);
+        let areas = cases::ALL.iter().map(|(area, _)| *area).filter(|area| !offers.has(*area));
+        trials.extend(areas.map(|area| refused(&runtime, &subject, area)));
+        if offers.has(Area::Cache) {
+            let absent = Part::ALL.into_iter().filter(|part| !part.is_in(offers.cache_parts));
+            trials.extend(absent.map(|part| without(&runtime, &subject, part)));
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);

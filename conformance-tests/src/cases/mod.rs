@@ -11,7 +11,7 @@ pub mod stores;
 pub mod token;
 mod wall_clock;
 
-use crate::{Area, Rule};
+use crate::{Area, Case, Harness, Rule, part};
 
 /// Every rule, by area.
 pub const ALL: &[(Area, &[Rule])] = &[
@@ -24,6 +24,19 @@ pub const ALL: &[(Area, &[Rule])] = &[
     (Area::Stores, stores::RULES),
     (Area::Fault, fault::RULES),
 ];
+
+/// The cases that mean something on a backend, by what its harness [offers](Harness::offers): for a test binary with a `main`
+/// of its own. Those of areas and of [parts](crate::Part) that it does not offer are left out; what it owes for them is
+/// [`run_refused`](crate::run_refused) and [`run_without`](crate::run_without).
+pub fn offered(harness: &dyn Harness) -> Vec<(Area, &'static Rule, &'static Case)> {
+    let offers = harness.offers();
+    let has = |area, case: &Case| {
+        offers.has(area) && (area != Area::Cache || part::is_offered(offers.cache_parts, case.name))
+    };
+    let cases = |area, rule: &'static Rule| rule.cases.iter().map(move |case| (area, rule, case));
+    let all = ALL.iter().flat_map(|(area, rules)| rules.iter().flat_map(move |rule| cases(*area, rule)));
+    all.filter(|(area, _, case)| has(*area, case)).collect()
+}
 
 /// Rules with their cases: `"ID" LEVEL "text" => ["group::name": function, …];`, and `since 2` behind the text of one
 /// that the first version of the contract did not have.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stanchion::Result;
+use stanchion::cache::CacheParts;
 use stanchion::clock::{Clock, ManualClock};
 use stanchion::environment::Environment;
 use stanchion::key::Key;
@@ -79,6 +80,8 @@ pub(crate) fn spoilt_if_ahead(number: u64, now: Timestamp) -> u64 {
 /// A harness of backends with this bug.
 pub(crate) struct Wrong {
     bug: Bug,
+    /// The optional parts of the cache: those that are there, and those that are said to be.
+    parts: [CacheParts; 2],
     places: Mutex<HashMap<Place, Opened>>,
 }
 
@@ -94,7 +97,12 @@ struct Opened {
 
 impl Wrong {
     pub(crate) fn new(bug: Bug) -> Self {
-        Self { bug, places: Mutex::default() }
+        Self { bug, parts: [CacheParts::all(); 2], places: Mutex::default() }
+    }
+
+    /// The reference, with these parts of the cache, and said to have those.
+    pub(crate) fn with_parts(has: CacheParts, offers: CacheParts) -> Self {
+        Self { parts: [has, offers], ..Self::new(Bug::None) }
     }
 }
 
@@ -105,7 +113,9 @@ impl Harness for Wrong {
     }
 
     fn offers(&self) -> Offers {
-        Offers::all()
+        let mut offers = Offers::all();
+        [_, offers.cache_parts] = self.parts;
+        offers
     }
 
     fn time(&self) -> Time {
@@ -128,7 +138,8 @@ impl Harness for Wrong {
                     if let Bug::Clock(bug) = self.bug {
                         environment = environment.clock(Arc::new(clock::Skewed::new(bug, clock.clone())));
                     }
-                    (MemoryBackend::with(MemoryConfig::new().environment(environment)), clock)
+                    let config = MemoryConfig::new().environment(environment).cache_parts(self.parts[0]);
+                    (MemoryBackend::with(config), clock)
                 }
             };
             Opened {

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use stanchion_conformance::{Area, Failure, Harness, Level, Rule, cases, run_case, run_child};
+use stanchion_conformance::{Area, Failure, Harness, Level, Part, Rule, cases, run_case, run_child};
 
 use self::backend::{Bug, Wrong};
 use self::fault::Faulty;
@@ -112,6 +112,11 @@ fn main() -> ExitCode {
         Trial::test("partial_servers_run_what_they_can", || {
             run(partial::what_is_lacking_is_ignored_and_the_rest_runs())
         }),
+        Trial::test("refused_values_alone_pass", || run(refused::values_alone_pass())),
+        Trial::test(
+            "refused_counters_are_not_counted_with",
+            || run(refused::faults_count_without_counters()),
+        ),
         Trial::test("file_store_passes_what_has_processes", || run_for_real(file::the_right_one_passes())),
     ];
     for (area, _) in cases::ALL {
@@ -126,6 +131,18 @@ fn main() -> ExitCode {
         }));
         trials.push(Trial::test(format!("refused_{name}_answered_fails"), move || {
             run(refused::answered_fails(area))
+        }));
+    }
+    for part in Part::ALL {
+        let name = part.name();
+        trials.push(Trial::test(format!("refused_{name}_left_out_passes"), move || {
+            run(refused::part_left_out_passes(part))
+        }));
+        trials.push(Trial::test(format!("refused_{name}_present_fails"), move || {
+            run(refused::part_that_is_there_fails(part))
+        }));
+        trials.push(Trial::test(format!("refused_{name}_not_asked_for_where_left_out"), move || {
+            run(refused::part_is_not_asked_for_where_it_is_left_out(part))
         }));
     }
     for proof in proofs() {

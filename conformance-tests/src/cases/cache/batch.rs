@@ -6,12 +6,12 @@ use bytes::Bytes;
 use stanchion::ErrorKind;
 use stanchion::cache::SetOutcome::{NotStored, Stored};
 use stanchion::cache::{Fill, LeaseRequest, SetEntry, SetOptions, Tag, Want, When};
+use stanchion::key::Key;
 use stanchion::time::Ttl;
 
 use super::common::{always, bytes, entry, holds, key, keys, put, put_many, token};
 use crate::check::{ensure, refused, same};
 use crate::{Context, Outcome};
-use stanchion::cache::AllParts as _;
 
 pub(super) async fn a_batch_over_the_bound_changes_nothing(cx: &Context) -> Outcome {
     let store = cx.open().await?.cache_store()?;
@@ -19,20 +19,22 @@ pub(super) async fn a_batch_over_the_bound_changes_nothing(cx: &Context) -> Outc
     let most = store.capabilities().max_batch;
     let keys = (0..=most).map(|n| key(&format!("k{n}"))).collect::<Outcome<Vec<_>>>()?;
     let entries: Vec<_> = keys.iter().map(|key| entry(key.clone(), bytes("new"))).collect();
-    let wanted =
-        |key: &stanchion::key::Key| LeaseRequest::new(key.clone(), token(1), cx.short(), Want::Anyway);
-    let requests: Vec<_> = keys.iter().map(wanted).collect();
-    let fills: Vec<_> =
-        keys.iter().map(|key| Fill::new(key.clone(), token(1), bytes("new"), Ttl::MAX)).collect();
-    let tags = (0..=most).map(|n| Ok(Tag::new(n as u64)?)).collect::<Outcome<Vec<_>>>()?;
     refused(store.get_many(&keys).await, ErrorKind::InvalidInput, "too many to get")?;
     refused(store.get_many_with_ttl(&keys).await, ErrorKind::InvalidInput, "too many to get with their TTL")?;
     refused(store.set_many(&entries).await, ErrorKind::InvalidInput, "too many to set")?;
     refused(store.remove_many(&keys).await, ErrorKind::InvalidInput, "too many to remove")?;
-    refused(store.fetch(&requests).await, ErrorKind::InvalidInput, "too many to fetch")?;
-    refused(store.fill(&fills).await, ErrorKind::InvalidInput, "too many to fill")?;
-    refused(store.generations(&tags).await, ErrorKind::InvalidInput, "too many generations")?;
-    refused(store.bump(&tags).await, ErrorKind::InvalidInput, "too many to bump")?;
+    if let Some(leases) = store.leases() {
+        let want = |key: &Key| LeaseRequest::new(key.clone(), token(1), cx.short(), Want::Anyway);
+        let fill = |key: &Key| Fill::new(key.clone(), token(1), bytes("new"), Ttl::MAX);
+        let (requests, fills): (Vec<_>, Vec<_>) = keys.iter().map(|key| (want(key), fill(key))).unzip();
+        refused(leases.fetch(&requests).await, ErrorKind::InvalidInput, "too many to fetch")?;
+        refused(leases.fill(&fills).await, ErrorKind::InvalidInput, "too many to fill")?;
+    }
+    if let Some(of_tags) = store.tags() {
+        let tags = (0..=most).map(|n| Ok(Tag::new(n as u64)?)).collect::<Outcome<Vec<_>>>()?;
+        refused(of_tags.generations(&tags).await, ErrorKind::InvalidInput, "too many generations")?;
+        refused(of_tags.bump(&tags).await, ErrorKind::InvalidInput, "too many to bump")?;
+    }
     holds(&*store, "k0", Some("kept")).await
 }
 
@@ -60,9 +62,10 @@ pub(super) async fn an_empty_batch_is_no_error(cx: &Context) -> Outcome {
     same(store.get_many_with_ttl(&[]).await?, Vec::new(), "nothing asked with its TTL")?;
     put_many(&*store, &[]).await?;
     same(store.remove_many(&[]).await?, 0, "nothing removed")?;
-    same(store.fetch(&[]).await?, Vec::new(), "nothing fetched")?;
-    same(store.fill(&[]).await?, Vec::new(), "nothing filled")?;
-    Ok(store.release(&[]).await?)
+    let Some(leases) = store.leases() else { return Ok(()) };
+    same(leases.fetch(&[]).await?, Vec::new(), "nothing fetched")?;
+    same(leases.fill(&[]).await?, Vec::new(), "nothing filled")?;
+    Ok(leases.release(&[]).await?)
 }
 
 pub(super) async fn the_last_of_a_key_given_twice_holds(cx: &Context) -> Outcome {

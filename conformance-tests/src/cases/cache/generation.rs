@@ -189,9 +189,13 @@ pub(super) async fn the_time_is_told(cx: &Context) -> Outcome {
     let (here, there) = (cx.open().await?.cache_store()?, cx.open().await?.cache_store()?);
     ensure(there.now() > Timestamp::default(), "a time, before anything was asked", there.now())?;
     for n in 0..2 {
-        // Greater ones than the time are made only by bumping one of the same instant.
-        let made = generation(&*here, &Tag::new(format!("made{n}"))?).await?;
-        let made = Timestamp::from_micros(made.get());
+        let made = match here.tags() {
+            // Greater ones than the time are made only by bumping one of the same instant.
+            Some(_) => generation(&*here, &Tag::new(format!("made{n}"))?).await?.get(),
+            // Nothing else that a store answers shows its time; its handles agree on it.
+            None => here.now().as_micros(),
+        };
+        let made = Timestamp::from_micros(made);
         for store in [&here, &there] {
             let now = store.now();
             let apart = now.saturating_since(made).max(made.saturating_since(now));

@@ -152,7 +152,7 @@ impl Counted {
 
     fn is_offered(self, stores: &Stores) -> bool {
         match self {
-            Self::Cache => stores.cache_store().is_ok(),
+            Self::Cache => stores.cache_store().is_ok_and(|cache| cache.counters().is_some()),
             Self::Session => stores.session_store().is_ok(),
             Self::Limit => stores.rate_limiter().is_ok(),
         }
