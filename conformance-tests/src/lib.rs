@@ -58,6 +58,9 @@
 //! Cases of the area `fault` break their server: a harness that can give a case one of its own says so
 //! ([`Harness::owned_server`]). Elsewhere they are ignored, with the reason.
 //!
+//! `examples/file-store` is a small backend with its harness, which offers some areas and one optional part of the cache:
+//! for what is not offered the suite checks that it is refused.
+//!
 //! The rules, with their cases, are in `RULES.md`; the wrong backends that prove the suite are in
 //! `tests/wrong/`: at least one for each case of each MUST rule, which fails in that case and breaks no other
 //! rule, as far as that can be.
