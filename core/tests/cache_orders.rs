@@ -101,7 +101,7 @@ async fn what_is_not_stored_is_no_older_than_the_question_either() {
     }
 }
 
-/// What the leader of a flight reads is older than the question of whoever came aboard while it was read.
+/// What the leader of a flight reads is older than the question of whoever joined while it was read.
 #[tokio::test]
 async fn who_asks_after_a_removal_is_not_served_what_was_read_before() {
     let (backend, clock) = manual();

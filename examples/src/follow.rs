@@ -39,7 +39,7 @@ impl Followed {
 
 /// Follows a topic until the stores are closed.
 ///
-/// Subscribe before you serve: what is published from then on is delivered, or its loss is told.
+/// Subscribe before you serve: what is published from then on is delivered, or its loss is reported.
 pub(crate) async fn follow<E: Event + Sync>(
     mut events: Events<E>,
     copies: impl Copies<E>,
@@ -108,7 +108,7 @@ mod tests {
     async fn news_drops_a_copy_missed_news_drops_all_and_closing_ends_it() {
         let stores = MemoryBackend::new().stores();
         let topic = stores.topic::<UserUpdated>().unwrap();
-        // It holds two: the third is told as a gap.
+        // It holds two: the third is reported as a gap.
         let events = topic.subscribe_with(2).await.unwrap();
         for user in ["ada", "grace", "mary"] {
             topic.publish(&UserUpdated { user_id: user.into(), changed: vec![] }).await.unwrap();

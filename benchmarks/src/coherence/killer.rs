@@ -46,7 +46,7 @@ async fn kill(masters: Vec<SocketAddr>, times: usize) -> Result<usize, Failure> 
     Ok(kills)
 }
 
-/// The id of a connection that is told of changes: by tracking, or as a subscriber.
+/// The id of a connection that receives changes: by tracking, or as a subscriber.
 fn tracking(line: &str) -> Option<&str> {
     let field = |name: &str| line.split(' ').find_map(|field| field.strip_prefix(name));
     field("flags=").filter(|flags| flags.contains(['t', 'P'])).and(field("id="))

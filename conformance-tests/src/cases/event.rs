@@ -269,7 +269,7 @@ rules! {
     "EVENT-05" Must "An event that has reached a handle is not kept for its later subscriptions." => [
         "subscribe::nothing_is_kept": nothing_is_kept_for_later_subscriptions,
     ];
-    "EVENT-06" Must "A slow subscriber holds up nobody, and is told how many events it missed." => [
+    "EVENT-06" Must "A slow subscriber holds up nobody, and receives how many events it missed." => [
         "lag::is_counted": a_slow_subscriber_is_told_what_it_missed,
     ];
     "EVENT-07" Must "A closed subscription ends, and no other." => ["close::ends_the_subscription": a_closed_subscription_ends];

@@ -245,5 +245,5 @@ rules! {
     "FAULT-05" Must "A change whose reply is lost may have been applied, and the error says so." => ["lost_reply::is_unknown": a_lost_reply_leaves_doubt];
     "FAULT-06" Must "A change whose reply is lost is not asked for again." => ["lost_reply::is_done_once": a_lost_reply_is_no_reason_to_ask_again];
     "FAULT-07" Must "A read whose reply is lost has changed nothing, and the error says so." => ["lost_reply::of_a_read": a_read_whose_reply_is_lost_changed_nothing];
-    "FAULT-08" Must "After an outage a subscriber is told that it may have missed something, before it gets anything else; then events flow again." => ["subscription::gap_is_told": a_subscriber_is_told_of_the_gap];
+    "FAULT-08" Must "After an outage a subscriber receives that it may have missed something, before anything else; then events flow again." => ["subscription::gap_is_told": a_subscriber_is_told_of_the_gap];
 }

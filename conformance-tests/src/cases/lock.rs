@@ -252,7 +252,7 @@ async fn the_lock_of_a_killed_process_is_free_after_its_lease(cx: &Context) -> O
 }
 
 rules! {
-    "LOCK-01" Must "At any time at most one lease on a key is live; another request is told how long it lasts." => [
+    "LOCK-01" Must "At any time at most one lease on a key is live; another request gets how long it lasts." => [
         "acquire::one_holder": one_holder_at_a_time,
         "acquire::race_has_one_winner": a_race_has_one_winner,
     ];

@@ -503,7 +503,7 @@ rules! {
     "SESSION-01" Must "A session is loaded as it was created, through every handle." => [
         "create::loaded_as_created": a_session_is_loaded_as_it_was_created,
     ];
-    "SESSION-02" Must "An id that is taken is told, and changes nothing." => ["create::taken_id": a_taken_id_is_told];
+    "SESSION-02" Must "An id that is taken is refused as such, and nothing changes." => ["create::taken_id": a_taken_id_is_told];
     "SESSION-03" Must "A patch changes the fields that it names and no others, and adds one to the version." => [
         "patch::only_what_it_names": a_patch_changes_what_it_names_and_no_more,
     ];
@@ -533,7 +533,7 @@ rules! {
         "input::bad_arguments": bad_arguments_are_refused,
     ];
     "SESSION-20" Must "Places stay apart." => ["isolation::places": places_stay_apart];
-    "SESSION-21" Must "Of any number of calls at once that end a session, one is told that it did." => [
+    "SESSION-21" Must "Of any number of calls at once that end a session, one is answered that it did." => [
         "destroy::race_tells_one": of_a_race_to_end_a_session_one_is_told,
     ];
     "SESSION-22" Must "A dropped create leaves no session, or the whole one, listed and loaded." => [

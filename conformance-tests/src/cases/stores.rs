@@ -108,7 +108,7 @@ async fn closing_one_handle_leaves_the_others(cx: &Context) -> Outcome {
 }
 
 rules! {
-    "STORES-01" Must "An open bundle is up, a closed one down, and the change is told." => ["health::up_and_down": an_open_bundle_is_up];
+    "STORES-01" Must "An open bundle is up, a closed one down, and the change is notified." => ["health::up_and_down": an_open_bundle_is_up];
     "STORES-02" Must "After close every store answers Closed; closing twice is no error." => ["close::answers_closed": a_closed_bundle_answers_closed];
     "STORES-03" Must "Closing one handle leaves the others." => ["close::leaves_other_handles": closing_one_handle_leaves_the_others];
 }

@@ -22,7 +22,7 @@ const SETTINGS: &str = "--cluster-enabled yes --cluster-config-file nodes.conf -
 #[derive(Debug)]
 pub struct Cluster {
     nodes: Vec<RedisProcess>,
-    /// Where clients are told to connect to.
+    /// The address that clients connect to.
     announced: Vec<SocketAddr>,
     ids: Vec<String>,
 }

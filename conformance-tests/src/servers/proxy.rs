@@ -11,7 +11,7 @@ use super::ServerError;
 use super::port::Port;
 use super::relay::{Orders, Shared, accept, lock};
 
-/// Forwards bytes both ways between its own port and a server, until it is told otherwise.
+/// Forwards bytes both ways between its own port and a server, until it gets another order.
 ///
 /// It runs on the runtime that it was started on, and ends, with every connection, when it is dropped.
 #[derive(Debug)]
@@ -111,7 +111,7 @@ impl Proxy {
         self.shared.orders.send_modify(|orders| orders.cut += 1);
     }
 
-    /// A link that is half open: connections stay, what is sent either way disappears, nobody is told.
+    /// A link that is half open: connections stay, what is sent either way disappears, nobody notices.
     pub fn freeze(&self) {
         self.shared.orders.send_modify(|orders| orders.frozen = true);
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::outcome::{Outcome, error_type, reported};
+use super::outcome::{Outcome, reported};
 use super::{Answer, Around, Call};
 use crate::clock::Clock;
 use crate::environment::Environment;
@@ -64,7 +64,7 @@ impl Operation {
     fn ended(&self, call: Call, outcome: Outcome, took: Duration) {
         match outcome {
             Outcome::Ok => self.ok.one(),
-            Outcome::Failed(kind) => self.other(call, error_type(kind)).one(),
+            Outcome::Failed(kind) => self.other(call, kind.name()).one(),
             Outcome::Cancelled => return self.other(call, "cancelled").one(),
         }
         self.seconds.record(took);

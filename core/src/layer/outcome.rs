@@ -2,22 +2,6 @@
 
 use crate::error::{ErrorKind, Result};
 
-/// The value of `error.type` for a kind of error.
-pub(super) fn error_type(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::Unavailable => "unavailable",
-        ErrorKind::Timeout => "timeout",
-        ErrorKind::Throttled => "throttled",
-        ErrorKind::Denied => "denied",
-        ErrorKind::InvalidInput => "invalid_input",
-        ErrorKind::Unsupported => "unsupported",
-        ErrorKind::Config => "config",
-        ErrorKind::Codec => "codec",
-        ErrorKind::Closed => "closed",
-        ErrorKind::Internal => "internal",
-    }
-}
-
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {

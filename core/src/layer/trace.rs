@@ -6,7 +6,7 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use super::call::for_each_operation;
-use super::outcome::{Outcome, error_type, reported};
+use super::outcome::{Outcome, reported};
 use super::{Answer, Around, Call};
 use crate::error::Result;
 
@@ -67,7 +67,7 @@ impl Around for Trace {
             Outcome::Ok => _ = span.record("outcome", "ok"),
             Outcome::Cancelled => _ = span.record("outcome", "cancelled"),
             Outcome::Failed(kind) => {
-                span.record("outcome", "error").record("error.type", error_type(kind));
+                span.record("outcome", "error").record("error.type", kind.name());
             }
         })
         .await

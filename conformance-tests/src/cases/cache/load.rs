@@ -151,7 +151,7 @@ pub(super) async fn of_all_callers_one_loads(cx: &Context) -> Outcome {
             cache.get_or_load("cold", load).await.map(|value| *value)
         });
     }
-    // Who is told no news looks again after a while, by the clock that is driven here. The lease is far longer.
+    // Who gets no notification looks again after a while, by the clock that is driven here. The lease is far longer.
     let answers = async {
         let mut all = std::pin::pin!(callers.join_all());
         loop {

@@ -41,7 +41,7 @@ rules! {
     "CACHE-12" Must "Of any number of conditional sets at once, one is stored." => ["when::race_has_one_winner": value::of_a_race_to_set_one_wins];
     "CACHE-13" Must "An entry is gone at its deadline, for every operation." => ["ttl::gone_at_deadline": ttl::a_value_is_gone_at_its_deadline];
     "CACHE-14" Must "An entry is there until its deadline." => ["ttl::there_until_deadline": ttl::a_value_is_there_until_its_deadline];
-    "CACHE-15" Must "What is left of a life is told, and nothing for what is not there." => ["ttl::is_told": ttl::the_ttl_is_told];
+    "CACHE-15" Must "What is left of a TTL is answered, and nothing for what is not there." => ["ttl::is_told": ttl::the_ttl_is_told];
     "CACHE-16" Must "The shortest and the longest life are kept." => ["ttl::extremes": ttl::the_shortest_and_longest_lives_are_kept];
     "CACHE-17" Must "A set that is stored gives a new life; one that is not changes none." => [
         "ttl::set_gives_a_new_life": ttl::a_set_gives_a_new_life,
@@ -66,14 +66,14 @@ rules! {
     "CACHE-27" Must "Each entry of a batch is set by its own options; the outcomes are in the order of the entries." => [
         "batch::own_options": batch::each_entry_is_set_by_its_own_options,
     ];
-    "CACHE-28" Must "Values are told with what is left of their lives, in the order of the keys, and nothing for what is not there." => [
+    "CACHE-28" Must "Values are answered with what is left of their TTLs, in the order of the keys, and nothing for what is not there." => [
         "batch::with_ttl": batch::values_are_told_with_their_lives,
     ];
     "CACHE-29" Must "A value of a greater schema is removed by a set of a lesser one that would replace it; any other value is replaced." => [
         "schema::newer_is_removed": schema::a_newer_value_is_removed_and_not_replaced,
         "schema::others_are_replaced": schema::any_other_value_is_replaced,
     ];
-    "CACHE-30" Must "Of any number that ask for a lease at once one is granted it; the others are told what is left of it, and the value that is there." => [
+    "CACHE-30" Must "Of any number that ask for a lease at once one is granted it; the others get what is left of it, and the value that is there." => [
         "lease::race_has_one_holder": lease::of_a_race_for_a_lease_one_gets_it,
         "lease::busy_tells": lease::who_does_not_get_it_is_told_how_long,
     ];
@@ -132,17 +132,17 @@ rules! {
         "generation::tags": generation::tags_stay_apart,
     ];
     "CACHE-51" Must "No tags have no generations, and bumping none is no error." => ["generation::of_no_tags": generation::of_no_tags_there_are_none];
-    "CACHE-52" Must "The store's time is told to within some seconds, from the beginning." => ["time::is_told": generation::the_time_is_told];
+    "CACHE-52" Must "The store's time is known to within some seconds, from the beginning." => ["time::is_told": generation::the_time_is_told];
     "CACHE-53" Must "Changes can be watched where a feed is declared." => ["watch::declared": watch::it_is_there_where_it_is_declared];
-    "CACHE-54" Must "A watcher is told restored, before anything else." => ["watch::restored_first": watch::restored_is_told_first];
-    "CACHE-55" Must "Each kind of change is told with the whole key, whichever handle made it." => [
+    "CACHE-54" Must "A watcher is notified that the feed is restored, before anything else." => ["watch::restored_first": watch::restored_is_told_first];
+    "CACHE-55" Must "Each kind of change is notified with the whole key, whichever handle made it." => [
         "watch::each_kind": watch::each_kind_of_change_is_told,
         "watch::bumps": watch::each_bump_is_told,
     ];
-    "CACHE-56" Must "Once restored is told no change is missed." => ["watch::nothing_is_missed": watch::nothing_is_missed_once_restored_is_told];
-    "CACHE-57" Must "Nothing is told of other namespaces, whatever they are called." => ["watch::only_its_namespace": watch::nothing_is_told_of_others];
-    "CACHE-58" Must "A change is told once it can be read, not before." => ["watch::told_when_done": watch::what_is_told_is_done];
-    "CACHE-59" Must "Nothing is told to a watcher that was dropped." => ["watch::dropped": watch::nothing_is_told_once_it_is_dropped];
+    "CACHE-56" Must "Once a watcher was notified that the feed is restored, no change is missed." => ["watch::nothing_is_missed": watch::nothing_is_missed_once_restored_is_told];
+    "CACHE-57" Must "No change of another namespace is notified, whatever it is called." => ["watch::only_its_namespace": watch::nothing_is_told_of_others];
+    "CACHE-58" Must "A change is notified once it can be read, not before." => ["watch::told_when_done": watch::what_is_told_is_done];
+    "CACHE-59" Must "A watcher that was dropped is not notified." => ["watch::dropped": watch::nothing_is_told_once_it_is_dropped];
     "CACHE-60" Must "Closing a handle tells its watchers that the feed is lost, and no others." => ["watch::closed": watch::closing_tells_lost];
     "CACHE-61" Must "A near cache is never left stale: once all is quiet, what is read is what was written last." => [
         "near::nothing_stale": load::a_near_cache_is_never_left_stale,

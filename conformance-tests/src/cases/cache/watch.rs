@@ -16,7 +16,7 @@ use crate::check::{PATIENCE, ensure, fail, same};
 use crate::{Context, Failure, Outcome};
 use stanchion::cache::AllParts as _;
 
-/// What a watcher was told.
+/// What a watcher was notified of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum News {
     Restored,
@@ -24,7 +24,7 @@ enum News {
     Changed(String),
 }
 
-/// Writes down what it is told.
+/// Writes down what it is notified of.
 #[derive(Debug)]
 struct Recorder(watch::Sender<Vec<News>>);
 
@@ -51,7 +51,7 @@ impl Recorder {
         self.0.borrow().clone()
     }
 
-    /// Waits until it was told this.
+    /// Waits until it was notified of this.
     async fn until(&self, what: &str, told: impl Fn(&[News]) -> bool) -> Outcome {
         let mut seen = self.0.subscribe();
         let waiting = seen.wait_for(|news| told(news));
@@ -65,7 +65,7 @@ impl Recorder {
         count(&self.0.borrow(), key)
     }
 
-    /// Does something with a key, and waits until that is told.
+    /// Does something with a key, and waits until that is notified.
     async fn tells(&self, what: &str, key: &Key, work: impl Future<Output = Outcome>) -> Outcome {
         let before = self.times(key);
         work.await?;
@@ -81,7 +81,7 @@ fn namespace(kind: &str) -> Outcome<Namespace> {
     Ok(Namespace::new("cache", kind)?)
 }
 
-/// A watch of a namespace, from which on every change is told.
+/// A watch of a namespace, from which on every change is notified.
 async fn watched(store: &dyn CacheStore, namespace: &Namespace) -> Outcome<(Watch, Arc<Recorder>)> {
     let recorder = Recorder::new();
     let watch = store.watch(namespace, Arc::clone(&recorder) as Arc<dyn Watcher>)?;
@@ -94,7 +94,7 @@ async fn set(store: &dyn CacheStore, key: &Key) -> Outcome {
     Ok(())
 }
 
-/// Changes that come last, so many that they come from every server of a cluster: once they are told, so is all that
+/// Changes that come last, so many that they come from every server of a cluster: once they are notified, so is all that
 /// came before.
 async fn markers(store: &dyn CacheStore, recorder: &Recorder, namespace: &Namespace) -> Outcome<Vec<Key>> {
     let keys = (0..24).map(|n| Ok(namespace.key(format!("marker{n}"))?)).collect::<Outcome<Vec<_>>>()?;
@@ -254,7 +254,7 @@ pub(super) async fn nothing_is_missed_once_restored_is_told(cx: &Context) -> Out
     Ok(())
 }
 
-/// Counts what it is told.
+/// Counts its notifications.
 #[derive(Debug)]
 struct Bell(watch::Sender<u64>);
 
@@ -294,7 +294,7 @@ pub(super) async fn what_is_told_is_done(cx: &Context) -> Outcome {
         }
         Ok::<_, Failure>(())
     };
-    // Reads when it is told of a change, and only then: what it has read last is the last value.
+    // Reads when it is notified of a change, and only then: what it has read last is the last value.
     let last = Some(Bytes::from(WRITES.to_string()));
     let reading = async {
         let mut read = None;
