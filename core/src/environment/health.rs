@@ -35,8 +35,8 @@ impl HealthWatch {
         self.backends.iter().map(|backend| *backend.borrow()).max().unwrap_or(Health::Up)
     }
 
-    /// Resolves once the state is another than the last one that this answered, or at first than the one when this
-    /// watch was made. What changes and changes back in between is not seen. Never resolves once every backend is gone.
+    /// Resolves once the state is another than the last one that this watch answered here or in
+    /// [`wait_for`](Self::wait_for), or at first than the one when it was made. What changes and changes back in between is not seen. Never resolves once every backend is gone.
     ///
     /// # Cancel safety
     /// Nothing is lost if the future is dropped.
@@ -56,6 +56,7 @@ impl HealthWatch {
         loop {
             let now = self.current();
             if wanted(&now) {
+                self.seen = now;
                 return now;
             }
             self.reported().await;
@@ -107,6 +108,17 @@ mod tests {
         assert!(futures_util::poll!(changed.as_mut()).is_pending());
         backend.send_replace(Health::Up);
         assert_eq!(changed.await, Health::Up);
+    }
+
+    #[tokio::test]
+    async fn a_state_that_was_waited_for_is_no_change() {
+        let backend = watch::Sender::new(Health::Up);
+        let mut health = HealthWatch::worst_of(vec![backend.subscribe()]);
+        backend.send_replace(Health::Down);
+        assert_eq!(health.wait_for(|health| *health == Health::Down).await, Health::Down);
+        assert!(futures_util::poll!(std::pin::pin!(health.changed())).is_pending());
+        backend.send_replace(Health::Up);
+        assert_eq!(health.changed().await, Health::Up);
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@
 use super::Loader;
 use super::lease::{Permission, Proof};
 use super::lease_guard::LeaseGuard;
-use super::plan::{Decision, LoadPlan};
+use super::plan::{Decision, LoadPlan, SkipIf};
 use super::single_flight::Leader;
 use crate::cache::read::{Before, Cached, is_callers};
 use crate::cache::store::When;
@@ -25,6 +25,10 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         leader: &mut Leader<T>,
     ) -> Result<Permission<T>> {
         let identifier = self.reader.identifier(key);
+        if let (Some(writes), SkipIf::Never) = (&self.in_flight.writes, plan.skip_if) {
+            // What is being loaded already may be older than what this refresh is for: it is not stored in its place.
+            writes.changed(identifier);
+        }
         // Before the store is read: a change by this process is seen from now on.
         let unchanged = self.in_flight.writes.as_ref().map(|writes| writes.snapshot(identifier));
         let before = Before { again: plan.present, ..self.reader.before(identifier) };
