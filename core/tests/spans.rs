@@ -147,7 +147,11 @@ async fn a_load_has_a_span_that_names_the_cache_and_no_key() {
 
 /// A loader that opens a span of its own.
 async fn loading() -> Result<u32, ()> {
-    async { Ok(tokio::task::yield_now().await).map(|()| 7) }.instrument(tracing::info_span!("query")).await
+    let query = async {
+        tokio::task::yield_now().await;
+        Ok(7)
+    };
+    query.instrument(tracing::info_span!("query")).await
 }
 
 #[tokio::test]
