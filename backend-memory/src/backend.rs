@@ -203,6 +203,9 @@ mod tests {
         // Clones and other bundles of the same handle are the same process.
         assert_eq!(call_each(&backend.clone().stores()).await, [Some(ErrorKind::Closed); 6]);
         assert_eq!(mine.health().current(), Health::Down);
+        // By the name that layers know the call by.
+        let refused = mine.cache_store().unwrap().get_many_with_ttl(std::slice::from_ref(&key)).await;
+        assert_eq!(refused.unwrap_err().operation(), Some("cache.get_many_with_ttl"));
 
         assert_eq!(call_each(&theirs).await, [None; 6]);
         assert_eq!(theirs.health().current(), Health::Up);

@@ -76,7 +76,7 @@ impl CacheStore for MemoryCache {
     }
 
     async fn get_many_with_ttl(&self, keys: &[Key]) -> Result<Vec<Option<(Bytes, Ttl)>>> {
-        self.handle.operate("cache.get_many", || {
+        self.handle.operate("cache.get_many_with_ttl", || {
             self.capabilities().check_batch(keys.len())?;
             let (mut state, now) = (locked(&self.state), self.handle.now());
             Ok(keys.iter().map(|key| state.get_with_ttl(key, now)).collect())

@@ -118,7 +118,7 @@ impl CacheStore for RedisCache {
     }
 
     async fn get_many_with_ttl(&self, keys: &[Key]) -> Result<Vec<Option<(Bytes, Ttl)>>> {
-        let call = self.soon(Call::read("cache.get_many"));
+        let call = self.soon(Call::read("cache.get_many_with_ttl"));
         self.checked(call, |can| can.check_batch(keys.len()))?;
         let reads = Scripts::many(keys.len(), |step| self.commands.get_with_ttl(&keys[step.index], step));
         let replies = self.shared.client.run_all(call, reads).await?;

@@ -37,22 +37,27 @@ impl HealthTracker {
     /// A connection is up or down; `None`: it is no longer wanted.
     pub(super) fn report(&self, connection: u64, purpose: Purpose, up: Option<bool>) {
         let state = up.map(|up| State { purpose, up, _counted: self.telemetry.of(purpose).state(up) });
-        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        // What it was ends without the lock.
-        let _before = match state {
-            Some(state) => connections.insert(connection, state),
-            None => connections.remove(&connection),
-        };
-        // A subscription that is up is no help to a call.
-        let health = if !connections.values().any(|state| state.purpose == Purpose::Commands && state.up) {
-            Health::Down
-        } else if connections.values().all(|state| state.up) {
-            Health::Up
-        } else {
-            Health::Degraded
-        };
-        // Under the lock, so that what is published last is the latest.
-        self.health.send_if_modified(|current| std::mem::replace(current, health) != health);
+        let before;
+        {
+            let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+            before = match state {
+                Some(state) => connections.insert(connection, state),
+                None => connections.remove(&connection),
+            };
+            // A subscription that is up is no help to a call.
+            let health = if !connections.values().any(|state| state.purpose == Purpose::Commands && state.up)
+            {
+                Health::Down
+            } else if connections.values().all(|state| state.up) {
+                Health::Up
+            } else {
+                Health::Degraded
+            };
+            // Under the lock, so that what is published last is the latest.
+            self.health.send_if_modified(|current| std::mem::replace(current, health) != health);
+        }
+        // What it was ends without the lock: that calls a recorder.
+        drop(before);
     }
 }
 

@@ -187,18 +187,30 @@ impl Stores {
     /// more. What runs in its caller, as the loader of a batch does, is its caller's to end: it is served, and not stored.
     ///
     /// # Errors
-    /// [`Timeout`](ErrorKind::Timeout) if something was still at work at the deadline; it was aborted.
+    /// [`Timeout`](ErrorKind::Timeout) if something was still at work at the deadline; it was aborted. Backends have what is left
+    /// of the deadline to close their connections, and a second at least.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the bundle closing; call again to wait on.
     pub async fn close(&self, deadline: Duration) -> Result<()> {
-        let drained = self.shared.environment.drain(deadline).await;
-        join_all(self.shared.backends.iter().map(|backend| backend.close())).await;
-        if drained {
-            return Ok(());
-        }
-        Err(Error::new(ErrorKind::Timeout, format!("tasks were still at work {deadline:?} after close"))
-            .with_operation("stores.close"))
+        // For connections, also where tasks have used the deadline up.
+        const AT_LEAST: Duration = Duration::from_secs(1);
+        let environment = &self.shared.environment;
+        let began_at = environment.clock.now();
+        let drained = environment.drain(deadline).await;
+        let closing = join_all(self.shared.backends.iter().map(|backend| backend.close()));
+        let left = deadline.saturating_sub(environment.clock.now().saturating_since(began_at)).max(AT_LEAST);
+        let closed = tokio::select! {
+            biased;
+            _ = closing => true,
+            () = environment.sleep(left) => false,
+        };
+        let late = match (drained, closed) {
+            (true, true) => return Ok(()),
+            (false, _) => format!("tasks were still at work {deadline:?} after close"),
+            (true, false) => "a backend is still closing".to_owned(),
+        };
+        Err(Error::new(ErrorKind::Timeout, late).with_operation("stores.close"))
     }
 }
 
