@@ -1,15 +1,21 @@
 //! The example's backend with a mutex in place of the file's lock: red where several processes race, for certain, and green
 //! everywhere else, as in one process a mutex is as good. With the lock it is green; its own run says so.
+//!
+//! And what that run does not show: the file is away.
 
 #[path = "../examples/file-store/main.rs"]
 #[expect(dead_code, reason = "its `main`, since this has one of its own")]
 mod example;
 
+use std::fs;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use stanchion_conformance::{Failure, Harness, Part, cases, run_case, run_child, run_refused, run_without};
+use stanchion::{Effect, ErrorKind};
+use stanchion_conformance::{
+    Failure, Harness, Part, Place, cases, run_case, run_child, run_refused, run_without,
+};
 
 use self::example::FileHarness;
 
@@ -59,6 +65,30 @@ async fn is_green_elsewhere() -> Result<(), Failed> {
     if passed < 50 { Err(format!("no more than {passed} cases were run").into()) } else { Ok(()) }
 }
 
+/// A file that is away is no empty one: calls fail until it is back, and what it holds is there then.
+async fn is_unavailable_while_away() -> Result<(), Failed> {
+    let (harness, place) = (FileHarness::new(false), Place::fresh());
+    let stores = harness.open(&place).await?;
+    let (hits, limits) = (stores.counters("hits").build()?, stores.limits("login").per_hour(1).build()?);
+    hits.add("a", 1).await?;
+    let (here, away) = (harness.folder(&place), harness.folder(&Place::fresh()));
+    fs::rename(&here, &away)?;
+    let errors = [
+        hits.get("a").await.err(),
+        hits.add("a", 1).await.err(),
+        limits.peek("a").await.err(),
+        limits.check("a").await.err(),
+    ];
+    fs::rename(&away, &here)?;
+    for error in errors {
+        let error = error.ok_or("a call was answered without the file")?;
+        if (error.kind(), error.effect()) != (ErrorKind::Unavailable, Effect::NotApplied) {
+            return Err(error.into());
+        }
+    }
+    if hits.get("a").await? == 1 { Ok(()) } else { Err("what the file held is gone".into()) }
+}
+
 fn main() -> ExitCode {
     if let Some(exit) = run_child(&[FileHarness::from_env()]) {
         return exit;
@@ -71,5 +101,6 @@ fn main() -> ExitCode {
         })
         .collect();
     trials.push(Trial::test("mutex_passes_the_rest", || run(is_green_elsewhere())));
+    trials.push(Trial::test("file_that_is_away_is_no_empty_one", || run(is_unavailable_while_away())));
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

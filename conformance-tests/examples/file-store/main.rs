@@ -60,6 +60,11 @@ impl FileHarness {
         harness
     }
 
+    /// Where a place keeps its file.
+    pub(crate) fn folder(&self, place: &Place) -> PathBuf {
+        self.folder.join(place.prefix())
+    }
+
     /// The clock of a place in this process. Those of other processes begin at the same time, and nobody moves them: what
     /// processes race for does not end meanwhile.
     fn clock(&self, place: &Place) -> ManualClock {
@@ -90,7 +95,7 @@ impl Harness for FileHarness {
     }
 
     async fn open(&self, place: &Place) -> Result<Stores> {
-        let (folder, clock) = (self.folder.join(place.prefix()), Arc::new(self.clock(place)));
+        let (folder, clock) = (self.folder(place), Arc::new(self.clock(place)));
         let locking = match (self.with_mutex, self.is_child) {
             (false, _) => Locking::File,
             (true, false) => Locking::Mutex(Meeting::none()),
@@ -122,9 +127,10 @@ impl Harness for FileHarness {
 
 impl Drop for FileHarness {
     fn drop(&mut self) {
-        if !self.is_child {
-            // What can't be removed stays among the temporary files.
-            let _ = fs::remove_dir_all(&self.folder);
+        // A call that was dropped may be writing still; what can't be removed stays among the temporary files.
+        let mut tries = if self.is_child { 0 } else { 100 };
+        while tries > 0 && self.folder.exists() && fs::remove_dir_all(&self.folder).is_err() {
+            tries -= 1;
         }
     }
 }

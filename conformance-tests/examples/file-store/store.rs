@@ -41,7 +41,7 @@ pub(crate) struct Entry {
 }
 
 impl Data {
-    /// Drops what is over: the rest of this file need not look at deadlines.
+    /// Drops what is over, so that nothing else need look at deadlines.
     fn expire(&mut self, now: Timestamp) {
         self.entries.retain(|_, entry| entry.until > now);
         for tiers in self.limits.values_mut() {
@@ -77,7 +77,13 @@ pub(crate) struct Opened {
 impl FileStore {
     pub(crate) fn open(folder: PathBuf, clock: Arc<dyn Clock>, locking: Locking) -> Result<Self> {
         fs::create_dir_all(&folder).map_err(failed)?;
-        Ok(Self(Arc::new(Opened { folder, clock, locking, health: watch::Sender::new(Health::Up) })))
+        let opened = Opened { folder, clock, locking, health: watch::Sender::new(Health::Up) };
+        let _lock = opened.lock()?;
+        // From now on a file that is missing is an error, and not an empty one.
+        if !opened.file().exists() {
+            opened.write(&Data::default())?;
+        }
+        Ok(Self(Arc::new(opened)))
     }
 
     /// Looks at what is stored.
@@ -101,9 +107,7 @@ impl FileStore {
     ) -> Result<T> {
         self.run(operation, move |opened| match &opened.locking {
             Locking::File => {
-                let lock = File::create(opened.folder.join("lock")).map_err(failed)?;
-                // Until it is dropped, or its process dies.
-                lock.lock().map_err(failed)?;
+                let _lock = opened.lock()?;
                 opened.rewrite(change, || Ok(()))
             }
             Locking::Mutex(meeting) => {
@@ -136,14 +140,22 @@ impl FileStore {
 }
 
 impl Opened {
+    fn file(&self) -> PathBuf {
+        self.folder.join("data.json")
+    }
+
+    /// Keeps everybody else out, until it is dropped or this process dies. A file of its own: the other one is replaced.
+    fn lock(&self) -> Result<File> {
+        let file = File::create(self.folder.join("lock")).map_err(failed)?;
+        file.lock().map_err(failed)?;
+        Ok(file)
+    }
+
     fn read(&self) -> Result<(Data, Timestamp)> {
-        let mut data: Data = match fs::read(self.folder.join("data.json")) {
-            Ok(json) => serde_json::from_slice(&json).map_err(|error| {
-                Error::new(ErrorKind::Codec, "the file holds something else").with_source(error)
-            })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Data::default(),
-            Err(error) => return Err(failed(error)),
-        };
+        let json = fs::read(self.file()).map_err(failed)?;
+        let mut data: Data = serde_json::from_slice(&json).map_err(|error| {
+            Error::new(ErrorKind::Codec, "the file holds something else").with_source(error)
+        })?;
         let now = self.clock.wall();
         data.expire(now);
         Ok((data, now))
@@ -156,13 +168,15 @@ impl Opened {
     ) -> Result<T> {
         let (mut data, now) = self.read()?;
         let made = change(&mut data, now)?;
-        let json = serde_json::to_vec(&data).map_err(io::Error::from).map_err(failed)?;
         before_write().map_err(failed)?;
-        let new = self.folder.join(format!("new-{}", std::process::id()));
-        fs::write(&new, json)
-            .and_then(|()| fs::rename(&new, self.folder.join("data.json")))
-            .map_err(failed)?;
+        self.write(&data)?;
         Ok(made)
+    }
+
+    fn write(&self, data: &Data) -> Result<()> {
+        let json = serde_json::to_vec(data).map_err(io::Error::from).map_err(failed)?;
+        let new = self.folder.join(format!("new-{}", std::process::id()));
+        fs::write(&new, json).and_then(|()| fs::rename(&new, self.file())).map_err(failed)
     }
 }
 
