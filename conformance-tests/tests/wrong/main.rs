@@ -141,8 +141,8 @@ fn main() -> ExitCode {
         trials.push(Trial::test(format!("refused_{name}_present_fails"), move || {
             run(refused::part_that_is_there_fails(part))
         }));
-        trials.push(Trial::test(format!("refused_{name}_not_asked_for_where_left_out"), move || {
-            run(refused::part_is_not_asked_for_where_it_is_left_out(part))
+        trials.push(Trial::test(format!("refused_{name}_not_needed_where_left_out"), move || {
+            run(refused::part_is_not_needed_where_it_is_left_out(part))
         }));
     }
     for proof in proofs() {

@@ -133,7 +133,7 @@ pub(crate) async fn part_that_is_there_fails(part: Part) -> Result<(), Failed> {
 }
 
 /// The cases that are run on a cache without the part don't ask for it; and those that ask for it fail there.
-pub(crate) async fn part_is_not_asked_for_where_it_is_left_out(part: Part) -> Result<(), Failed> {
+pub(crate) async fn part_is_not_needed_where_it_is_left_out(part: Part) -> Result<(), Failed> {
     let harness = || Wrong::with_parts(all_but(part), all_but(part));
     let offered = cases::offered(&harness());
     let is_offered =
