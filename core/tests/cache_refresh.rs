@@ -4,78 +4,18 @@
 mod support;
 
 use std::convert::Infallible;
-use std::sync::Arc;
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use stanchion::Result;
-use stanchion::cache::{
-    CacheBuilder, CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, SetEntry,
-    SetOptions, SetOutcome,
-};
-use stanchion::environment::Environment;
-use stanchion::key::Key;
+use stanchion::cache::CacheParts;
 use stanchion::prelude::*;
-use stanchion::time::{Timestamp, Ttl};
-use stanchion_memory::MemoryBackend;
+use stanchion_memory::{MemoryBackend, MemoryConfig};
 use tokio::sync::oneshot;
 
 use support::{Loading, slow};
 
-/// Values of memory, without any of the optional parts.
-#[derive(Debug)]
-struct Bare(Arc<dyn CacheStore>);
-
+/// A cache on values alone.
 fn bare() -> Cache<u32> {
-    let store = Bare(MemoryBackend::new().stores().cache_store().unwrap());
-    CacheBuilder::new(Arc::new(store), Environment::system(), "n").build().unwrap()
-}
-
-#[async_trait]
-#[deny(clippy::missing_trait_methods)]
-impl CacheStore for Bare {
-    fn capabilities(&self) -> CacheCapabilities {
-        self.0.capabilities()
-    }
-    fn leases(&self) -> Option<&dyn CacheLeases> {
-        None
-    }
-    fn tags(&self) -> Option<&dyn CacheTags> {
-        None
-    }
-    fn feed(&self) -> Option<&dyn CacheFeed> {
-        None
-    }
-    fn counters(&self) -> Option<&dyn CacheCounters> {
-        None
-    }
-    fn now(&self) -> Timestamp {
-        self.0.now()
-    }
-    async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
-        self.0.get(key).await
-    }
-    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>> {
-        self.0.get_many(keys).await
-    }
-    async fn get_many_with_ttl(&self, keys: &[Key]) -> Result<Vec<Option<(Bytes, Ttl)>>> {
-        self.0.get_many_with_ttl(keys).await
-    }
-    async fn set(&self, key: &Key, value: Bytes, options: &SetOptions) -> Result<SetOutcome> {
-        self.0.set(key, value, options).await
-    }
-    async fn set_many(&self, entries: &[SetEntry]) -> Result<Vec<SetOutcome>> {
-        self.0.set_many(entries).await
-    }
-    async fn remove_many(&self, keys: &[Key]) -> Result<u64> {
-        self.0.remove_many(keys).await
-    }
-    async fn touch(&self, key: &Key, ttl: Ttl) -> Result<bool> {
-        self.0.touch(key, ttl).await
-    }
-    async fn ttl(&self, key: &Key) -> Result<Option<Ttl>> {
-        self.0.ttl(key).await
-    }
+    let config = MemoryConfig::new().cache_parts(CacheParts::none());
+    MemoryBackend::with(config).stores().cache("n").build().unwrap()
 }
 
 /// Loads anew what is there, with a loader that waits for a word.
