@@ -49,7 +49,7 @@ macro_rules! operations {
 pub(crate) const ALL: &[Operation] = operations! {
     READ "cache.get": |stores| stores.cache_store()?.get(&key("a")).await?;
     READ "cache.get_many": |stores| stores.cache_store()?.get_many(&[key("a"), key("b")]).await?;
-    READ "cache.get_many": |stores| stores.cache_store()?.get_many_with_ttl(&[key("a"), key("b")]).await?;
+    READ "cache.get_many_with_ttl": |stores| stores.cache_store()?.get_many_with_ttl(&[key("a"), key("b")]).await?;
     READ "cache.ttl": |stores| stores.cache_store()?.ttl(&key("a")).await?;
     WRITE "cache.set": |stores| stores.cache_store()?.set(&key("a"), value(), &SetOptions::new(hour())).await?;
     WRITE "cache.set": |stores| stores.cache_store()?.set(&key("a"), value(), &SetOptions::new(hour()).when(When::Absent)).await?;
