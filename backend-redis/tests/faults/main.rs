@@ -82,6 +82,8 @@ fn main() -> ExitCode {
             subscriptions::an_outage_is_reported_and_events_flow_again
             subscriptions::on_a_cluster_another_node_takes_over
             subscriptions::a_lost_confirmation_leaves_no_subscription
+            subscriptions::a_denied_channel_ends_its_own_subscriptions
+            subscriptions::a_denied_channel_keeps_no_first_subscription_from_another
             connect::a_server_that_comes_up_is_waited_for
             connect::a_server_that_is_loading_is_waited_for
             connect::wrong_credentials_are_denied_at_once
