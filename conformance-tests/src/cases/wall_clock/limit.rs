@@ -34,7 +34,8 @@ pub(in crate::cases) async fn a_step_back_denies_for_a_burst_at_most(cx: &Contex
     let one = cx.short();
     let tier = Tier::new(BURST, BURST * one.as_duration())?;
     same(allowed(&*limiter, tier, BURST).await?, BURST, "the whole burst")?;
-    let _frame = cx.step(WallStep::Back(HOUR)).await?;
+    // By more than all that passes here.
+    let _frame = cx.step(WallStep::Back((5 * one.as_duration()).max(HOUR))).await?;
     // From now on at the latest the store can know of its clock.
     allowed(&*limiter, tier, 1).await?;
     cx.pass(one).await;
