@@ -23,5 +23,6 @@ pub(crate) use self::masters::MasterObserver;
 pub(crate) use self::node::Node;
 pub(crate) use self::purpose::Purpose;
 pub(crate) use self::push::PushHandler;
+pub(crate) use self::run::is_split;
 pub(crate) use self::target::Target;
 pub(crate) use self::time::from_parts;

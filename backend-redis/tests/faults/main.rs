@@ -13,6 +13,7 @@ mod layout;
 mod locks;
 mod lost_reply;
 mod nonsense;
+mod open_slot;
 mod operations;
 mod outage;
 mod refused;
@@ -62,6 +63,11 @@ fn main() -> ExitCode {
             cluster::a_moving_slot_is_followed_with_nothing_done_twice
             cluster::a_migrating_slot_is_served_where_the_key_is
             cluster::a_moved_slot_costs_a_batch_a_round_for_its_keys
+            open_slot::no_limit_is_exceeded_and_no_end_is_undone
+            open_slot::sessions_go_on
+            open_slot::locks_go_on
+            open_slot::limits_and_tokens_go_on
+            open_slot::what_has_to_wait_for_the_slot_waits_until_its_deadline
             acl::a_cluster_is_served_too
             acl::nothing_else_is_let_in
             lost_reply::on_a_cluster
@@ -76,6 +82,8 @@ fn main() -> ExitCode {
             subscriptions::an_outage_is_reported_and_events_flow_again
             subscriptions::on_a_cluster_another_node_takes_over
             subscriptions::a_lost_confirmation_leaves_no_subscription
+            subscriptions::a_denied_channel_ends_its_own_subscriptions
+            subscriptions::a_denied_channel_keeps_no_first_subscription_from_another
             connect::a_server_that_comes_up_is_waited_for
             connect::a_server_that_is_loading_is_waited_for
             connect::wrong_credentials_are_denied_at_once
@@ -99,7 +107,7 @@ fn main() -> ExitCode {
             stored::undecodable_values_are_misses
             stored::undecodable_fields_and_counters_are_errors
             stored::another_type_at_a_cache_key_is_left_as_it_is
-            stored::bytes_that_are_no_text_are_errors
+            stored::bytes_that_are_no_text_are_no_session
             stored::a_message_that_is_no_event_is_reported;
         Nothing:
             acl::the_commands_are_those_that_are_sent

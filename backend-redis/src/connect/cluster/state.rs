@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use redis::{ConnectionAddr, ConnectionInfo};
+use stanchion::time::Monotonic;
 use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
@@ -55,6 +56,10 @@ impl Cluster {
 
     pub(super) fn context(&self) -> &Arc<Context> {
         &self.context
+    }
+
+    pub(in crate::connect) fn now(&self) -> Monotonic {
+        self.context.environment.clock.now()
     }
 
     pub(super) fn seeds(&self) -> &[ConnectionInfo] {
