@@ -17,6 +17,7 @@ mod operations;
 mod outage;
 mod refused;
 mod refused_setting;
+mod settings;
 mod split;
 mod stored;
 mod subscriptions;
@@ -85,6 +86,7 @@ fn main() -> ExitCode {
             layout::another_layout_names_both_values
             layout::services_that_connect_at_once_agree
             lost_reply::on_one_server
+            settings::a_user_without_a_password_is_that_user_or_refused
             refused::out_of_memory
             refused::a_script_that_loops
             refused::a_read_only_replica
@@ -113,6 +115,7 @@ fn main() -> ExitCode {
             split::the_lease_is_voided_first_and_then_the_entry_changed
             split::a_script_that_is_not_known_goes_by_its_source
             split::an_entry_whose_lease_is_not_voided_stays
+            settings::what_is_out_of_bounds_is_refused_before_anything_is_opened
             nonsense::no_reply_is_trusted
             nonsense::no_slot_map_is_trusted;
     };
