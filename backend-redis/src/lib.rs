@@ -42,6 +42,7 @@ mod cache;
 mod command;
 mod config;
 mod connect;
+mod credentials;
 mod error;
 mod event;
 mod feed;
@@ -64,3 +65,4 @@ struct Readme;
 
 pub use self::backend::RedisBackend;
 pub use self::config::{IntoRedisConfig, Invalidation, RedisConfig};
+pub use self::credentials::{Credentials, CredentialsProvider};

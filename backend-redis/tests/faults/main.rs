@@ -9,6 +9,7 @@ mod acl;
 mod cluster;
 mod codes;
 mod connect;
+mod credentials;
 mod layout;
 mod locks;
 mod lost_reply;
@@ -87,6 +88,14 @@ fn main() -> ExitCode {
             layout::services_that_connect_at_once_agree
             lost_reply::on_one_server
             settings::a_user_without_a_password_is_that_user_or_refused
+            settings::connections_are_named_by_what_they_are_for
+            credentials::each_connection_is_made_with_the_password_of_now
+            credentials::connections_that_live_are_authenticated_anew_in_time
+            credentials::what_is_refused_until_it_has_ended_is_given_up
+            credentials::a_provider_that_is_away_ends_no_connection
+            credentials::a_provider_that_is_broken_is_said_without_its_words
+            credentials::a_password_is_rotated_by_hand
+            credentials::on_a_cluster_each_node_is_authenticated_anew
             refused::out_of_memory
             refused::a_script_that_loops
             refused::a_read_only_replica

@@ -1,18 +1,28 @@
 //! Settings that would do harm in silence: a user without a password, and times and sizes out of bounds.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use stanchion::ErrorKind;
-use stanchion_conformance::servers::RedisProcess;
+use stanchion::cache::AllParts as _;
+use stanchion::cache::Watcher;
+use stanchion::event::SubscribeOptions;
+use stanchion::key::{Name, Namespace};
+use stanchion_conformance::servers::{Proxy, RedisProcess};
 use stanchion_redis::{RedisBackend, RedisConfig};
 
-use crate::support::{config, connect, refused, send};
+use crate::support::{config, connect, refused, send, soon};
 
-/// The users of all connections to the server but the one that asks.
-async fn users(server: &RedisProcess) -> Vec<String> {
+/// This field of all connections to the server but the one that asks.
+async fn clients(server: &RedisProcess, field: &str) -> Vec<String> {
     let clients = send(server, &["CLIENT", "LIST"]).await.text();
-    let others = clients.lines().filter(|line| !line.contains("cmd=client"));
-    others.map(|line| line.split(" user=").nth(1).unwrap().split(' ').next().unwrap().to_owned()).collect()
+    let others = clients.lines().filter(|line| !line.contains("cmd=client|list"));
+    let begins = format!(" {field}=");
+    let value = |line: &str| Some(line.split(&begins).nth(1)?.split(' ').next()?.to_owned());
+    let mut values: Vec<_> = others.filter_map(value).collect();
+    values.sort();
+    values
 }
 
 pub(crate) async fn a_user_without_a_password_is_that_user_or_refused() {
@@ -21,7 +31,7 @@ pub(crate) async fn a_user_without_a_password_is_that_user_or_refused() {
         let url = server.url().replace("redis://", &format!("redis://{name}"));
         send(&server, &["ACL", "SETUSER", "svc", "reset", "on", "nopass", "~*", "&*", "+@all"]).await;
         let stores = connect(config(&url)).await;
-        assert_eq!(users(&server).await, ["svc"], "{name}");
+        assert_eq!(clients(&server, "user").await, ["svc"], "{name}");
         stores.close(Duration::from_secs(5)).await.unwrap();
         send(&server, &["ACL", "SETUSER", "svc", "resetpass", ">sesame"]).await;
         let error = refused(config(&url)).await;
@@ -52,4 +62,35 @@ pub(crate) async fn what_is_out_of_bounds_is_refused_before_anything_is_opened()
         assert_eq!(error.kind(), ErrorKind::Config, "{setting}: {error}");
         assert!(error.to_string().contains(&format!("`{setting}`")), "{error}");
     }
+}
+
+#[derive(Debug, Default)]
+struct Restored(AtomicUsize);
+
+impl Watcher for Restored {
+    fn changed(&self, _: &str) {}
+    fn lost(&self) {}
+    fn restored(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// The names come with the first write, and a server that does not know the library's own field refuses it without harm.
+pub(crate) async fn connections_are_named_by_what_they_are_for() {
+    let server = RedisProcess::start().await.unwrap();
+    let proxy = Proxy::start(server.addr()).await.unwrap();
+    let stores = connect(config(&proxy.url()).client_name("orders").unwrap()).await;
+    // The greeting in one; and the script of the layout, which the server does not know at first.
+    assert_eq!((proxy.requests("HELLO"), proxy.requests("SETINFO")), (1, 2));
+    assert_eq!((proxy.requests(""), proxy.reads("")), (5, 3));
+    let restored = Arc::new(Restored::default());
+    let namespace = Namespace::new("cache", "fault").unwrap();
+    let _watch = stores.cache_store().unwrap().watch(&namespace, restored.clone()).unwrap();
+    let topic = SubscribeOptions::new(Name::new("user").unwrap());
+    let _events = stores.event_bus().unwrap().subscribe(topic).await.unwrap();
+    soon("the feed is up", || restored.0.load(Ordering::SeqCst) == 1).await;
+    let wanted = ["commands", "invalidations", "subscriptions"];
+    assert_eq!(clients(&server, "name").await, wanted.map(|purpose| format!("stanchion:orders:{purpose}")));
+    let names = clients(&server, "lib-name").await;
+    assert!(names.iter().all(|name| name == "stanchion") && [0, 3].contains(&names.len()), "{names:?}");
 }

@@ -1,9 +1,10 @@
 //! The handle by which callers send requests, and wait for the replies.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join;
 use redis::{Cmd, ConnectionInfo, Pipeline, Value};
 use stanchion::Result;
 use stanchion::clock::Clock;
@@ -17,6 +18,7 @@ use super::request::{self, Commands, Expected, Read, Request};
 use super::stream::{self, Stream};
 use crate::connect::context::Context;
 use crate::connect::purpose::Purpose;
+use crate::credentials::Credentials;
 use crate::error::{self, Access};
 use crate::reply;
 
@@ -24,31 +26,72 @@ use crate::reply;
 #[derive(Clone)]
 pub(crate) struct Connection(Arc<Shared>);
 
+/// A connection that this does not keep alive.
+pub(in crate::connect) struct WeakConnection(Weak<Shared>);
+
+impl WeakConnection {
+    pub(in crate::connect) fn upgrade(&self) -> Option<Connection> {
+        self.0.upgrade().map(Connection)
+    }
+
+    pub(in crate::connect) fn is_alive(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+}
+
 struct Shared {
     requests: mpsc::UnboundedSender<Request>,
     clock: Arc<dyn Clock>,
 }
 
 impl Connection {
-    /// Connects and authenticates, within the deadline.
+    /// Connects and authenticates: each within the deadline, to learn the credentials and to be let in by them.
     pub(in crate::connect) async fn open(
         info: &ConnectionInfo,
         events: Option<Arc<dyn ConnectionEvents>>,
         purpose: Purpose,
         context: &Arc<Context>,
     ) -> Result<Self> {
+        let identity = context.authentication.identity().await?;
         let opening = async {
             let stream = stream::open(info.addr(), context)
                 .await
-                .map_err(|failure| error::from_client(&failure.into(), Access::Read))?;
-            let connection = Self::on(stream, events, purpose, context);
-            let greeted =
-                connection.raw_command(&handshake::hello(info.redis_settings()), Access::Read).await?;
-            handshake::check(greeted)?;
+                // What is wrong with our own certificates is an error of ours already.
+                .map_err(|failure| {
+                    failure
+                        .downcast()
+                        .unwrap_or_else(|failure| error::from_client(&failure.into(), Access::Read))
+                })?;
+            let connection = Self::on(stream, events.clone(), purpose, context);
+            let hello = handshake::hello(identity.credentials.as_ref(), context.names.of(purpose));
+            // In one write. A server that refuses the first may hang up before it has replied to the others.
+            let library = handshake::library();
+            let (greeted, _) = join(
+                connection.raw_command(&hello, Access::Read),
+                connection.pipeline(&library, Access::Read),
+            )
+            .await;
+            handshake::check(greeted?)?;
             Ok(connection)
         };
         let opened = tokio::time::timeout(context.deadline, opening).await;
-        opened.unwrap_or_else(|_| Err(error::timed_out(context.deadline, Access::Read)))
+        let connection = opened.unwrap_or_else(|_| Err(error::timed_out(context.deadline, Access::Read)))?;
+        if let Some(events) = &events {
+            context.authentication.entered(&connection, events, &identity)?;
+        }
+        Ok(connection)
+    }
+
+    /// Authenticates it by other credentials, in order with the commands of callers.
+    ///
+    /// # Cancel safety
+    /// As that of [`command`](Self::command).
+    pub(in crate::connect) async fn authenticate(&self, credentials: &Credentials) -> Result<()> {
+        self.command(&handshake::auth(credentials), Access::Read).await.map(drop)
+    }
+
+    pub(in crate::connect) fn downgrade(&self) -> WeakConnection {
+        WeakConnection(Arc::downgrade(&self.0))
     }
 
     /// Drives a stream on which nothing was sent yet.
