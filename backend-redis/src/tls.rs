@@ -31,12 +31,15 @@ pub(crate) enum Pem {
 
 /// All that a handshake needs, as it was read.
 struct Contents<'a> {
-    roots: Option<Cow<'a, [u8]>>,
-    client: Option<(Cow<'a, [u8]>, Cow<'a, [u8]>)>,
+    roots: Option<Text<'a>>,
+    client: Option<(Text<'a>, Text<'a>)>,
 }
 
+/// In PEM.
+type Text<'a> = Cow<'a, [u8]>;
+
 impl Pem {
-    fn read(&self, what: &str) -> Result<Cow<'_, [u8]>> {
+    fn read(&self, what: &str) -> Result<Text<'_>> {
         match self {
             Self::Here(bytes) => Ok(Cow::Borrowed(bytes)),
             Self::File(path) => std::fs::read(path).map(Cow::Owned).map_err(|why| {

@@ -82,7 +82,7 @@ pub(super) fn human(time: Duration) -> String {
     const UNITS: [(u128, &str); 4] =
         [(3_600_000_000_000, "h"), (60_000_000_000, "min"), (1_000_000_000, "s"), (1_000_000, "ms")];
     let nanos = time.as_nanos();
-    match UNITS.iter().find(|(unit, _)| nanos > 0 && nanos % unit == 0) {
+    match UNITS.iter().find(|(unit, _)| nanos > 0 && nanos.is_multiple_of(*unit)) {
         Some((unit, name)) => format!("{} {name}", nanos / unit),
         None => format!("{time:?}"),
     }

@@ -125,6 +125,7 @@ fn main() -> ExitCode {
             split::a_script_that_is_not_known_goes_by_its_source
             split::an_entry_whose_lease_is_not_voided_stays
             settings::what_is_out_of_bounds_is_refused_before_anything_is_opened
+            settings::the_library_is_said_without_waiting
             nonsense::no_reply_is_trusted
             nonsense::no_slot_map_is_trusted;
     };

@@ -9,7 +9,7 @@ use stanchion::cache::AllParts as _;
 use stanchion::cache::Watcher;
 use stanchion::event::SubscribeOptions;
 use stanchion::key::{Name, Namespace};
-use stanchion_conformance::servers::{Proxy, RedisProcess};
+use stanchion_conformance::servers::{RedisProcess, Scripted};
 use stanchion_redis::{RedisBackend, RedisConfig};
 
 use crate::support::{config, connect, refused, send, soon};
@@ -75,14 +75,10 @@ impl Watcher for Restored {
     }
 }
 
-/// The names come with the first write, and a server that does not know the library's own field refuses it without harm.
+/// A server that does not know the library's own field refuses it without harm.
 pub(crate) async fn connections_are_named_by_what_they_are_for() {
     let server = RedisProcess::start().await.unwrap();
-    let proxy = Proxy::start(server.addr()).await.unwrap();
-    let stores = connect(config(&proxy.url()).client_name("orders").unwrap()).await;
-    // The greeting in one; and the script of the layout, which the server does not know at first.
-    assert_eq!((proxy.requests("HELLO"), proxy.requests("SETINFO")), (1, 2));
-    assert_eq!((proxy.requests(""), proxy.reads("")), (5, 3));
+    let stores = connect(config(&server.url()).client_name("orders").unwrap()).await;
     let restored = Arc::new(Restored::default());
     let namespace = Namespace::new("cache", "fault").unwrap();
     let _watch = stores.cache_store().unwrap().watch(&namespace, restored.clone()).unwrap();
@@ -93,4 +89,19 @@ pub(crate) async fn connections_are_named_by_what_they_are_for() {
     assert_eq!(clients(&server, "name").await, wanted.map(|purpose| format!("stanchion:orders:{purpose}")));
     let names = clients(&server, "lib-name").await;
     assert!(names.iter().all(|name| name == "stanchion") && [0, 3].contains(&names.len()), "{names:?}");
+}
+
+/// It costs no round trip: it is sent before there is a reply to anything.
+pub(crate) async fn the_library_is_said_without_waiting() {
+    let server = Scripted::answering(b"_\r\n").await.unwrap();
+    server.answer("HELLO", b"");
+    server.answer("SETINFO", b"");
+    let deadline = Duration::from_millis(200);
+    let error = refused(config(&server.url()).deadline(deadline).connect_attempts(1)).await;
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    assert_eq!((server.requests("HELLO"), server.requests("SETINFO")), (1, 2));
+    // A refusal of it is passed over.
+    server.forget("HELLO");
+    server.answer("SETINFO", b"-NOPERM this user has no permissions to run the 'client|setinfo' command\r\n");
+    connect(config(&server.url())).await;
 }

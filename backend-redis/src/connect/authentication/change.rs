@@ -6,8 +6,8 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use stanchion::{Error, ErrorKind, Result};
 
+use super::connection::Authenticated;
 use super::live::{Authentication, Live};
-use crate::connect::connection::{Connection, ConnectionEvents};
 use crate::credentials::{Credentials, Source};
 use crate::error::{self, Access};
 
@@ -78,13 +78,10 @@ impl Authentication {
     }
 
     async fn authenticate_all(&self, credentials: &Credentials) -> Vec<(u64, Result<()>)> {
-        let living: Vec<(u64, Connection)> = {
+        let living: Vec<(u64, Arc<dyn Authenticated>)> = {
             let state = self.state();
-            state
-                .live
-                .iter()
-                .filter_map(|(number, live)| Some((*number, live.connection.upgrade()?)))
-                .collect()
+            let alive = state.live.iter().filter(|(_, live)| live.connection.is_alive());
+            alive.map(|(number, live)| (*number, Arc::clone(&live.connection))).collect()
         };
         let authenticating = living.into_iter().map(|(number, connection)| async move {
             let done = tokio::time::timeout(self.deadline, connection.authenticate(credentials)).await;
@@ -95,14 +92,16 @@ impl Authentication {
 
     /// The connections are made anew, with the credentials of then.
     fn give_up(&self, which: impl Fn(&Live) -> bool) {
-        let given_up: Vec<Arc<dyn ConnectionEvents>> = {
+        let given_up: Vec<Live> = {
             let mut state = self.state();
             let numbers: Vec<u64> =
                 state.live.iter().filter(|(_, live)| which(live)).map(|(number, _)| *number).collect();
-            numbers.iter().filter_map(|number| state.live.remove(number)?.events.upgrade()).collect()
+            numbers.iter().filter_map(|number| state.live.remove(number)).collect()
         };
         // Without the lock: that wakes those who make them.
-        given_up.iter().for_each(|events| events.broken());
+        for live in given_up {
+            live.connection.give_up();
+        }
     }
 }
 

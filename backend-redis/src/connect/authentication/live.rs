@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use stanchion::environment::Environment;
@@ -11,7 +11,7 @@ use stanchion::time::Monotonic;
 use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
-use crate::connect::connection::{Connection, ConnectionEvents, WeakConnection};
+use super::connection::Authenticated;
 use crate::credentials::{Credentials, Source};
 
 /// As whom the connections of a backend are authenticated.
@@ -35,8 +35,7 @@ pub(super) struct State {
 
 /// A connection that lives.
 pub(super) struct Live {
-    pub(super) connection: WeakConnection,
-    pub(super) events: Weak<dyn ConnectionEvents>,
+    pub(super) connection: Arc<dyn Authenticated>,
     /// Of the source that its credentials came from.
     pub(super) version: u64,
     pub(super) validity: Option<Validity>,
@@ -91,7 +90,7 @@ impl Authentication {
         let validity = renewed.and_then(Credentials::good_for).map(|lifetime| {
             let rest = jittered(&*self.environment.random, lifetime / 4);
             Validity {
-                renew_at: asked_at.saturating_add(lifetime - rest),
+                renew_at: asked_at.saturating_add(lifetime.saturating_sub(rest)),
                 ends_at: asked_at.saturating_add(lifetime),
             }
         });
@@ -104,8 +103,7 @@ impl Authentication {
     /// The credentials were replaced meanwhile: another connection has to be made, with those.
     pub(in crate::connect) fn entered(
         &self,
-        connection: &Connection,
-        events: &Arc<dyn ConnectionEvents>,
+        connection: Arc<dyn Authenticated>,
         identity: &Identity,
     ) -> Result<()> {
         let Identity { version, validity, .. } = *identity;
@@ -119,8 +117,7 @@ impl Authentication {
         state.live.retain(|_, live| live.connection.is_alive());
         let number = state.next;
         state.next += 1;
-        let (connection, events) = (connection.downgrade(), Arc::downgrade(events));
-        state.live.insert(number, Live { connection, events, version, validity });
+        state.live.insert(number, Live { connection, version, validity });
         drop(state);
         if validity.is_some() {
             self.earlier.send_modify(|times| *times += 1);

@@ -4,8 +4,10 @@
 //! before the credentials end.
 
 mod change;
+mod connection;
 mod live;
 mod renewal;
 
+pub(super) use self::connection::Authenticated;
 pub(crate) use self::live::Authentication;
 pub(crate) use self::renewal::keep_renewed;

@@ -4,7 +4,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join};
 use redis::{Cmd, ConnectionInfo, Pipeline, Value};
 use stanchion::Result;
 use stanchion::clock::Clock;
@@ -16,6 +17,7 @@ use super::events::ConnectionEvents;
 use super::handshake;
 use super::request::{self, Commands, Expected, Read, Request};
 use super::stream::{self, Stream};
+use crate::connect::authentication::Authenticated;
 use crate::connect::context::Context;
 use crate::connect::purpose::Purpose;
 use crate::credentials::Credentials;
@@ -25,19 +27,6 @@ use crate::reply;
 /// A connection. Clones share it, and it ends with the last of them.
 #[derive(Clone)]
 pub(crate) struct Connection(Arc<Shared>);
-
-/// A connection that this does not keep alive.
-pub(in crate::connect) struct WeakConnection(Weak<Shared>);
-
-impl WeakConnection {
-    pub(in crate::connect) fn upgrade(&self) -> Option<Connection> {
-        self.0.upgrade().map(Connection)
-    }
-
-    pub(in crate::connect) fn is_alive(&self) -> bool {
-        self.0.strong_count() > 0
-    }
-}
 
 struct Shared {
     requests: mpsc::UnboundedSender<Request>,
@@ -77,21 +66,10 @@ impl Connection {
         let opened = tokio::time::timeout(context.deadline, opening).await;
         let connection = opened.unwrap_or_else(|_| Err(error::timed_out(context.deadline, Access::Read)))?;
         if let Some(events) = &events {
-            context.authentication.entered(&connection, events, &identity)?;
+            let living = Living { connection: Arc::downgrade(&connection.0), events: Arc::downgrade(events) };
+            context.authentication.entered(Arc::new(living), &identity)?;
         }
         Ok(connection)
-    }
-
-    /// Authenticates it by other credentials, in order with the commands of callers.
-    ///
-    /// # Cancel safety
-    /// As that of [`command`](Self::command).
-    pub(in crate::connect) async fn authenticate(&self, credentials: &Credentials) -> Result<()> {
-        self.command(&handshake::auth(credentials), Access::Read).await.map(drop)
-    }
-
-    pub(in crate::connect) fn downgrade(&self) -> WeakConnection {
-        WeakConnection(Arc::downgrade(&self.0))
     }
 
     /// Drives a stream on which nothing was sent yet.
@@ -176,5 +154,31 @@ impl Connection {
 
     fn send(&self, request: Request) -> Result<()> {
         self.0.requests.send(request).map_err(|_| request::never_sent())
+    }
+}
+
+/// A connection as it is known to what authenticates it anew: whoever uses it decides when it ends.
+struct Living {
+    connection: Weak<Shared>,
+    events: Weak<dyn ConnectionEvents>,
+}
+
+impl Authenticated for Living {
+    fn is_alive(&self) -> bool {
+        self.connection.strong_count() > 0
+    }
+
+    fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let connection = self.connection.upgrade().map(Connection).ok_or_else(request::never_sent)?;
+            connection.command(&handshake::auth(credentials), Access::Read).await.map(drop)
+        }
+        .boxed()
+    }
+
+    fn give_up(&self) {
+        if let Some(events) = self.events.upgrade() {
+            events.broken();
+        }
     }
 }

@@ -27,4 +27,3 @@ mod traffic;
 
 pub(super) use self::events::ConnectionEvents;
 pub(crate) use self::handle::Connection;
-pub(super) use self::handle::WeakConnection;
