@@ -1,11 +1,13 @@
 //! The way to the server: one [`Client`] for all commands, standalone or Cluster.
 
+mod authentication;
 mod client;
 mod cluster;
 mod connection;
 mod context;
 mod health;
 mod masters;
+mod names;
 mod node;
 mod purpose;
 mod push;
@@ -16,6 +18,7 @@ mod telemetry;
 mod time;
 mod topology;
 
+pub(crate) use self::authentication::keep_renewed;
 pub(crate) use self::client::Client;
 pub(crate) use self::connection::Connection;
 pub(crate) use self::context::Context;

@@ -9,6 +9,7 @@ mod acl;
 mod cluster;
 mod codes;
 mod connect;
+mod credentials;
 mod layout;
 mod locks;
 mod lost_reply;
@@ -18,6 +19,7 @@ mod operations;
 mod outage;
 mod refused;
 mod refused_setting;
+mod settings;
 mod split;
 mod stored;
 mod subscriptions;
@@ -93,6 +95,15 @@ fn main() -> ExitCode {
             layout::another_layout_names_both_values
             layout::services_that_connect_at_once_agree
             lost_reply::on_one_server
+            settings::a_user_without_a_password_is_that_user_or_refused
+            settings::connections_are_named_by_what_they_are_for
+            credentials::each_connection_is_made_with_the_password_of_now
+            credentials::connections_that_live_are_authenticated_anew_in_time
+            credentials::what_is_refused_until_it_has_ended_is_given_up
+            credentials::a_provider_that_is_away_ends_no_connection
+            credentials::a_provider_that_is_broken_is_said_without_its_words
+            credentials::a_password_is_rotated_by_hand
+            credentials::on_a_cluster_each_node_is_authenticated_anew
             refused::out_of_memory
             refused::a_script_that_loops
             refused::a_read_only_replica
@@ -121,6 +132,8 @@ fn main() -> ExitCode {
             split::the_lease_is_voided_first_and_then_the_entry_changed
             split::a_script_that_is_not_known_goes_by_its_source
             split::an_entry_whose_lease_is_not_voided_stays
+            settings::what_is_out_of_bounds_is_refused_before_anything_is_opened
+            settings::the_library_is_said_without_waiting
             nonsense::no_reply_is_trusted
             nonsense::no_slot_map_is_trusted;
     };

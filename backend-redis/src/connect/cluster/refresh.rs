@@ -70,7 +70,7 @@ impl Cluster {
             let target = Target::one(self.info(address));
             target.command_once(&command, self.context()).await
         };
-        let deadline = 2 * self.context().deadline;
+        let deadline = self.context().deadline.saturating_mul(2);
         let value = tokio::time::timeout(deadline, fetching)
             .await
             .map_err(|_| error::timed_out(deadline, Access::Read))??;
