@@ -66,27 +66,6 @@ pub(crate) fn array(value: Value) -> Option<Vec<Value>> {
     }
 }
 
-/// First and last slot, and host and port of their master.
-pub(crate) type SlotRange = (u16, u16, (String, u16));
-
-/// The ranges of `CLUSTER SLOTS`. An empty host is that of the node that replied.
-pub(crate) fn slot_ranges(value: &Value, node_host: &str) -> Option<Vec<SlotRange>> {
-    let ranges = array(value.clone())?.into_iter().map(|range| {
-        let mut parts = array(range)?.into_iter();
-        let first = u16::try_from(count(parts.next()?)?).ok()?;
-        let last = u16::try_from(count(parts.next()?)?).ok().filter(|last| *last < 16_384)?;
-        let mut master = array(parts.next()?)?.into_iter();
-        let host = match master.next()? {
-            Value::Nil => String::new(),
-            host => text(host)?,
-        };
-        let port = u16::try_from(count(master.next()?)?).ok()?;
-        let host = if host.is_empty() || host == "?" { node_host.to_owned() } else { host };
-        Some((first, last, (host, port)))
-    });
-    ranges.collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,20 +79,5 @@ mod tests {
         assert_eq!(maybe_bytes(Value::Nil), Some(None));
         assert_eq!(maybe_bytes(Value::Int(1)), None);
         assert_eq!(array(Value::Int(1)), None);
-    }
-
-    #[test]
-    fn slot_ranges_read_hosts_and_refuse_nonsense() {
-        let node = |host: &str| {
-            Value::Array(vec![Value::BulkString(host.as_bytes().to_vec()), Value::Int(7000), Value::Nil])
-        };
-        let range = |host| Value::Array(vec![Value::Int(0), Value::Int(16_383), node(host)]);
-        let read = slot_ranges(&Value::Array(vec![range("10.0.0.1")]), "replied").unwrap();
-        assert_eq!(read, [(0, 16_383, ("10.0.0.1".to_owned(), 7000))]);
-        assert_eq!(slot_ranges(&Value::Array(vec![range("")]), "replied").unwrap()[0].2.0, "replied");
-        let beyond = Value::Array(vec![Value::Int(0), Value::Int(16_384), node("h")]);
-        for bad in [Value::Int(1), Value::Array(vec![Value::Int(1)]), Value::Array(vec![beyond])] {
-            assert_eq!(slot_ranges(&bad, "h"), None);
-        }
     }
 }

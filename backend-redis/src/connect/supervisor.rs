@@ -73,7 +73,7 @@ impl Supervisor {
             broken: AtomicBool::new(false),
         });
         let connecting = async {
-            let info = node.target().address(attempt);
+            let info = node.target().address(attempt)?;
             let listener = Some(Arc::clone(&events) as Arc<dyn ConnectionEvents>);
             let connection = Connection::open(&info, listener, node.purpose(), &self.context).await?;
             if let Some(pushes) = node.pushes() {
@@ -98,14 +98,22 @@ impl Supervisor {
         let closing = environment.tasks.closing();
         let supervised = async {
             let mut since = environment.clock.now();
+            let Some(target) = node.upgrade().map(|node| node.target().clone()) else { return };
             loop {
                 let dropped = tokio::select! {
                     changed = self.heartbeats.changed() => changed.is_err(),
+                    () = target.changed() => false,
                     () = environment.sleep(self.context.ping_every) => false,
                 };
                 let Some(node) = node.upgrade().filter(|_| !dropped) else {
                     return;
                 };
+                if !target.is_current()
+                    && let Ok((_, generation)) = node.connection()
+                {
+                    tracing::info!(server = %target.label(), "leaving a server that is not to be used any more");
+                    node.give_up(generation);
+                }
                 if node.is_live() {
                     self.heartbeat(&node).await;
                 }

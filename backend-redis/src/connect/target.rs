@@ -3,30 +3,78 @@
 use std::fmt;
 use std::sync::Arc;
 
-use redis::{Cmd, ConnectionInfo, Value};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use redis::{ConnectionInfo, Pipeline, Value};
 use stanchion::Result;
 
 use super::connection::Connection;
 use super::context::Context;
 use super::purpose::Purpose;
 use crate::error::Access;
+use crate::reply;
 
 /// A server to connect to, or one of several: its address is looked up anew for each attempt.
 #[derive(Clone)]
 pub(crate) struct Target {
     label: Arc<str>,
-    address: Arc<dyn Fn(u32) -> ConnectionInfo + Send + Sync>,
+    server: Option<Arc<str>>,
+    choice: Arc<dyn Choice>,
+}
+
+/// Chooses the server that a connection is made to, of those that will do.
+pub(crate) trait Choice: Send + Sync {
+    /// For this attempt.
+    fn choose(&self, attempt: u32) -> Result<ConnectionInfo>;
+
+    /// Whether what was chosen last will still do, so that a connection to it stays.
+    fn is_current(&self) -> bool {
+        true
+    }
+
+    /// Ends when that may have changed.
+    fn changed(&self) -> BoxFuture<'_, ()> {
+        std::future::pending().boxed()
+    }
+}
+
+/// Always the same address.
+struct One(ConnectionInfo);
+
+impl Choice for One {
+    fn choose(&self, _: u32) -> Result<ConnectionInfo> {
+        Ok(self.0.clone())
+    }
 }
 
 impl Target {
     /// Always the same server.
     pub(crate) fn one(info: ConnectionInfo) -> Self {
-        Self { label: info.addr().to_string().into(), address: Arc::new(move |_| info.clone()) }
+        Self::chosen(&info.addr().to_string(), Arc::new(One(info)))
     }
 
-    /// One of several, another at each attempt.
-    pub(crate) fn any(label: &str, address: impl Fn(u32) -> ConnectionInfo + Send + Sync + 'static) -> Self {
-        Self { label: label.into(), address: Arc::new(address) }
+    /// A server by another name than its address.
+    #[cfg(test)]
+    pub(crate) fn any(label: &str, address: impl Fn(u32) -> ConnectionInfo) -> Self {
+        Self::chosen(label, Arc::new(One(address(0))))
+    }
+
+    /// One of several.
+    pub(crate) fn chosen(label: &str, choice: Arc<dyn Choice>) -> Self {
+        Self { label: label.into(), server: None, choice }
+    }
+
+    /// The server that is known to be at the address now, by an id that no other has.
+    #[must_use]
+    pub(crate) fn of_server(mut self, id: &Arc<str>) -> Self {
+        self.server = Some(Arc::clone(id));
+        self
+    }
+
+    /// Whether it leads to the same server as far as is known: another one may have its address by now.
+    pub(crate) fn is_same_server(&self, other: &Self) -> bool {
+        let differ = matches!((&self.server, &other.server), (Some(one), Some(other)) if one != other);
+        self.label == other.label && !differ
     }
 
     /// Its name in logs; of a single server host and port.
@@ -47,14 +95,34 @@ impl Target {
         }
     }
 
-    pub(super) fn address(&self, attempt: u32) -> ConnectionInfo {
-        (self.address)(attempt)
+    pub(super) fn address(&self, attempt: u32) -> Result<ConnectionInfo> {
+        self.choice.choose(attempt)
     }
 
-    /// Sends one command on a connection that is used for nothing else.
-    pub(super) async fn command_once(&self, command: &Cmd, context: &Arc<Context>) -> Result<Value> {
-        let connection = Connection::open(&self.address(0), None, Purpose::Commands, context).await?;
-        connection.command(command, Access::Read).await
+    /// Whether a connection to the address of the last attempt is still wanted.
+    pub(super) fn is_current(&self) -> bool {
+        self.choice.is_current()
+    }
+
+    /// Ends when that may have changed.
+    pub(super) async fn changed(&self) {
+        self.choice.changed().await;
+    }
+
+    /// Sends commands that only read on a connection that is used for nothing else.
+    pub(super) async fn pipeline_once(
+        &self,
+        pipeline: &Pipeline,
+        context: &Arc<Context>,
+    ) -> Vec<Result<Value>> {
+        let sending = async {
+            let connection = Connection::open(&self.address(0)?, None, Purpose::Commands, context).await?;
+            connection.pipeline(pipeline, Access::Read).await
+        };
+        match sending.await {
+            Ok(values) => values.into_iter().map(|value| reply::checked(value, Access::Read)).collect(),
+            Err(error) => vec![Err(error); pipeline.len()],
+        }
     }
 }
 

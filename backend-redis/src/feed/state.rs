@@ -119,13 +119,16 @@ impl State {
 
     /// The masters are these from now on; answers the nodes that are no longer needed.
     pub(super) fn set_masters(&mut self, targets: &[Target]) -> Vec<Arc<Node>> {
-        let stays = |label: &Arc<str>| targets.iter().any(|target| target.label() == label);
+        // Another server at the address of one is another master.
+        let stays = |master: &Master| targets.iter().any(|target| target.is_same_server(&master.target));
         let (kept, gone): (HashMap<_, _>, _) =
-            std::mem::take(&mut self.masters).into_iter().partition(|(label, _)| stays(label));
+            std::mem::take(&mut self.masters).into_iter().partition(|(_, master)| stays(master));
         self.masters = kept;
         for target in targets {
-            if !self.masters.contains_key(target.label()) {
-                self.add_master(target.clone());
+            match self.masters.get_mut(target.label()) {
+                // It may have become known which server it is.
+                Some(master) => master.target = target.clone(),
+                None => self.add_master(target.clone()),
             }
         }
         if !gone.is_empty() {

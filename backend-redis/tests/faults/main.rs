@@ -7,6 +7,7 @@
 
 mod acl;
 mod cluster;
+mod cluster_map;
 mod codes;
 mod connect;
 mod credentials;
@@ -127,6 +128,12 @@ fn main() -> ExitCode {
             codes::no_answer_is_a_timeout
             codes::the_handshake_is_refused
             cluster::redirects_are_bounded
+            cluster_map::subscriptions_leave_a_node_that_is_cut_off
+            cluster_map::subscriptions_leave_a_node_that_has_left_the_cluster
+            cluster_map::while_nothing_changes_several_are_asked_with_growing_pauses
+            cluster_map::a_master_that_is_replaced_behind_its_address_is_left
+            cluster_map::the_newest_map_is_taken_whoever_is_asked_first
+            cluster_map::without_the_right_to_ask_for_nodes_the_majority_decides
             connect::nobody_listens
             connect::loading_is_tried_again_and_attempts_are_counted
             split::the_lease_is_voided_first_and_then_the_entry_changed

@@ -4,12 +4,23 @@
 //! as one command per key. Here a redirected command is repeated because the server said that it had done
 //! nothing, and for no other reason.
 //!
-//! [`redirect`] decides what becomes of a command that was not carried out, [`send`] sends it, [`refresh`] keeps the [map](slots).
+//! [`redirect`] decides what becomes of a command that was not carried out, [`send`] sends it, [`refresh`] keeps the [map](slots):
+//! [`doubts`] are why it is drawn anew, [`pace`] says how soon, [`sources`] which nodes are asked, a [`round`] asks them, and
+//! [`draw`] decides by their [views](view). [`anywhere`] is the node for events; [`renewals`] are new connections to an address
+//! that has become another server's.
 
+mod anywhere;
+mod doubts;
+mod draw;
+mod pace;
 mod redirect;
 mod refresh;
+mod renewals;
+mod round;
 mod send;
 mod slots;
+mod sources;
 mod state;
+mod view;
 
 pub(super) use self::state::Cluster;

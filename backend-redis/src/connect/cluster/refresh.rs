@@ -1,29 +1,25 @@
-//! Keeps the map of slots: reads it from the nodes, and connects to the masters in it.
+//! Keeps the map of slots: draws it from what the nodes say, and connects to the masters in it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use redis::ConnectionAddr;
 use stanchion::random::jittered;
 use stanchion::{Error, ErrorKind, Result};
-use tokio::sync::watch;
 
-use super::slots::{Address, SlotMap};
+use super::doubts::{Doubt, Noticed};
+use super::draw::{Drawn, Unfit, draw};
+use super::pace::{COMPARED_EVERY, Pace, SEVERAL, SHORTEST_PAUSE};
+use super::round::Round;
+use super::slots::Address;
+use super::sources;
 use super::state::Cluster;
 use crate::config::RedisConfig;
 use crate::connect::context::Context;
 use crate::connect::masters::Observed;
 use crate::connect::supervisor;
 use crate::connect::target::Target;
-use crate::error::{self, Access};
-use crate::reply::{self, SlotRange};
-
-/// The map is drawn anew so often without a reason,
-const REFRESH_EVERY: Duration = Duration::from_secs(30);
-/// and not more often than this, with jitter, however many commands fail.
-const REFRESH_PAUSE: Duration = Duration::from_millis(200);
 
 impl Cluster {
     /// Connects to all masters; one attempt.
@@ -32,58 +28,61 @@ impl Cluster {
         context: &Arc<Context>,
         observed: &Arc<Observed>,
     ) -> Result<Arc<Self>> {
-        let (cluster, stale) = Self::new(config.addresses.clone(), context, observed);
-        cluster.refresh().await?;
-        let refreshing = refresher(Arc::downgrade(&cluster), stale, Arc::clone(context));
+        let (cluster, noticed) = Self::new(config.addresses.clone(), context, observed);
+        cluster.refresh(SEVERAL, &HashSet::new()).await?;
+        let refreshing = refresher(Arc::downgrade(&cluster), noticed, Arc::clone(context));
         context.environment.tasks.spawn(refreshing)?;
         Ok(cluster)
     }
 
-    /// Asks nodes for the map until one replies, and connects to masters that are new.
-    async fn refresh(&self) -> Result<()> {
-        let mut last = Error::new(ErrorKind::Unavailable, "no node of the Cluster answered");
-        let mut sources: Vec<Address> =
-            self.read().nodes().filter(|(_, node)| node.is_live()).map(|(a, _)| a.clone()).collect();
-        sources.sort_unstable();
-        sources.extend(self.seeds().iter().filter_map(|info| address_of(info.addr())));
-        for address in sources {
-            match self.fetch_ranges(&address).await {
-                Ok(ranges) => match self.adopt(&ranges).await {
-                    Ok(()) => return Ok(()),
-                    Err(error) => last = error,
-                },
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    }
-
-    /// The map as this node knows it.
-    async fn fetch_ranges(&self, address: &Address) -> Result<Vec<SlotRange>> {
-        let mut command = redis::cmd("CLUSTER");
-        command.arg("SLOTS");
-        let fetching = async {
-            if let Some(node) = self.known(address) {
-                return node.command(&command, Access::Read).await;
-            }
-            // A node that is no master gets no lasting connection.
-            let target = Target::one(self.info(address));
-            target.command_once(&command, self.context()).await
+    /// Draws the map from what nodes say, and connects to masters that are new; answers whether it has changed. So many are
+    /// asked at first, and several if what they say is something else than the map.
+    async fn refresh(&self, at_first: usize, doubted: &HashSet<Address>) -> Result<bool> {
+        let (order, drawn, has_named) = self.sources(doubted);
+        let several = match drawn.masters.len() {
+            0 => SEVERAL,
+            masters => masters.min(SEVERAL),
         };
-        let deadline = self.context().deadline.saturating_mul(2);
-        let value = tokio::time::timeout(deadline, fetching)
-            .await
-            .map_err(|_| error::timed_out(deadline, Access::Read))??;
-        reply::slot_ranges(&value, &address.0).ok_or_else(|| error::unexpected_reply(Access::Read))
+        let mut round = Round::new(self, order);
+        round.ask(at_first.min(several)).await;
+        let mut next = draw(&round.views, &drawn);
+        if at_first < several && next.as_ref() != Ok(&drawn) {
+            round.ask(several).await;
+            next = draw(&round.views, &drawn);
+        }
+        let next = match next {
+            Ok(next) => next,
+            Err(unfit) => return Err(round.error.unwrap_or_else(|| unfit.into())),
+        };
+        let changed = next != drawn;
+        // The same map again lets nodes go that redirects named and that were not used since.
+        if changed || has_named {
+            self.adopt(next).await?;
+        }
+        Ok(changed)
     }
 
-    async fn adopt(&self, ranges: &[SlotRange]) -> Result<()> {
-        if ranges.is_empty() {
-            return Err(Error::new(ErrorKind::Unavailable, "the Cluster serves no slot yet"));
+    /// Whom to ask, and what is known.
+    fn sources(&self, doubted: &HashSet<Address>) -> (Vec<Address>, Drawn, bool) {
+        let map = self.read();
+        let (mut connected, mut down) = (Vec::new(), HashSet::new());
+        for (address, _, node) in map.nodes() {
+            if node.is_live() {
+                connected.push(address.clone());
+            } else {
+                down.insert(address.clone());
+            }
         }
-        let masters: HashSet<&Address> = ranges.iter().map(|(_, _, address)| address).collect();
+        let seeds = self.seeds().iter().filter_map(|info| address_of(info.addr())).collect();
+        let random = &*self.context().environment.random;
+        let order = sources::order(random, connected, &down, seeds, doubted);
+        (order, map.drawn().clone(), map.has_named())
+    }
+
+    async fn adopt(&self, drawn: Drawn) -> Result<()> {
         // A master that is down keeps nobody from the others.
-        let opened = masters.into_iter().map(|address| async move {
+        let addresses: HashSet<&Address> = drawn.masters.values().map(|master| &master.address).collect();
+        let opened = addresses.into_iter().map(|address| async move {
             if let Some(node) = self.known(address) {
                 return Ok((address.clone(), node));
             }
@@ -92,8 +91,18 @@ impl Cluster {
             Ok::<_, Error>((address.clone(), node))
         });
         let nodes: HashMap<_, _> = try_join_all(opened).await?.into_iter().collect();
-        self.set_map(SlotMap::new(nodes, ranges));
+        self.set_map(drawn, &nodes);
         Ok(())
+    }
+}
+
+impl From<Unfit> for Error {
+    fn from(unfit: Unfit) -> Self {
+        let what = match unfit {
+            Unfit::NoSlots => "the Cluster serves no slot yet, or no node of it answered",
+            Unfit::CutOff => "the nodes that answered are cut off from most masters of the Cluster",
+        };
+        Self::new(ErrorKind::Unavailable, what)
     }
 }
 
@@ -106,24 +115,35 @@ fn address_of(address: &ConnectionAddr) -> Option<Address> {
     }
 }
 
-/// Draws the map anew when it is stale, and now and then.
-async fn refresher(cluster: Weak<Cluster>, mut stale: watch::Receiver<u64>, context: Arc<Context>) {
+/// Draws the map anew when there is a doubt, and compares it now and then.
+async fn refresher(cluster: Weak<Cluster>, mut noticed: Noticed, context: Arc<Context>) {
     let environment = &context.environment;
     let closing = environment.tasks.closing();
     let refreshing = async {
+        let mut pace = Pace::default();
+        let is_any = |doubts: &HashSet<Doubt>| !doubts.is_empty();
+        let nap = |duration| environment.sleep(jittered(&*environment.random, duration));
         loop {
-            let dropped = tokio::select! {
-                changed = stale.changed() => changed.is_err(),
-                () = environment.sleep(REFRESH_EVERY) => false,
+            let alive = tokio::select! {
+                noticed = noticed.until(is_any) => noticed.is_some(),
+                () = nap(COMPARED_EVERY) => true,
             };
-            let Some(cluster) = cluster.upgrade().filter(|_| !dropped) else {
+            let Some(cluster) = cluster.upgrade().filter(|_| alive) else {
                 return;
             };
-            if let Err(error) = cluster.refresh().await {
+            let doubts = noticed.take();
+            let doubted = doubts.iter().filter_map(|doubt| doubt.by.clone()).collect();
+            let refreshed = cluster.refresh(pace.begin(doubts), &doubted).await;
+            if let Err(error) = &refreshed {
                 tracing::warn!(%error, "the Cluster's slots can't be read yet");
             }
             drop(cluster);
-            environment.sleep(jittered(&*environment.random, REFRESH_PAUSE)).await;
+            let pause = pace.end(refreshed.unwrap_or_default());
+            nap(SHORTEST_PAUSE).await;
+            tokio::select! {
+                noticed = noticed.until(|doubts| pace.is_news(doubts)) => if noticed.is_none() { return },
+                () = nap(pause.saturating_sub(SHORTEST_PAUSE)) => {}
+            }
         }
     };
     tokio::select! {

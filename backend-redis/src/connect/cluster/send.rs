@@ -10,7 +10,9 @@ use stanchion::Result;
 use stanchion::key::Key;
 use stanchion::random::jittered;
 
+use super::doubts::Doubt;
 use super::redirect::{Next, Redirects};
+use super::slots::Address;
 use super::state::Cluster;
 use crate::command::{Call, Route, Routed, get, slot};
 use crate::connect::node::Node;
@@ -60,17 +62,25 @@ impl Cluster {
     ) -> Result<Value> {
         let access = call.access;
         let mut redirects = Redirects::new(route);
+        let mut sent_back = false;
         loop {
             let error = match reply {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
             let decision = redirects.decide(&error, node.target().host());
+            let at = address_of(&node);
             if decision.refresh {
-                self.map_is_stale();
+                self.doubt(Doubt::after(&error, at.clone()));
             }
             reply = match decision.next {
                 Next::GiveUp => return Err(error),
+                // A master was replaced behind its address, and the connection is still to the one that was there before.
+                Next::Send(address) if address == at => {
+                    self.renew_and_wait(&address, &node, sent_back).await;
+                    sent_back = true;
+                    node.command(command, access).await
+                }
                 Next::Send(address) => {
                     node = self.node(&address).await?;
                     node.command(command, access).await
@@ -144,6 +154,11 @@ struct Group {
     node: Arc<Node>,
     pipeline: Pipeline,
     members: Vec<(usize, Route)>,
+}
+
+fn address_of(node: &Node) -> Address {
+    let (host, port) = node.target().host_and_port();
+    (host.to_owned(), port.unwrap_or_default())
 }
 
 /// Sends a command to a node that is only about to get its slot.

@@ -1,15 +1,21 @@
 //! The nodes of a Cluster, and the way to each.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use redis::{ConnectionAddr, ConnectionInfo};
 use stanchion::time::Monotonic;
 use stanchion::{Error, ErrorKind, Result};
-use tokio::sync::watch;
 
+use super::anywhere::Place;
+use super::doubts::{Doubt, Doubts, Noticed};
+use super::draw::Drawn;
+use super::renewals::Renewals;
 use super::slots::{Address, SlotMap};
+use super::view::NodeId;
 use crate::connect::context::Context;
 use crate::connect::masters::Observed;
 use crate::connect::node::Node;
@@ -24,24 +30,27 @@ pub(in crate::connect) struct Cluster {
     observed: Arc<Observed>,
     // Differs from process to process, and so spreads them over the nodes.
     spread: RandomState,
-    // Bumped when the map may be out of date; dropped with the Cluster, which ends its refresher.
-    stale: watch::Sender<u64>,
+    place: Arc<Place>,
+    doubts: Doubts,
+    pub(super) renewals: Renewals,
+    /// It was logged once that `CLUSTER NODES` is refused.
+    pub(super) nodes_refused: AtomicBool,
 }
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.read().nodes().map(|(address, _)| address)).finish()
+        f.debug_list().entries(self.read().nodes().map(|(address, ..)| address)).finish()
     }
 }
 
 impl Cluster {
-    /// Without a map yet. The receiver changes when the map is stale, and closes with the Cluster.
+    /// Without a map yet.
     pub(super) fn new(
         seeds: Vec<ConnectionInfo>,
         context: &Arc<Context>,
         observed: &Arc<Observed>,
-    ) -> (Arc<Self>, watch::Receiver<u64>) {
-        let (stale, noticed) = watch::channel(0);
+    ) -> (Arc<Self>, Noticed) {
+        let (doubts, noticed) = Doubts::new();
         let cluster = Arc::new(Self {
             map: RwLock::default(),
             opening: tokio::sync::Mutex::default(),
@@ -49,7 +58,10 @@ impl Cluster {
             context: Arc::clone(context),
             observed: Arc::clone(observed),
             spread: RandomState::new(),
-            stale,
+            place: Arc::default(),
+            doubts,
+            renewals: Renewals::default(),
+            nodes_refused: AtomicBool::new(false),
         });
         (cluster, noticed)
     }
@@ -66,6 +78,11 @@ impl Cluster {
         &self.seeds
     }
 
+    /// Where the subscriptions are.
+    pub(super) fn place(&self) -> &Arc<Place> {
+        &self.place
+    }
+
     pub(super) fn read(&self) -> RwLockReadGuard<'_, SlotMap<Node>> {
         self.map.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -77,7 +94,11 @@ impl Cluster {
     /// Under the lock of the map, so that the observer has followed it before a command is sent by it.
     fn notify(&self, map: &SlotMap<Node>) {
         if let Some(observer) = self.observed.observer() {
-            let targets: Vec<_> = map.nodes().map(|(_, node)| node.target().clone()).collect();
+            let target = |(_, id, node): (_, Option<&NodeId>, &Arc<Node>)| match id {
+                Some(id) => node.target().clone().of_server(id),
+                None => node.target().clone(),
+            };
+            let targets: Vec<_> = map.nodes().map(target).collect();
             observer.masters_changed(&targets);
         }
     }
@@ -87,11 +108,28 @@ impl Cluster {
         self.notify(&self.write());
     }
 
-    /// From now on this is the map.
-    pub(super) fn set_map(&self, drawn: SlotMap<Node>) {
+    /// From now on this is the map, with these nodes.
+    pub(super) fn set_map(&self, drawn: Drawn, nodes: &HashMap<Address, Arc<Node>>) {
+        let mut next = SlotMap::new(drawn, nodes);
         let mut map = self.write();
-        self.notify(&drawn);
-        *map = drawn;
+        next.keep_named(&map);
+        self.notify(&next);
+        let before = std::mem::replace(&mut *map, next);
+        let replaced = before.replaced(&map);
+        let cut_off = map.cut_off().into_iter().cloned().collect::<Vec<_>>();
+        drop(map);
+        if !cut_off.is_empty() && cut_off.iter().ne(before.cut_off()) {
+            tracing::warn!(
+                servers = ?cut_off,
+                "masters are cut off from the rest of the Cluster: nothing is published there"
+            );
+        }
+        // Without the lock: nodes that are of no map any more end here.
+        drop(before);
+        for (address, node) in replaced {
+            self.renew(&address, &node);
+        }
+        self.place.map_changed();
     }
 
     pub(super) fn known(&self, address: &Address) -> Option<Arc<Node>> {
@@ -99,7 +137,7 @@ impl Cluster {
     }
 
     fn nodes(&self) -> Vec<Arc<Node>> {
-        self.read().nodes().map(|(_, node)| Arc::clone(node)).collect()
+        self.read().nodes().map(|(.., node)| Arc::clone(node)).collect()
     }
 
     pub(in crate::connect) fn close(&self) {
@@ -109,11 +147,12 @@ impl Cluster {
     /// Has all nodes pinged at once, and the map drawn anew: a command had no reply within its deadline.
     pub(in crate::connect) fn request_heartbeats(&self) {
         self.nodes().iter().for_each(|node| node.request_heartbeat());
-        self.map_is_stale();
+        self.doubt(Doubt::overdue());
     }
 
-    pub(super) fn map_is_stale(&self) {
-        self.stale.send_modify(|times| *times += 1);
+    /// The map may be out of date.
+    pub(super) fn doubt(&self, doubt: Doubt) {
+        self.doubts.cast(doubt);
     }
 
     /// How to connect to this address: as to the first seed.
@@ -132,37 +171,19 @@ impl Cluster {
     }
 
     /// The order in which this process prefers nodes where any will do.
-    fn rank(&self, address: &Address) -> u64 {
+    pub(super) fn rank(&self, address: &Address) -> u64 {
         self.spread.hash_one(address)
     }
 
-    /// A target that tries the masters that are connected, first the one that gets the commands for any node, then the
-    /// others and the seeds, in turn. What is published here is so in one order with what is subscribed to here: from
-    /// another node a message may come late, after a subscription that was made later.
-    pub(in crate::connect) fn any_target(self: &Arc<Self>) -> Target {
-        let weak = Arc::downgrade(self);
-        let seeds = self.seeds.clone();
-        Target::any("any node of the Cluster", move |attempt| {
-            let mut infos = Vec::new();
-            if let Some(cluster) = weak.upgrade() {
-                let mut known: Vec<_> =
-                    cluster.read().nodes().map(|(a, node)| (!node.is_live(), a.clone())).collect();
-                known.sort_by_key(|(down, address)| (*down, cluster.rank(address)));
-                infos.extend(known.iter().map(|(_, address)| cluster.info(address)));
-            }
-            infos.extend(seeds.iter().cloned());
-            infos.swap_remove(attempt as usize % infos.len())
-        })
-    }
-
-    /// The node at this address, connected to if it is not known.
+    /// The node at this address, which a redirect named; connected to if it is not known.
     pub(super) async fn node(&self, address: &Address) -> Result<Arc<Node>> {
-        if let Some(node) = self.known(address) {
+        let known = || self.read().named(address);
+        if let Some(node) = known() {
             return Ok(node);
         }
         // One at a time: when a slot moves, all calls to it come here together.
         let _opening = self.opening.lock().await;
-        if let Some(node) = self.known(address) {
+        if let Some(node) = known() {
             return Ok(node);
         }
         let target = Target::one(self.info(address));
@@ -179,11 +200,15 @@ impl Cluster {
         let map = self.read();
         match slot {
             Some(slot) => map.owner(slot),
-            None => map.any(Node::is_live, |address| self.rank(address)),
+            None => map.any(self.place.address().as_ref(), Node::is_live, |address| self.rank(address)),
         }
         .ok_or_else(|| {
-            self.map_is_stale();
-            Error::new(ErrorKind::Unavailable, "no master of the Cluster serves this slot now")
+            self.doubt(Doubt::unserved());
+            let missing = match slot {
+                Some(_) => "no master of the Cluster serves this slot now",
+                None => "no master of the Cluster is connected, or they are cut off from most of the others",
+            };
+            Error::new(ErrorKind::Unavailable, missing)
         })
     }
 }

@@ -156,3 +156,21 @@ fn reports_of_a_master_that_left_and_came_back_are_passed_over() {
     assert!(state.requesting(&before).is_none() && state.unconnected(&before).is_none());
     assert!(state.requesting(&now).is_some() && state.unconnected(&now).is_some());
 }
+
+#[test]
+fn another_server_at_the_address_of_a_master_is_another_master() {
+    let (mut state, log) = (State::default(), Arc::new(Log::default()));
+    let _ = state.set_masters(&[target("a")]);
+    state.watch("cache:user", Arc::clone(&log) as _).unwrap();
+    connect(&mut state, "a", 1, &["cache:user"]);
+    let (first, second) = ("first".into(), "second".into());
+    let _ = state.set_masters(&[target("a").of_server(&first)]);
+    assert_eq!(log.take(), ["restored"], "which server it is was not known");
+    let before = id(&state, "a");
+    let _ = state.set_masters(&[target("a").of_server(&second)]);
+    assert_eq!(log.take(), ["lost", "restored", "lost"], "its connection is to the one before");
+    state.ready(&before, 1);
+    assert_eq!(log.take(), [] as [&str; 0]);
+    connect(&mut state, "a", 2, &["cache:user"]);
+    assert_eq!(log.take(), ["restored"]);
+}

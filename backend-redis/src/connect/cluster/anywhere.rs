@@ -1,0 +1,101 @@
+//! Where that goes which any node may do: events. What is published and what is subscribed to is at one node, while that is a
+//! master of the map and not cut off.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use redis::ConnectionInfo;
+use stanchion::{Error, ErrorKind, Result};
+use tokio::sync::Notify;
+
+use super::slots::Address;
+use super::state::Cluster;
+use super::view::NodeId;
+use crate::connect::target::{Choice, Target};
+
+/// Where the connection for subscriptions is, or is being made to.
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    chosen: Mutex<Option<Chosen>>,
+    // The map has changed since that was last looked at.
+    moved: Notify,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Chosen {
+    address: Address,
+    id: NodeId,
+}
+
+impl Place {
+    /// The address, once something was chosen.
+    pub(super) fn address(&self) -> Option<Address> {
+        self.chosen().map(|chosen| chosen.address)
+    }
+
+    fn chosen(&self) -> Option<Chosen> {
+        self.chosen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn choose(&self, chosen: Chosen) {
+        *self.chosen.lock().unwrap_or_else(PoisonError::into_inner) = Some(chosen);
+    }
+
+    /// The map is another: whether the connection is still wanted is asked again.
+    pub(super) fn map_changed(&self) {
+        self.moved.notify_one();
+    }
+}
+
+impl Cluster {
+    /// A target for the connection of the subscriptions: it is at a master of the map that is not cut off, and leaves it when
+    /// that changes. Messages that are published here are so in one order with what is subscribed to here: from another node one
+    /// may come late, after a subscription that was made later.
+    pub(in crate::connect) fn any_target(self: &Arc<Self>) -> Target {
+        let (cluster, place) = (Arc::downgrade(self), Arc::clone(self.place()));
+        Target::chosen("any node of the Cluster", Arc::new(AnyMaster { cluster, place }))
+    }
+
+    /// The masters that will do, first those that commands go to now, in the order of this process.
+    fn candidates(&self) -> Vec<Chosen> {
+        let map = self.read();
+        let mut candidates: Vec<_> = map.connected().collect();
+        candidates.sort_by_key(|(address, _, node)| (!node.is_live(), self.rank(address)));
+        let chosen =
+            |(address, id, _): (&Address, &NodeId, _)| Chosen { address: address.clone(), id: id.clone() };
+        candidates.into_iter().map(chosen).collect()
+    }
+}
+
+struct AnyMaster {
+    cluster: Weak<Cluster>,
+    place: Arc<Place>,
+}
+
+impl Choice for AnyMaster {
+    fn choose(&self, attempt: u32) -> Result<ConnectionInfo> {
+        let cluster = self.cluster.upgrade();
+        let cluster = cluster.ok_or_else(|| Error::new(ErrorKind::Closed, "the backend is closed"))?;
+        let mut candidates = cluster.candidates();
+        if candidates.is_empty() {
+            let cut_off = "the nodes of the Cluster that can be reached are cut off from most of its masters";
+            return Err(Error::new(ErrorKind::Unavailable, cut_off));
+        }
+        let chosen = candidates.swap_remove(attempt as usize % candidates.len());
+        let info = cluster.info(&chosen.address);
+        self.place.choose(chosen);
+        Ok(info)
+    }
+
+    fn is_current(&self) -> bool {
+        match (self.cluster.upgrade(), self.place.chosen()) {
+            (Some(cluster), Some(chosen)) => cluster.candidates().contains(&chosen),
+            _ => true,
+        }
+    }
+
+    fn changed(&self) -> BoxFuture<'_, ()> {
+        self.place.moved.notified().boxed()
+    }
+}

@@ -1,0 +1,276 @@
+//! Which map of a Cluster is taken, by servers that say what a test has them say.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use stanchion::environment::Health;
+use stanchion::event::Delivery;
+use stanchion::event::standard::UserUpdated;
+use stanchion::key::Key;
+use stanchion::stores::Stores;
+use stanchion::{Effect, ErrorKind};
+use stanchion_conformance::servers::{Proxy, Scripted};
+use tokio::task::JoinSet;
+
+use crate::support::{TIMEOUT, becomes, cluster_config, connect, eventually, facts, failed, key, soon};
+
+/// How the slots are divided at first.
+const RANGES: [(u16, u16); 3] = [(0, 5_460), (5_461, 10_922), (10_923, 16_383)];
+const VALUE: &[u8] = b"$1\r\nv\r\n";
+
+/// A master: its id and address, its flags, its epoch, and its slots.
+#[derive(Clone)]
+struct Master {
+    id: &'static str,
+    addr: SocketAddr,
+    flags: &'static str,
+    epoch: u64,
+    slots: Option<(u16, u16)>,
+}
+
+fn master(id: &'static str, addr: SocketAddr, epoch: u64, slots: (u16, u16)) -> Master {
+    Master { id, addr, flags: "master", epoch, slots: Some(slots) }
+}
+
+/// From now on this is what the server says of the Cluster; it is `me` itself.
+fn says(server: &Scripted, me: &str, masters: &[Master]) {
+    let (mut slots, mut count, mut nodes) = (String::new(), 0, String::new());
+    for Master { id, addr, flags, epoch, slots: range } in masters {
+        let (host, port) = (addr.ip().to_string(), addr.port());
+        let myself = if *id == me { "myself," } else { "" };
+        write!(nodes, "{id} {host}:{port}@1{port} {myself}{flags} - 0 0 {epoch} connected").unwrap();
+        if let Some((first, last)) = range {
+            count += 1;
+            write!(nodes, " {first}-{last}").unwrap();
+            let (host_len, id_len) = (host.len(), id.len());
+            let at = format!("*3\r\n${host_len}\r\n{host}\r\n:{port}\r\n${id_len}\r\n{id}\r\n");
+            write!(slots, "*3\r\n:{first}\r\n:{last}\r\n{at}").unwrap();
+        }
+        nodes.push('\n');
+    }
+    server.answer("SLOTS", format!("*{count}\r\n{slots}").as_bytes());
+    server.answer("NODES", format!("${}\r\n{nodes}\r\n", nodes.len()).as_bytes());
+}
+
+/// Three masters that say the same of each other.
+async fn three() -> ([Scripted; 3], Vec<Master>) {
+    let server = async || Scripted::answering(VALUE).await.unwrap();
+    let servers = [server().await, server().await, server().await];
+    let masters: Vec<_> =
+        (0..3).map(|at| master(["a", "b", "c"][at], servers[at].addr(), at as u64 + 1, RANGES[at])).collect();
+    for (server, master) in servers.iter().zip(&masters) {
+        says(server, master.id, &masters);
+    }
+    (servers, masters)
+}
+
+/// As a node sees the others that it can't reach.
+fn with_flags(masters: &[Master], flags: &'static str, gone: impl Fn(&Master) -> bool) -> Vec<Master> {
+    let flagged = |master: &Master| match gone(master) {
+        true => Master { flags, ..master.clone() },
+        false => master.clone(),
+    };
+    masters.iter().map(flagged).collect()
+}
+
+/// A key in these slots.
+fn key_in((first, last): (u16, u16)) -> Key {
+    let slot = |key: &Key| crc16::State::<crc16::XMODEM>::calculate(key.as_str().as_bytes()) % 16_384;
+    (0..).map(|n| key(&format!("k{n}"))).find(|key| (first..=last).contains(&slot(key))).unwrap()
+}
+
+fn urls<'a>(servers: impl IntoIterator<Item = &'a Scripted>) -> Vec<String> {
+    servers.into_iter().map(Scripted::url).collect()
+}
+
+pub(crate) async fn the_newest_map_is_taken_whoever_is_asked_first() {
+    let ([a, b, c], masters) = three().await;
+    let promoted = Scripted::answering(VALUE).await.unwrap();
+    let stores = connect(cluster_config(&urls([&a, &b, &c]))).await;
+    let (cache, key) = (stores.cache_store().unwrap(), key_in(RANGES[0]));
+    cache.get(&key).await.unwrap();
+    // The first is cut off from the others, who have promoted its replica.
+    says(&a, "a", &with_flags(&masters, "master,fail", |master| master.id != "a"));
+    a.set_reply(b"-CLUSTERDOWN The cluster is down\r\n");
+    let failed = Master { flags: "master,fail", slots: None, ..masters[0].clone() };
+    let new = [master("r", promoted.addr(), 4, RANGES[0]), failed, masters[1].clone(), masters[2].clone()];
+    for (server, me) in [(&b, "b"), (&c, "c"), (&promoted, "r")] {
+        says(server, me, &new);
+    }
+    let served = eventually("its slots are served again", || cache.get(&key)).await;
+    assert_eq!(served.as_deref(), Some(&b"v"[..]));
+    assert!(promoted.requests("GET") > 0);
+    // A service that begins now, whichever of the nodes it is given; the map of the one that is cut off leads to the others.
+    for seeds in [urls([&a, &b, &c, &promoted]), urls([&a]), urls([&promoted])] {
+        for _ in 0..5 {
+            let late = connect(cluster_config(&seeds)).await;
+            late.cache_store().unwrap().get(&key).await.unwrap();
+        }
+    }
+}
+
+pub(crate) async fn without_the_right_to_ask_for_nodes_the_majority_decides() {
+    let ([a, b, c], masters) = three().await;
+    let stores = connect(cluster_config(&urls([&a, &b, &c]))).await;
+    let (cache, key) = (stores.cache_store().unwrap(), key_in(RANGES[0]));
+    let new = [master("b", masters[1].addr, 2, (0, 10_922)), masters[2].clone()];
+    for (server, me) in [(&b, "b"), (&c, "c")] {
+        says(server, me, &new);
+    }
+    for server in [&a, &b, &c] {
+        server
+            .answer("NODES", b"-NOPERM this user has no permissions to run the 'cluster|nodes' command\r\n");
+    }
+    a.set_reply(b"-CLUSTERDOWN The cluster is down\r\n");
+    let before = b.requests("GET");
+    eventually("the other serves", || cache.get(&key)).await;
+    assert!(b.requests("GET") > before);
+}
+
+pub(crate) async fn while_nothing_changes_several_are_asked_with_growing_pauses() {
+    let ([a, b, c], masters) = three().await;
+    let mut calls = JoinSet::new();
+    for _ in 0..3 {
+        let stores = connect(cluster_config(&urls([&a, &b, &c]))).await;
+        calls.spawn(async move {
+            let (cache, key) = (stores.cache_store().unwrap(), key_in(RANGES[2]));
+            cache.get(&key).await.unwrap();
+            for _ in 0..120 {
+                let _ = cache.get(&key).await;
+                stores.environment().sleep(Duration::from_millis(50)).await;
+            }
+        });
+    }
+    // The third dies, and nobody takes its place.
+    let gone = with_flags(&masters, "master,fail", |master| master.id == "c");
+    says(&a, "a", &gone);
+    says(&b, "b", &gone);
+    soon("all have begun", || c.requests("GET") >= 3).await;
+    let asked = || [&a, &b].map(|server| server.requests("SLOTS"));
+    let before = asked();
+    drop(c);
+    while let Some(called) = calls.join_next().await {
+        called.unwrap();
+    }
+    let asked: Vec<_> = asked().iter().zip(before).map(|(after, before)| after - before).collect();
+    // Each of the three: twice when it began, and then after 0.2, 0.6, 1.4, 3.0, 5.0 seconds, or half of that.
+    assert!(asked.iter().all(|times| *times >= 3), "{asked:?}");
+    assert!(asked.iter().sum::<usize>() <= 3 * 16, "in 6 seconds: {asked:?}");
+}
+
+/// It is a replica now, and keeps the connections that it had.
+pub(crate) async fn a_master_that_is_replaced_behind_its_address_is_left() {
+    let (old, new) =
+        (Scripted::answering(VALUE).await.unwrap(), Scripted::answering(b"$1\r\nw\r\n").await.unwrap());
+    let proxy = Proxy::start(old.addr()).await.unwrap();
+    let all = (0, 16_383);
+    says(&old, "a", &[master("a", proxy.addr(), 1, all)]);
+    for server in [&old, &new] {
+        confirms_subscriptions(server);
+    }
+    let stores = connect(cluster_config(&[proxy.url()])).await;
+    let topic = stores.topic::<UserUpdated>().unwrap();
+    let mut events = topic.subscribe().await.unwrap();
+    let cache = stores.cache_store().unwrap();
+    assert_eq!(cache.get(&key("a")).await.unwrap().as_deref(), Some(&b"v"[..]));
+    for round in 0..3 {
+        let (from, to) = if round % 2 == 0 { (&old, &new) } else { (&new, &old) };
+        proxy.forward_to(to.addr());
+        let id = ["b", "c", "d"][round];
+        says(from, "x", &[master(id, proxy.addr(), 2 + round as u64, all)]);
+        says(to, id, &[master(id, proxy.addr(), 2 + round as u64, all)]);
+        let value = if round % 2 == 0 { b'w' } else { b'v' };
+        to.set_reply(&[b"$1\r\n", &[value][..], b"\r\n"].concat());
+        from.set_reply(format!("-MOVED 866 {}\r\n", proxy.addr()).as_bytes());
+        let subscribed = to.requests("SUBSCRIBE");
+        // The call that finds it out succeeds.
+        assert_eq!(cache.get(&key("a")).await.unwrap().as_deref(), Some(&[value][..]), "round {round}");
+        assert!(matches!(next(&mut events).await, Delivery::Reconnected), "round {round}");
+        assert_eq!(to.requests("SUBSCRIBE"), subscribed + 1);
+        // Not before the next may be given up.
+        stores.environment().sleep(Duration::from_secs(1)).await;
+    }
+}
+
+fn confirms_subscriptions(server: &Scripted) {
+    server.answer("SUBSCRIBE", b">3\r\n$9\r\nsubscribe\r\n$19\r\nevents:user:channel\r\n:1\r\n");
+    server.answer("PUBLISH", b":1\r\n");
+}
+
+async fn next(events: &mut stanchion::event::Events<UserUpdated>) -> Delivery<UserUpdated> {
+    tokio::time::timeout(TIMEOUT, events.next()).await.expect("something comes").expect("it goes on")
+}
+
+fn event() -> UserUpdated {
+    UserUpdated { user_id: "u".to_owned(), changed: Vec::new() }
+}
+
+/// Three masters, and a subscription at one of them, whose place is answered.
+async fn subscribed() -> ([Scripted; 3], Vec<Master>, Stores, usize, stanchion::event::Events<UserUpdated>) {
+    let (servers, masters) = three().await;
+    servers.iter().for_each(confirms_subscriptions);
+    let stores = connect(cluster_config(&urls(&servers))).await;
+    let topic = stores.topic::<UserUpdated>().unwrap();
+    let events = topic.subscribe().await.unwrap();
+    let carrier = servers.iter().position(|server| server.requests("SUBSCRIBE") > 0).unwrap();
+    topic.publish(&event()).await.unwrap();
+    assert_eq!(servers[carrier].requests("PUBLISH"), 1, "at the same node");
+    (servers, masters, stores, carrier, events)
+}
+
+/// What is subscribed to is at another node than it was, and what is published is there too.
+async fn carried_elsewhere(servers: &[Scripted], stores: &Stores, before: usize) {
+    let carries = |at: &usize| *at != before && servers[*at].requests("SUBSCRIBE") > 0;
+    let carrier = (0..servers.len()).find(carries).unwrap();
+    let published = servers[carrier].requests("PUBLISH");
+    stores.topic::<UserUpdated>().unwrap().publish(&event()).await.unwrap();
+    assert_eq!(servers[carrier].requests("PUBLISH"), published + 1);
+}
+
+/// No command fails: there are only events.
+pub(crate) async fn subscriptions_leave_a_node_that_is_cut_off() {
+    let (servers, masters, stores, carrier, mut events) = subscribed().await;
+    let id = masters[carrier].id;
+    for (server, master) in servers.iter().zip(&masters) {
+        let gone = |other: &Master| (other.id == id) != (master.id == id);
+        says(server, master.id, &with_flags(&masters, "master,fail", gone));
+    }
+    assert!(matches!(next(&mut events).await, Delivery::Reconnected));
+    carried_elsewhere(&servers, &stores, carrier).await;
+    // Now all of them are alone.
+    for (server, master) in servers.iter().zip(&masters) {
+        says(server, master.id, &with_flags(&masters, "master,fail", |other| other.id != master.id));
+    }
+    becomes(&stores, Health::Degraded).await;
+    let topic = stores.topic::<UserUpdated>().unwrap();
+    let published: usize = servers.iter().map(|server| server.requests("PUBLISH")).sum();
+    let error = failed(topic.publish(&event()).await);
+    assert_eq!(facts(&error), (ErrorKind::Unavailable, Effect::NotApplied), "{error}");
+    assert_eq!(servers.iter().map(|server| server.requests("PUBLISH")).sum::<usize>(), published);
+    let Err(error) = topic.subscribe().await else { panic!("to what nobody hears of") };
+    assert_eq!(facts(&error), (ErrorKind::Unavailable, Effect::NotApplied), "{error}");
+    for (server, master) in servers.iter().zip(&masters) {
+        says(server, master.id, &masters);
+    }
+    assert!(matches!(next(&mut events).await, Delivery::Reconnected));
+    let after = event();
+    eventually("it is published", || topic.publish(&after)).await;
+    becomes(&stores, Health::Up).await;
+}
+
+/// It has no slots any more, the others have forgotten it, and it lives on.
+pub(crate) async fn subscriptions_leave_a_node_that_has_left_the_cluster() {
+    let (servers, masters, stores, carrier, mut events) = subscribed().await;
+    let heir = (carrier + 1) % 3;
+    let mut left: Vec<_> =
+        masters.iter().filter(|master| master.id != masters[carrier].id).cloned().collect();
+    left.push(Master { epoch: 9, slots: masters[carrier].slots, ..masters[heir].clone() });
+    for (server, master) in servers.iter().zip(&masters) {
+        // To itself it is a master without slots.
+        says(server, master.id, &left);
+    }
+    assert!(matches!(next(&mut events).await, Delivery::Reconnected));
+    carried_elsewhere(&servers, &stores, carrier).await;
+    becomes(&stores, Health::Up).await;
+}
