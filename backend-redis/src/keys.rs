@@ -11,6 +11,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
+use crate::command::slot_of_parts;
+
 /// The deployment's prefix and bucket counts.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
@@ -40,6 +42,12 @@ impl Layout {
         } else {
             Cow::Owned([&self.prefix, key.as_str()].concat())
         }
+    }
+
+    /// The slot of such a key.
+    pub(crate) fn slot_of(&self, key: &Key) -> u16 {
+        // Neither has a brace.
+        slot_of_parts([&self.prefix, key.as_str()])
     }
 
     /// The lease on filling a cached value, by the value's own stored key, which has no brace: as hash tag it puts

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use stanchion::cache::{
     CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched, Fill,
-    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher,
+    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Shard, Tag, Watch,
+    Watcher,
 };
 use stanchion::key::{Key, Namespace};
 use stanchion::time::{Timestamp, Ttl};
@@ -102,6 +103,10 @@ impl CacheStore for RedisCache {
 
     fn now(&self) -> Timestamp {
         self.shared.context.time.now()
+    }
+
+    fn shard_of(&self, key: &Key) -> Shard {
+        self.shared.client.shard_of(|| self.shared.layout().slot_of(key))
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>> {

@@ -26,6 +26,11 @@ impl Feed {
         Self(Listener::new(mode, context))
     }
 
+    /// What is to be done when the connection to a master was lost.
+    pub(crate) fn after_loss(&self, after_loss: impl Fn() + Send + Sync + 'static) {
+        self.0.after_loss(Box::new(after_loss));
+    }
+
     /// What has to follow the masters.
     pub(crate) fn observer(&self) -> Weak<dyn MasterObserver> {
         let listener: Weak<Listener> = Arc::downgrade(&self.0);

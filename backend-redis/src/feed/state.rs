@@ -1,18 +1,21 @@
 //! Who watches which namespaces, and which masters send their invalidations.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use stanchion::cache::Watcher;
+use stanchion::cache::{Shard, Watcher};
 
-use crate::connect::{Node, Target};
+use crate::connect::{Masters, Node, Target};
 
-/// A namespace is up while every master is known to send its invalidations, each on the connection in use. Its watchers are
-/// notified when that changes, in order, under the lock around this.
+/// A shard is up in a namespace while its master is known to send the invalidations there, on the connection in use. The
+/// watchers of the namespace are notified when that changes, in order, under the lock around this.
 #[derive(Debug, Default)]
 pub(super) struct State {
     namespaces: HashMap<String, Watched>,
     masters: HashMap<Arc<str>, Master>,
+    /// Shards of whose keys some were read from another one, by a redirect; the other one second. What was copied so is out of
+    /// date when either is lost.
+    redirected: HashSet<(Shard, Shard)>,
     next: u64,
     /// A server refuses to send invalidations.
     refused: bool,
@@ -22,8 +25,8 @@ pub(super) struct State {
 #[derive(Debug, Default)]
 struct Watched {
     watchers: Vec<(u64, Arc<dyn Watcher>)>,
-    /// They are notified of every change, and know it.
-    up: bool,
+    /// The shards of which they are notified of every change, and know it.
+    up: BTreeSet<Shard>,
 }
 
 /// A master for as long as it is one, and its node is kept. What is reported of an earlier one, or of an earlier node of the
@@ -38,6 +41,7 @@ pub(super) struct MasterId {
 struct Master {
     number: u64,
     target: Target,
+    shard: Shard,
     node: Option<Arc<Node>>,
     /// The connection in use.
     live: Option<u64>,
@@ -56,12 +60,10 @@ impl State {
             return None;
         }
         self.next += 1;
-        let up = self.is_up(namespace);
+        let up = self.up(namespace);
         let watched = self.namespaces.entry(namespace.to_owned()).or_default();
+        up.iter().for_each(|shard| watcher.restored(*shard));
         watched.up = up;
-        if up {
-            watcher.restored();
-        }
         watched.watchers.push((self.next, watcher));
         Some(self.next)
     }
@@ -78,67 +80,93 @@ impl State {
         Some(watcher)
     }
 
-    fn is_up(&self, namespace: &str) -> bool {
+    /// The shards that are up in a namespace. Where several masters are one shard, it takes all of them.
+    fn up(&self, namespace: &str) -> BTreeSet<Shard> {
+        if self.closed || self.refused {
+            return BTreeSet::new();
+        }
         let sends = |master: &Master| master.live.is_some() && master.subscribed.contains(namespace);
-        !self.closed && !self.refused && !self.masters.is_empty() && self.masters.values().all(sends)
+        let (up, down): (Vec<_>, Vec<_>) = self.masters.values().partition(|master| sends(master));
+        let down: BTreeSet<_> = down.into_iter().map(|master| master.shard).collect();
+        up.into_iter().map(|master| master.shard).filter(|shard| !down.contains(shard)).collect()
     }
 
-    /// Notifies watchers whose namespace has come up or gone down.
+    /// Notifies watchers of the shards that have come up or gone down in their namespace.
     fn notify(&mut self) {
-        let changed: Vec<_> = self
-            .namespaces
-            .iter()
-            .map(|(name, watched)| (name, watched.up, self.is_up(name)))
-            .filter(|(_, was, is)| was != is)
-            .map(|(name, _, is)| (name.clone(), is))
-            .collect();
-        for (name, up) in changed {
-            let Some(watched) = self.namespaces.get_mut(&name) else { continue };
-            watched.up = up;
-            for (_, watcher) in &watched.watchers {
-                if up { watcher.restored() } else { watcher.lost() }
+        let names: Vec<String> = self.namespaces.keys().cloned().collect();
+        for name in names {
+            let up = self.up(&name);
+            let Some(watched) = self.namespaces.get_mut(&name).filter(|watched| watched.up != up) else {
+                continue;
+            };
+            let was = std::mem::replace(&mut watched.up, up);
+            for lost in was.difference(&watched.up) {
+                watched.watchers.iter().for_each(|(_, watcher)| watcher.lost(*lost));
+                // What was read from it under the name of another is out of date too.
+                let read_there = self.redirected.iter().filter(|(_, to)| to == lost);
+                read_there.for_each(|(from, _)| watched.flush(*from));
+            }
+            for restored in watched.up.difference(&was) {
+                watched.watchers.iter().for_each(|(_, watcher)| watcher.restored(*restored));
             }
         }
     }
 
     /// An entry of this namespace has changed.
     pub(super) fn changed(&self, namespace: &str, key: &str) {
-        let Some(watched) = self.namespaces.get(namespace).filter(|watched| watched.up) else { return };
-        for (_, watcher) in &watched.watchers {
+        let watched = self.namespaces.get(namespace).filter(|watched| !watched.up.is_empty());
+        for (_, watcher) in watched.into_iter().flat_map(|watched| &watched.watchers) {
             watcher.changed(key);
         }
     }
 
-    /// Everything may have changed.
-    pub(super) fn flushed(&self) {
-        for (_, watcher) in self.namespaces.values().filter(|watched| watched.up).flat_map(|w| &w.watchers) {
-            watcher.lost();
-            watcher.restored();
+    /// Everything at this master may have changed.
+    pub(super) fn flushed(&self, master: &MasterId) {
+        if let Some(master) = self.master(master) {
+            self.flush(master.shard);
         }
     }
 
+    /// Everything that was copied from this shard may be out of date.
+    fn flush(&self, shard: Shard) {
+        self.namespaces.values().for_each(|watched| watched.flush(shard));
+    }
+
+    /// A key of one shard is about to be read or written at another, to which its slot is moving.
+    pub(super) fn redirected(&mut self, from: Shard, to: Shard) {
+        self.redirected.insert((from, to));
+        // What is read there from now on may change without an invalidation.
+        self.namespaces
+            .values()
+            .filter(|watched| !watched.up.contains(&to))
+            .for_each(|watched| watched.flush(from));
+    }
+
     /// The masters are these from now on; answers the nodes that are no longer needed.
-    pub(super) fn set_masters(&mut self, targets: &[Target]) -> Vec<Arc<Node>> {
-        let stays = |label: &Arc<str>| targets.iter().any(|target| target.label() == label);
+    pub(super) fn set_masters(&mut self, masters: &Masters<'_>) -> Vec<Arc<Node>> {
+        let stays = |label: &Arc<str>| masters.masters.iter().any(|(target, _)| target.label() == label);
         let (kept, gone): (HashMap<_, _>, _) =
             std::mem::take(&mut self.masters).into_iter().partition(|(label, _)| stays(label));
         self.masters = kept;
-        for target in targets {
-            if !self.masters.contains_key(target.label()) {
-                self.add_master(target.clone());
+        for (target, shard) in masters.masters {
+            match self.masters.get_mut(target.label()) {
+                Some(master) => master.shard = *shard,
+                None => self.add_master(target.clone(), *shard),
             }
         }
-        if !gone.is_empty() {
-            // It may serve on, unknown to the map, and of what was copied from it no more invalidations come.
-            self.flushed();
-        }
+        // Those that are gone may serve on, unknown to the map, and of what was copied from them no more invalidations come; of
+        // what has moved they come from elsewhere.
+        let left: BTreeSet<Shard> =
+            gone.values().map(|master| master.shard).chain(masters.left.iter().copied()).collect();
+        left.iter().for_each(|shard| self.flush(*shard));
+        self.redirected.retain(|(from, _)| !left.contains(from));
         self.notify();
         gone.into_values().filter_map(|master| master.node).collect()
     }
 
-    fn add_master(&mut self, target: Target) {
+    fn add_master(&mut self, target: Target, shard: Shard) {
         self.next += 1;
-        self.masters.insert(Arc::clone(target.label()), Master::new(self.next, target));
+        self.masters.insert(Arc::clone(target.label()), Master::new(self.next, target, shard));
     }
 
     fn master(&self, id: &MasterId) -> Option<&Master> {
@@ -265,17 +293,37 @@ impl State {
     fn take_nodes(&mut self) -> Vec<Arc<Node>> {
         let mut nodes = Vec::new();
         for master in std::mem::take(&mut self.masters).into_values() {
-            self.add_master(master.target);
+            self.add_master(master.target, master.shard);
             nodes.extend(master.node);
         }
         nodes
     }
 }
 
+impl Watched {
+    /// Everything that was copied from this shard may be out of date. Also where it is lost already: something may have moved.
+    fn flush(&self, shard: Shard) {
+        for (_, watcher) in &self.watchers {
+            watcher.lost(shard);
+            if self.up.contains(&shard) {
+                watcher.restored(shard);
+            }
+        }
+    }
+}
+
 impl Master {
-    fn new(number: u64, target: Target) -> Self {
-        let (live, subscribed) = (None, HashSet::new());
-        Self { number, target, node: None, live, subscribed, preparing: None, requesting: Arc::default() }
+    fn new(number: u64, target: Target, shard: Shard) -> Self {
+        Self {
+            number,
+            target,
+            shard,
+            node: None,
+            live: None,
+            subscribed: HashSet::new(),
+            preparing: None,
+            requesting: Arc::default(),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ mod operations;
 mod outage;
 mod refused;
 mod refused_setting;
+mod shards;
 mod split;
 mod stored;
 mod subscriptions;
@@ -58,6 +59,8 @@ fn main() -> ExitCode {
     let cases = cases! {
         Process:
             cluster::a_killed_master_keeps_nobody_from_the_others
+            shards::of_the_keys_of_living_masters_none_is_loaded
+            shards::with_a_near_cache_too
             cluster::a_cluster_without_a_master_is_down_and_comes_back
             cluster::a_moving_slot_is_followed_with_nothing_done_twice
             cluster::a_migrating_slot_is_served_where_the_key_is

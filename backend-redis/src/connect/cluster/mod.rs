@@ -9,6 +9,7 @@
 mod redirect;
 mod refresh;
 mod send;
+mod shards;
 mod slots;
 mod state;
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::reply::SlotRange;
 
-const SLOTS: usize = 16_384;
+/// How many there are.
+pub(super) const SLOTS: u16 = 16_384;
 
 /// Host and port of a node.
 pub(super) type Address = (String, u16);
@@ -26,7 +27,7 @@ impl<N> Default for SlotMap<N> {
 impl<N> SlotMap<N> {
     /// As these ranges say. A slot of a master that is not among the nodes has no owner.
     pub(super) fn new(nodes: HashMap<Address, Arc<N>>, ranges: &[SlotRange]) -> Self {
-        let mut owners = vec![None; SLOTS];
+        let mut owners = vec![None; usize::from(SLOTS)];
         for (first, last, address) in ranges {
             for owner in owners.iter_mut().take(usize::from(*last) + 1).skip(usize::from(*first)) {
                 *owner = nodes.get(address).cloned();

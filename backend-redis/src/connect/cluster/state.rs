@@ -5,12 +5,14 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use redis::{ConnectionAddr, ConnectionInfo};
+use stanchion::cache::Shard;
 use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
-use super::slots::{Address, SlotMap};
+use super::shards::Shards;
+use super::slots::{Address, SLOTS, SlotMap};
 use crate::connect::context::Context;
-use crate::connect::masters::Observed;
+use crate::connect::masters::{Masters, Observed};
 use crate::connect::node::Node;
 use crate::connect::supervisor;
 use crate::connect::target::Target;
@@ -21,6 +23,7 @@ pub(in crate::connect) struct Cluster {
     seeds: Vec<ConnectionInfo>,
     context: Arc<Context>,
     observed: Arc<Observed>,
+    shards: Shards,
     // Differs from process to process, and so spreads them over the nodes.
     spread: RandomState,
     // Bumped when the map may be out of date; dropped with the Cluster, which ends its refresher.
@@ -47,6 +50,7 @@ impl Cluster {
             seeds,
             context: Arc::clone(context),
             observed: Arc::clone(observed),
+            shards: Shards::default(),
             spread: RandomState::new(),
             stale,
         });
@@ -69,11 +73,27 @@ impl Cluster {
         self.map.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Under the lock of the map, so that the observer has followed it before a command is sent by it.
+    /// Under the lock of the map, so that the shards are known and the observer has followed before a command is sent by it.
     fn notify(&self, map: &SlotMap<Node>) {
+        let targets: Vec<_> = map.nodes().map(|(_, node)| node.target().clone()).collect();
+        let owner = |slot| map.owner(slot).map(|node| Arc::clone(node.target().label()));
+        let followed = self.shards.follow(targets, (0..SLOTS).map(owner));
         if let Some(observer) = self.observed.observer() {
-            let targets: Vec<_> = map.nodes().map(|(_, node)| node.target().clone()).collect();
-            observer.masters_changed(&targets);
+            observer.masters_changed(&Masters { masters: &followed.masters, left: &followed.left });
+        }
+    }
+
+    /// The shard of a slot.
+    pub(in crate::connect) fn shard_of(&self, slot: u16) -> Shard {
+        self.shards.of_slot(slot)
+    }
+
+    /// A command for this slot is about to be sent to another node than its owner.
+    pub(super) fn redirected(&self, slot: Option<u16>, to: &Node) {
+        let Some((observer, slot)) = self.observed.observer().zip(slot) else { return };
+        let (from, to) = (self.shards.of_slot(slot), self.shards.of_master(to.target().label()));
+        if from != to {
+            observer.redirected(from, to);
         }
     }
 

@@ -19,13 +19,25 @@ impl Watcher for Log {
         self.0.lock().unwrap().push(key.to_owned());
     }
 
-    fn lost(&self) {
-        self.0.lock().unwrap().push("lost".to_owned());
+    fn lost(&self, shard: Shard) {
+        self.0.lock().unwrap().push(format!("lost {}", shard.number()));
     }
 
-    fn restored(&self) {
-        self.0.lock().unwrap().push("restored".to_owned());
+    fn restored(&self, shard: Shard) {
+        self.0.lock().unwrap().push(format!("restored {}", shard.number()));
     }
+}
+
+/// The shard of a master: a is 1, b is 2. Of c and d both are 3.
+fn shard(label: &str) -> Shard {
+    Shard::new((label.as_bytes()[0] - b'a' + 1).min(3))
+}
+
+/// These are the masters from now on, and slots have left these of those before.
+fn masters(state: &mut State, labels: &[&str], left: &[&str]) {
+    let all: Vec<_> = labels.iter().map(|label| (target(label), shard(label))).collect();
+    let left = left.iter().map(|label| shard(label)).collect();
+    let _ = state.set_masters(&Masters { masters: &all, left: &left });
 }
 
 fn target(label: &str) -> Target {
@@ -49,60 +61,102 @@ fn connect(state: &mut State, label: &str, connection: u64, names: &[&str]) {
 }
 
 #[test]
-fn a_namespace_is_up_while_every_master_sends_its_invalidations() {
+fn a_shard_is_up_while_its_master_sends_the_invalidations_of_the_namespace() {
     let (mut state, log) = (State::default(), Arc::new(Log::default()));
-    let _ = state.set_masters(&[target("a"), target("b")]);
+    masters(&mut state, &["a", "b"], &[]);
     state.watch("cache:user", Arc::clone(&log) as _).unwrap();
+    state.changed("cache:user", "cache:user:1");
+    assert_eq!(log.take(), [] as [&str; 0], "nobody was asked yet");
     connect(&mut state, "a", 1, &["cache:user"]);
     state.changed("cache:user", "cache:user:1");
-    assert_eq!(log.take(), [] as [&str; 0], "one of two is not enough");
+    assert_eq!(log.take(), ["restored 1", "cache:user:1"]);
     connect(&mut state, "b", 2, &[]);
     let (a, b) = (id(&state, "a"), id(&state, "b"));
     state.subscribed(&b, 1, set(&["cache:user"]));
     assert_eq!(log.take(), [] as [&str; 0], "an earlier connection does not matter");
     state.subscribed(&b, 2, set(&["cache:user"]));
-    state.changed("cache:user", "cache:user:1");
     state.changed("cache:other", "cache:other:1");
-    assert_eq!(log.take(), ["restored", "cache:user:1"]);
+    assert_eq!(log.take(), ["restored 2"]);
 
     state.lost(&a, 9);
     assert_eq!(log.take(), [] as [&str; 0], "it is another connection that broke");
     state.lost(&a, 1);
+    state.changed("cache:user", "cache:user:1");
+    assert_eq!(log.take(), ["lost 1", "cache:user:1"], "the other one goes on");
     state.lost(&b, 2);
     state.changed("cache:user", "cache:user:1");
-    assert_eq!(log.take(), ["lost"]);
+    assert_eq!(log.take(), ["lost 2"]);
     connect(&mut state, "b", 3, &["cache:user"]);
     connect(&mut state, "a", 4, &["cache:user"]);
-    assert_eq!(log.take(), ["restored"]);
-    state.flushed();
-    assert_eq!(log.take(), ["lost", "restored"]);
+    assert_eq!(log.take(), ["restored 2", "restored 1"]);
+    state.flushed(&b);
+    assert_eq!(log.take(), ["lost 2", "restored 2"]);
 }
 
 #[test]
-fn a_change_of_masters_is_a_loss() {
+fn masters_that_share_a_number_are_up_together() {
     let (mut state, log) = (State::default(), Arc::new(Log::default()));
-    let _ = state.set_masters(&[target("a")]);
+    masters(&mut state, &["c", "d"], &[]);
+    state.watch("cache:user", Arc::clone(&log) as _).unwrap();
+    connect(&mut state, "c", 1, &["cache:user"]);
+    assert_eq!(log.take(), [] as [&str; 0]);
+    connect(&mut state, "d", 2, &["cache:user"]);
+    assert_eq!(log.take(), ["restored 3"]);
+    // One of them leaves, and may change unheard.
+    masters(&mut state, &["d"], &[]);
+    assert_eq!(log.take(), ["lost 3", "restored 3"]);
+}
+
+#[test]
+fn a_change_of_masters_concerns_those_that_it_is_about() {
+    let (mut state, log) = (State::default(), Arc::new(Log::default()));
+    masters(&mut state, &["a"], &[]);
     state.watch("cache:user", Arc::clone(&log) as _).unwrap();
     connect(&mut state, "a", 1, &["cache:user"]);
-    assert_eq!(log.take(), ["restored"]);
-    let _ = state.set_masters(&[target("a")]);
-    assert_eq!(log.take(), [] as [&str; 0]);
-    let _ = state.set_masters(&[target("a"), target("b")]);
-    assert_eq!(log.take(), ["lost"]);
+    assert_eq!(log.take(), ["restored 1"]);
+    masters(&mut state, &["a"], &[]);
+    masters(&mut state, &["a", "b"], &[]);
+    assert_eq!(log.take(), [] as [&str; 0], "nothing was read from it yet");
     connect(&mut state, "b", 2, &["cache:user"]);
-    assert_eq!(log.take(), ["restored"]);
-    let _ = state.set_masters(&[target("b")]);
-    assert_eq!(log.take(), ["lost", "restored"], "of what was copied from it no more invalidations come");
+    assert_eq!(log.take(), ["restored 2"]);
+    masters(&mut state, &["a", "b"], &["a"]);
+    assert_eq!(log.take(), ["lost 1", "restored 1"], "what has moved changes elsewhere");
+    masters(&mut state, &["b"], &[]);
+    assert_eq!(log.take(), ["lost 1", "lost 1"], "of what was copied from it no more invalidations come");
+    masters(&mut state, &["b"], &["a"]);
+    assert_eq!(log.take(), ["lost 1"], "also of what is lost already: a generation may have moved");
+}
+
+#[test]
+fn what_was_read_by_a_redirect_is_lost_with_either_shard() {
+    let (mut state, log) = (State::default(), Arc::new(Log::default()));
+    masters(&mut state, &["a", "b"], &[]);
+    state.watch("cache:user", Arc::clone(&log) as _).unwrap();
+    connect(&mut state, "a", 1, &["cache:user"]);
+    state.redirected(shard("a"), shard("b"));
+    assert_eq!(log.take(), ["restored 1", "lost 1", "restored 1"], "nobody hears of changes there");
+    connect(&mut state, "b", 2, &["cache:user"]);
+    state.redirected(shard("a"), shard("b"));
+    assert_eq!(log.take(), ["restored 2"], "changes are heard of");
+    let b = id(&state, "b");
+    state.lost(&b, 2);
+    assert_eq!(log.take(), ["lost 2", "lost 1", "restored 1"]);
+    // Once the slot has moved for good, all that was read under the name of the first is gone.
+    connect(&mut state, "b", 3, &["cache:user"]);
+    masters(&mut state, &["a", "b"], &["a"]);
+    assert_eq!(log.take(), ["restored 2", "lost 1", "restored 1"]);
+    state.lost(&b, 3);
+    assert_eq!(log.take(), ["lost 2"]);
 }
 
 #[test]
 fn a_second_watcher_is_notified_at_once_and_one_that_ended_not_at_all() {
     let (mut state, log) = (State::default(), Arc::new(Log::default()));
-    let _ = state.set_masters(&[target("a")]);
+    masters(&mut state, &["a"], &[]);
     let first = state.watch("cache:user", Arc::new(Log::default())).unwrap();
     connect(&mut state, "a", 1, &["cache:user"]);
     let second = state.watch("cache:user", Arc::clone(&log) as _).unwrap();
-    assert_eq!(log.take(), ["restored"]);
+    assert_eq!(log.take(), ["restored 1"]);
     assert!(state.end("cache:user", first).is_some());
     state.changed("cache:user", "cache:user:1");
     assert_eq!(log.take(), ["cache:user:1"]);
@@ -111,38 +165,38 @@ fn a_second_watcher_is_notified_at_once_and_one_that_ended_not_at_all() {
     assert_eq!(log.take(), [] as [&str; 0]);
     // The server still sends its invalidations.
     state.watch("cache:user", Arc::clone(&log) as _).unwrap();
-    assert_eq!(log.take(), ["restored"]);
+    assert_eq!(log.take(), ["restored 1"]);
     let _ = state.close();
-    assert_eq!(log.take(), ["lost"]);
+    assert_eq!(log.take(), ["lost 1"]);
     assert!(state.watch("cache:user", Arc::clone(&log) as _).is_none());
 }
 
 #[test]
 fn a_refusal_lasts_until_the_server_is_asked_again() {
     let (mut state, log) = (State::default(), Arc::new(Log::default()));
-    let _ = state.set_masters(&[target("a")]);
+    masters(&mut state, &["a"], &[]);
     state.watch("cache:user", Arc::clone(&log) as _).unwrap();
     connect(&mut state, "a", 1, &["cache:user"]);
     assert!(state.refuse().is_some() && state.refuse().is_none());
     connect(&mut state, "a", 2, &["cache:user"]);
-    assert_eq!(log.take(), ["restored", "lost"]);
+    assert_eq!(log.take(), ["restored 1", "lost 1"]);
     assert!(state.wanted().is_empty() && state.wanted_masters().is_empty());
     state.try_again();
     assert_eq!((state.wanted(), state.wanted_masters().len()), (set(&["cache:user"]), 1));
     connect(&mut state, "a", 3, &["cache:user"]);
-    assert_eq!(log.take(), ["restored"]);
+    assert_eq!(log.take(), ["restored 1"]);
 }
 
 #[test]
 fn reports_of_a_master_that_left_and_came_back_are_passed_over() {
     let (mut state, log) = (State::default(), Arc::new(Log::default()));
-    let _ = state.set_masters(&[target("a"), target("b")]);
+    masters(&mut state, &["a", "b"], &[]);
     state.watch("cache:user", Arc::clone(&log) as _).unwrap();
     connect(&mut state, "b", 1, &["cache:user"]);
     let before = id(&state, "a");
-    let _ = state.set_masters(&[target("b")]);
-    let _ = state.set_masters(&[target("a"), target("b")]);
-    assert_eq!(log.take(), ["restored", "lost"]);
+    masters(&mut state, &["b"], &[]);
+    masters(&mut state, &["a", "b"], &[]);
+    assert_eq!(log.take(), ["restored 2", "lost 1"]);
     let now = id(&state, "a");
     // Both are being connected, the earlier one for nothing.
     state.preparing(&now, 3, set(&["cache:user"]));
@@ -150,7 +204,7 @@ fn reports_of_a_master_that_left_and_came_back_are_passed_over() {
     state.ready(&before, 2);
     assert_eq!(log.take(), [] as [&str; 0]);
     state.ready(&now, 3);
-    assert_eq!(log.take(), ["restored"]);
+    assert_eq!(log.take(), ["restored 1"]);
     state.lost(&before, 2);
     assert_eq!(log.take(), [] as [&str; 0]);
     assert!(state.requesting(&before).is_none() && state.unconnected(&before).is_none());
