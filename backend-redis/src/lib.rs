@@ -42,6 +42,7 @@ mod cache;
 mod command;
 mod config;
 mod connect;
+mod copies;
 mod error;
 mod event;
 mod feed;

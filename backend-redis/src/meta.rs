@@ -10,6 +10,9 @@ use crate::{reply, scripts};
 /// The version of everything in `core/docs/wire-format.md`.
 const LAYOUT: &str = "1";
 
+/// The same on a Cluster, where generations are kept in copies.
+const LAYOUT_WITH_COPIES: &str = "2";
+
 /// The only field that a record may lack: there was none before there was a choice.
 const INVALIDATION: &str = "invalidation";
 
@@ -19,7 +22,7 @@ pub(crate) async fn check(client: &Client, context: &Context, invalidation: Inva
     let call = Call::write("connect");
     let buckets = layout.buckets().to_string();
     let ours = [
-        ("layout", LAYOUT),
+        ("layout", if layout.has_copies() { LAYOUT_WITH_COPIES } else { LAYOUT }),
         ("session_buckets", &buckets),
         ("lock_buckets", &buckets),
         ("channel_mode", "broadcast"),

@@ -7,8 +7,9 @@ use std::sync::{Arc, OnceLock, Weak};
 use stanchion::cache::Shard;
 
 use super::target::Target;
+use crate::copies::COPIES;
 
-/// The shards that are masters of a Cluster.
+/// The shards that are masters of a Cluster; those above are groups of [generations](crate::copies).
 pub(crate) const MASTER_SHARDS: RangeInclusive<u8> = 1..=239;
 
 /// On a Cluster, the shard of what no master is known to serve: it is never up.
@@ -21,6 +22,8 @@ pub(crate) struct Masters<'a> {
     pub(crate) masters: &'a [(Target, Shard)],
     /// The shards that slots have left: what was read from them may change elsewhere from now on.
     pub(crate) left: &'a HashSet<Shard>,
+    /// For each group of generations the shards of its copies; none where there are no copies.
+    pub(crate) copies: &'a Vec<[Shard; COPIES]>,
 }
 
 /// Follows the masters. It knows of each before the first command is sent there.

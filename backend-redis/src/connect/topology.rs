@@ -88,7 +88,11 @@ impl Topology {
             Self::Standalone(node) => {
                 if let Some(observer) = observed.observer() {
                     let masters = &[(node.target().clone(), Shard::ONLY)];
-                    observer.masters_changed(&Masters { masters, left: &HashSet::new() });
+                    observer.masters_changed(&Masters {
+                        masters,
+                        left: &HashSet::new(),
+                        copies: &Vec::new(),
+                    });
                 }
             }
             Self::Cluster(cluster) => cluster.notify_observer(),

@@ -139,10 +139,10 @@ impl Listener {
     /// A stored key has changed.
     fn changed(&self, stored: &[u8]) {
         // What is not ours concerns nobody.
-        if let Some(key) = self.context.layout.without_prefix(stored)
-            && let Some(namespace) = namespace_of(key)
+        if let Some(key) = self.context.layout.original(stored)
+            && let Some(namespace) = namespace_of(&key)
         {
-            self.state().changed(namespace, key);
+            self.state().changed(namespace, &key);
         }
     }
 }

@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use stanchion::cache::{Shard, Watcher};
 
+use super::watched::{Places, Watched, Which};
 use crate::connect::{Masters, Node, Target};
+use crate::copies::{Group, is_of_generations};
 
-/// A shard is up in a namespace while its master is known to send the invalidations there, on the connection in use. The
-/// watchers of the namespace are notified when that changes, in order, under the lock around this.
+/// A shard is up in a namespace while its master is known to send the invalidations there, on the connection in use; a group of
+/// generations while two of its copies are. The watchers of the namespace are notified when that changes, in order, under the
+/// lock around this.
 #[derive(Debug, Default)]
 pub(super) struct State {
     namespaces: HashMap<String, Watched>,
@@ -16,17 +19,12 @@ pub(super) struct State {
     /// Shards of whose keys some were read from another one, by a redirect; the other one second. What was copied so is out of
     /// date when either is lost.
     redirected: HashSet<(Shard, Shard)>,
+    /// Where the copies of generations are, if there are any.
+    places: Places,
     next: u64,
     /// A server refuses to send invalidations.
     refused: bool,
     closed: bool,
-}
-
-#[derive(Debug, Default)]
-struct Watched {
-    watchers: Vec<(u64, Arc<dyn Watcher>)>,
-    /// The shards of which they are notified of every change, and know it.
-    up: BTreeSet<Shard>,
 }
 
 /// A master for as long as it is one, and its node is kept. What is reported of an earlier one, or of an earlier node of the
@@ -60,11 +58,12 @@ impl State {
             return None;
         }
         self.next += 1;
-        let up = self.up(namespace);
-        let watched = self.namespaces.entry(namespace.to_owned()).or_default();
-        up.iter().for_each(|shard| watcher.restored(*shard));
-        watched.up = up;
-        watched.watchers.push((self.next, watcher));
+        let sent = self.sent(namespace);
+        let places = Some(&self.places).filter(|places| is_of_generations(namespace) && !places.is_empty());
+        let new = || Watched::new(places.cloned());
+        let watched = self.namespaces.entry(namespace.to_owned()).or_insert_with(new);
+        watched.follow(sent, &self.redirected);
+        watched.add(self.next, watcher);
         Some(self.next)
     }
 
@@ -72,16 +71,15 @@ impl State {
     /// from now on, until the next connection no longer asks for them.
     pub(super) fn end(&mut self, namespace: &str, number: u64) -> Option<Arc<dyn Watcher>> {
         let watched = self.namespaces.get_mut(namespace)?;
-        let at = watched.watchers.iter().position(|(other, _)| *other == number)?;
-        let (_, watcher) = watched.watchers.swap_remove(at);
-        if watched.watchers.is_empty() {
+        let watcher = watched.remove(number);
+        if watched.is_empty() {
             self.namespaces.remove(namespace);
         }
-        Some(watcher)
+        watcher
     }
 
-    /// The shards that are up in a namespace. Where several masters are one shard, it takes all of them.
-    fn up(&self, namespace: &str) -> BTreeSet<Shard> {
+    /// The masters that send the invalidations of a namespace. Where several are one shard, it takes all of them.
+    fn sent(&self, namespace: &str) -> BTreeSet<Shard> {
         if self.closed || self.refused {
             return BTreeSet::new();
         }
@@ -93,53 +91,51 @@ impl State {
 
     /// Notifies watchers of the shards that have come up or gone down in their namespace.
     fn notify(&mut self) {
-        let names: Vec<String> = self.namespaces.keys().cloned().collect();
-        for name in names {
-            let up = self.up(&name);
-            let Some(watched) = self.namespaces.get_mut(&name).filter(|watched| watched.up != up) else {
-                continue;
-            };
-            let was = std::mem::replace(&mut watched.up, up);
-            for lost in was.difference(&watched.up) {
-                watched.watchers.iter().for_each(|(_, watcher)| watcher.lost(*lost));
-                // What was read from it under the name of another is out of date too.
-                let read_there = self.redirected.iter().filter(|(_, to)| to == lost);
-                read_there.for_each(|(from, _)| watched.flush(*from));
-            }
-            for restored in watched.up.difference(&was) {
-                watched.watchers.iter().for_each(|(_, watcher)| watcher.restored(*restored));
+        let sent: Vec<_> = self.namespaces.keys().map(|name| (name.clone(), self.sent(name))).collect();
+        for (name, sent) in sent {
+            if let Some(watched) = self.namespaces.get_mut(&name) {
+                watched.follow(sent, &self.redirected);
             }
         }
     }
 
     /// An entry of this namespace has changed.
     pub(super) fn changed(&self, namespace: &str, key: &str) {
-        let watched = self.namespaces.get(namespace).filter(|watched| !watched.up.is_empty());
-        for (_, watcher) in watched.into_iter().flat_map(|watched| &watched.watchers) {
-            watcher.changed(key);
+        if let Some(watched) = self.namespaces.get(namespace) {
+            watched.changed(key);
         }
     }
 
     /// Everything at this master may have changed.
-    pub(super) fn flushed(&self, master: &MasterId) {
-        if let Some(master) = self.master(master) {
-            self.flush(master.shard);
+    pub(super) fn flushed(&mut self, master: &MasterId) {
+        if let Some(shard) = self.master(master).map(|master| master.shard) {
+            self.flush(shard);
         }
     }
 
     /// Everything that was copied from this shard may be out of date.
-    fn flush(&self, shard: Shard) {
-        self.namespaces.values().for_each(|watched| watched.flush(shard));
+    fn flush(&mut self, shard: Shard) {
+        self.namespaces.values_mut().for_each(|watched| watched.flush(shard));
     }
 
     /// A key of one shard is about to be read or written at another, to which its slot is moving.
     pub(super) fn redirected(&mut self, from: Shard, to: Shard) {
         self.redirected.insert((from, to));
         // What is read there from now on may change without an invalidation.
-        self.namespaces
-            .values()
-            .filter(|watched| !watched.up.contains(&to))
-            .for_each(|watched| watched.flush(from));
+        let unheard = self.namespaces.values_mut().filter(|watched| !watched.is_sent(to));
+        unheard.for_each(|watched| watched.flush(from));
+    }
+
+    /// Of which copies of this group each change is received.
+    pub(super) fn covered(&self, namespace: &str, group: Group) -> Which {
+        self.namespaces.get(namespace).map(|watched| watched.covered(group)).unwrap_or_default()
+    }
+
+    /// A generation of this group was read from these copies. Before it is known to anybody.
+    pub(super) fn read_from(&mut self, namespace: &str, group: Group, copies: Which) {
+        if let Some(watched) = self.namespaces.get_mut(namespace) {
+            watched.read_from(group, copies);
+        }
     }
 
     /// The masters are these from now on; answers the nodes that are no longer needed.
@@ -154,13 +150,15 @@ impl State {
                 None => self.add_master(target.clone(), *shard),
             }
         }
+        self.notify();
         // Those that are gone may serve on, unknown to the map, and of what was copied from them no more invalidations come; of
         // what has moved they come from elsewhere.
         let left: BTreeSet<Shard> =
             gone.values().map(|master| master.shard).chain(masters.left.iter().copied()).collect();
         left.iter().for_each(|shard| self.flush(*shard));
         self.redirected.retain(|(from, _)| !left.contains(from));
-        self.notify();
+        self.places.clone_from(masters.copies);
+        self.namespaces.values_mut().for_each(|watched| watched.place(&self.places));
         gone.into_values().filter_map(|master| master.node).collect()
     }
 
@@ -279,10 +277,7 @@ impl State {
         self.closed = true;
         self.notify();
         let watched = std::mem::take(&mut self.namespaces).into_values();
-        (
-            self.take_nodes(),
-            watched.flat_map(|watched| watched.watchers).map(|(_, watcher)| watcher).collect(),
-        )
+        (self.take_nodes(), watched.flat_map(Watched::into_watchers).collect())
     }
 
     /// The nodes.
@@ -297,18 +292,6 @@ impl State {
             nodes.extend(master.node);
         }
         nodes
-    }
-}
-
-impl Watched {
-    /// Everything that was copied from this shard may be out of date. Also where it is lost already: something may have moved.
-    fn flush(&self, shard: Shard) {
-        for (_, watcher) in &self.watchers {
-            watcher.lost(shard);
-            if self.up.contains(&shard) {
-                watcher.restored(shard);
-            }
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use stanchion::cache::{Cache, CacheBuilder};
+use stanchion::cache::{Cache, CacheBuilder, Tag};
 use stanchion::stores::Stores;
 use stanchion_conformance::servers::{Cluster, until};
 use stanchion_memory::MokaNear;
@@ -42,20 +42,17 @@ async fn cluster() -> Cluster {
     cluster
 }
 
-/// A kind of cache whose generation is kept by a master that stays.
-async fn kind(cluster: &Cluster) -> String {
-    for n in 0.. {
-        let kind = format!("kind{n}");
-        let slot = cluster.slot_of(&format!("tags:namespace:cache%3A{kind}")).await.unwrap();
-        if Cluster::first_owner_of(slot) != DEAD {
-            return kind;
-        }
-    }
-    unreachable!("there are many kinds")
+/// Its values carry two tags each: one of their own, and one of ten.
+fn build(builder: CacheBuilder<u32>) -> Cache<u32> {
+    let tags_of = |id: &str| {
+        let tenth = id.bytes().last().map(char::from).unwrap_or_default();
+        vec![tag(&format!("user:{id}")), tag(&format!("tenth:{tenth}"))]
+    };
+    builder.tags(tags_of).store_deadline(Duration::from_secs(10)).build().unwrap()
 }
 
-fn build(builder: CacheBuilder<u32>) -> Cache<u32> {
-    builder.store_deadline(Duration::from_secs(10)).build().unwrap()
+fn tag(name: &str) -> Tag {
+    Tag::new(name).unwrap()
 }
 
 /// Asks for each of the values; answers those that were loaded.
@@ -97,12 +94,38 @@ async fn warm(cache: &Cache<u32>) {
     warmed.await.unwrap();
 }
 
+/// Tags and the whole cache are dropped by another process, while the master is away.
+async fn dropped(cache: &Cache<u32>, other: &Cache<u32>, ids: &Ids) {
+    let of_tenth = |tenth: u32| ids.alive.iter().copied().filter(|id| id % 10 == tenth).collect::<Vec<_>>();
+    let becomes = async |expected: Vec<u32>| {
+        // Those that are loaded are stored again by the same call: so what was loaded is gathered.
+        let seen = Mutex::new(Vec::new());
+        let all = until("what was dropped is loaded", TIMEOUT, || async {
+            let now = loaded(cache, &ids.alive).await;
+            let mut seen = seen.lock().unwrap();
+            seen.extend(now);
+            seen.sort_unstable();
+            seen.dedup();
+            if *seen == expected { Ok(()) } else { Err(format!("{seen:?}")) }
+        });
+        all.await.unwrap();
+    };
+    for tenth in 0..10 {
+        other.invalidate_tag(&tag(&format!("tenth:{tenth}"))).await.unwrap();
+        becomes(of_tenth(tenth)).await;
+    }
+    other.clear().await.unwrap();
+    becomes(ids.alive.clone()).await;
+    cache.clear().await.unwrap();
+    becomes(ids.alive.clone()).await;
+    assert!(loaded(cache, &ids.alive).await.is_empty());
+}
+
 async fn one_master_dies(near: bool) {
     let cluster = cluster().await;
     let stores = connect(cluster_config(&cluster.urls())).await;
     let other = connect(cluster_config(&cluster.urls())).await;
-    let kind = kind(&cluster).await;
-    let builder = |stores: &Stores| stores.cache::<u32>(&kind);
+    let builder = |stores: &Stores| stores.cache::<u32>("user");
     let cache = match near {
         true => build(builder(&stores).near(MokaNear::entries(10_000))),
         false => build(builder(&stores)),
@@ -118,6 +141,9 @@ async fn one_master_dies(near: bool) {
         assert_eq!(loaded(&cache, &ids.alive).await, [] as [u32; 0], "round {rounds}");
         assert_eq!(loaded(&cache, &ids.dead).await, ids.dead, "they are served by the loader");
         assert_eq!(loaded_together(&cache).await, ids.dead);
+        if rounds == 2 {
+            dropped(&cache, &writer, &ids).await;
+        }
         // Changes of what lives are heard of.
         let (id, value) = (ids.alive[rounds % ids.alive.len()], 1_000 + u32::try_from(rounds).unwrap());
         writer.set(id, &value).await.unwrap();

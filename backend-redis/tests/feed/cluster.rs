@@ -44,7 +44,8 @@ async fn set(store: &dyn CacheStore, id: &str) {
 async fn all_heard(cluster: &Cluster, config: RedisConfig) {
     let (_stores, store) = open(config).await;
     let watched = Watched::up_on_all(&*store, "cache", "user", 3).await;
-    let tags = Watched::up_on_all(&*store, "tags", "tag", 3).await;
+    // Generations go by groups of their own.
+    let tags = Watched::up_on_all(&*store, "tags", "tag", 16).await;
     for node in 0..3 {
         let id = id_at(cluster, node).await;
         set(&*store, &id).await;

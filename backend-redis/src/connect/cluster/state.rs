@@ -9,13 +9,14 @@ use stanchion::cache::Shard;
 use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
-use super::shards::Shards;
+use super::shards::{Followed, Shards};
 use super::slots::{Address, SLOTS, SlotMap};
 use crate::connect::context::Context;
 use crate::connect::masters::{Masters, Observed};
 use crate::connect::node::Node;
 use crate::connect::supervisor;
 use crate::connect::target::Target;
+use crate::copies::Group;
 
 pub(in crate::connect) struct Cluster {
     map: RwLock<SlotMap<Node>>,
@@ -79,7 +80,10 @@ impl Cluster {
         let owner = |slot| map.owner(slot).map(|node| Arc::clone(node.target().label()));
         let followed = self.shards.follow(targets, (0..SLOTS).map(owner));
         if let Some(observer) = self.observed.observer() {
-            observer.masters_changed(&Masters { masters: &followed.masters, left: &followed.left });
+            let copies =
+                Group::all().map(|group| group.slots().map(|slot| self.shards.of_slot(slot))).collect();
+            let Followed { masters, left } = &followed;
+            observer.masters_changed(&Masters { masters, left, copies: &copies });
         }
     }
 

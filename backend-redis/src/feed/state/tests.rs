@@ -37,7 +37,129 @@ fn shard(label: &str) -> Shard {
 fn masters(state: &mut State, labels: &[&str], left: &[&str]) {
     let all: Vec<_> = labels.iter().map(|label| (target(label), shard(label))).collect();
     let left = left.iter().map(|label| shard(label)).collect();
-    let _ = state.set_masters(&Masters { masters: &all, left: &left });
+    let _ = state.set_masters(&Masters { masters: &all, left: &left, copies: &Vec::new() });
+}
+
+/// The same, with the copies of every generation at these.
+fn masters_with_copies(state: &mut State, labels: &[&str], copies: [&str; 3]) {
+    let all: Vec<_> = labels.iter().map(|label| (target(label), shard(label))).collect();
+    let copies = Group::all().map(|_| copies.map(shard)).collect();
+    let _ = state.set_masters(&Masters { masters: &all, left: &HashSet::new(), copies: &copies });
+}
+
+/// One group of many, of which all have the same fate here.
+fn group() -> Group {
+    Group::all().next().unwrap()
+}
+
+/// What was notified of that group since the last time.
+fn of_group(log: &Log) -> Vec<String> {
+    let number = group().shard().number().to_string();
+    log.take()
+        .into_iter()
+        .filter(|one| one.ends_with(&format!(" {number}")))
+        .map(|one| one.replace(&number, "g"))
+        .collect()
+}
+
+/// Three masters with a copy each, all of which send invalidations.
+fn three_copies() -> (State, Arc<Log>) {
+    let (mut state, log) = (State::default(), Arc::new(Log::default()));
+    masters_with_copies(&mut state, &["a", "b", "c"], ["a", "b", "c"]);
+    state.watch("tags:tag", Arc::clone(&log) as _).unwrap();
+    connect(&mut state, "a", 1, &["tags:tag"]);
+    assert_eq!(of_group(&log), [] as [&str; 0], "one of three");
+    connect(&mut state, "b", 2, &["tags:tag"]);
+    assert_eq!(of_group(&log), ["restored g"]);
+    let (b, c) = (id(&state, "b"), id(&state, "c"));
+    state.lost(&b, 2);
+    assert_eq!(of_group(&log), ["lost g"]);
+    connect(&mut state, "c", 3, &["tags:tag"]);
+    connect(&mut state, "b", 4, &["tags:tag"]);
+    assert_eq!(of_group(&log), ["restored g"]);
+    // With two of them it began; all begin anew when it is lost.
+    state.lost(&c, 3);
+    connect(&mut state, "c", 5, &["tags:tag"]);
+    assert_eq!(of_group(&log), ["lost g", "restored g"]);
+    assert_eq!(state.covered("tags:tag", group()), [true, true, false]);
+    let a = id(&state, "a");
+    state.lost(&a, 1);
+    connect(&mut state, "a", 6, &["tags:tag"]);
+    assert_eq!(of_group(&log), ["lost g", "restored g"]);
+    (state, log)
+}
+
+#[test]
+fn generations_are_up_while_two_of_three_copies_are() {
+    let (mut state, log) = three_copies();
+    assert_eq!(state.covered("tags:tag", group()), [false, true, true]);
+    let late = Arc::new(Log::default());
+    state.watch("tags:tag", Arc::clone(&late) as _).unwrap();
+    assert_eq!(late.take().len(), Group::all().count(), "each group is restored");
+    // Values beside them go by their masters.
+    let values = Arc::new(Log::default());
+    state.watch("cache:user", Arc::clone(&values) as _).unwrap();
+    connect(&mut state, "a", 7, &["tags:tag", "cache:user"]);
+    assert_eq!(values.take(), ["restored 1"]);
+    assert_eq!(of_group(&log), [] as [&str; 0], "it was not counted on");
+    // Of all, now that one more was lost.
+    let b = id(&state, "b");
+    state.lost(&b, 4);
+    assert_eq!(
+        of_group(&log),
+        ["lost g", "restored g"],
+        "a bump may have been heard of by neither that is left"
+    );
+    assert_eq!(state.covered("tags:tag", group()), [true, false, true]);
+    state.flushed(&id(&state, "a"));
+    assert_eq!(of_group(&log), ["lost g", "restored g"]);
+    let c = id(&state, "c");
+    state.lost(&c, 5);
+    assert_eq!(of_group(&log), ["lost g"]);
+    let _ = state.close();
+    assert_eq!(of_group(&log), [] as [&str; 0]);
+}
+
+#[test]
+fn one_of_three_copies_is_not_missed() {
+    let (mut state, log) = three_copies();
+    // All begin anew with three that are up.
+    state.read_from("tags:tag", group(), [true, false, false]);
+    assert_eq!(
+        of_group(&log),
+        ["lost g", "restored g"],
+        "what was read of one that counts is kept by nobody"
+    );
+    assert_eq!(state.covered("tags:tag", group()), [true; 3]);
+    state.read_from("tags:tag", group(), [true; 3]);
+    let a = id(&state, "a");
+    state.lost(&a, 6);
+    connect(&mut state, "a", 7, &["tags:tag"]);
+    assert_eq!(of_group(&log), [] as [&str; 0]);
+    assert_eq!(state.covered("tags:tag", group()), [false, true, true]);
+    // What was read without one of the two that are left can't be kept.
+    state.read_from("tags:tag", group(), [true, true, false]);
+    assert_eq!(of_group(&log), ["lost g", "restored g"]);
+    // What was read of two relies on them alone.
+    state.read_from("tags:tag", group(), [true, true, false]);
+    assert_eq!((of_group(&log), state.covered("tags:tag", group())), (vec![], [true, true, false]));
+}
+
+#[test]
+fn a_copy_that_has_moved_is_not_counted_on() {
+    let (mut state, log) = three_copies();
+    state.read_from("tags:tag", group(), [true, false, false]);
+    assert_eq!(of_group(&log), ["lost g", "restored g"]);
+    masters_with_copies(&mut state, &["a", "b", "c"], ["b", "b", "c"]);
+    assert_eq!((of_group(&log), state.covered("tags:tag", group())), (vec![], [false, true, true]));
+    masters_with_copies(&mut state, &["a", "b", "c"], ["b", "a", "c"]);
+    assert_eq!(of_group(&log), ["lost g", "restored g"]);
+    // With two of three at one master, that is the fate of all.
+    masters_with_copies(&mut state, &["a", "b", "c"], ["b", "b", "c"]);
+    let b = id(&state, "b");
+    let _before = of_group(&log);
+    state.lost(&b, 4);
+    assert_eq!(of_group(&log), ["lost g"]);
 }
 
 fn target(label: &str) -> Target {
