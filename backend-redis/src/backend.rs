@@ -67,6 +67,7 @@ impl RedisBackend {
         keep_renewed(&context)?;
         let subscriptions = Subscriptions::new(client.any_target(), &context);
         let feed = Feed::new(config.invalidation, &context);
+        feed.after_loss(client.after_loss());
         client.observe_masters(feed.observer());
         let cache = CacheSettings::new(&config);
         let shared = Arc::new(Shared { client, context, deadline: config.deadline });

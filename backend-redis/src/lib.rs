@@ -47,6 +47,7 @@ mod cache;
 mod command;
 mod config;
 mod connect;
+mod copies;
 mod credentials;
 mod error;
 mod event;

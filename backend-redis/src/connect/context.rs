@@ -46,7 +46,7 @@ impl Context {
             health: HealthTracker::new(Arc::clone(&telemetry)),
             telemetry,
             time,
-            layout: Layout::new(config.prefix.as_ref(), config.buckets),
+            layout: Layout::new(config.prefix.as_ref(), config.buckets).with_copies(config.cluster),
             cluster: config.cluster,
             #[cfg(feature = "tls")]
             tls: Arc::new(crate::tls::TlsClient::new(config.certificates.clone())),

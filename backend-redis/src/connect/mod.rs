@@ -22,7 +22,7 @@ pub(crate) use self::authentication::keep_renewed;
 pub(crate) use self::client::Client;
 pub(crate) use self::connection::Connection;
 pub(crate) use self::context::Context;
-pub(crate) use self::masters::MasterObserver;
+pub(crate) use self::masters::{MasterObserver, Masters};
 pub(crate) use self::node::Node;
 pub(crate) use self::purpose::Purpose;
 pub(crate) use self::push::PushHandler;

@@ -10,6 +10,7 @@ mod cluster;
 mod cluster_map;
 mod codes;
 mod connect;
+mod copies;
 mod credentials;
 mod layout;
 mod locks;
@@ -21,6 +22,7 @@ mod outage;
 mod refused;
 mod refused_setting;
 mod settings;
+mod shards;
 mod split;
 mod stored;
 mod subscriptions;
@@ -62,6 +64,12 @@ fn main() -> ExitCode {
     let cases = cases! {
         Process:
             cluster::a_killed_master_keeps_nobody_from_the_others
+            shards::of_the_keys_of_living_masters_none_is_loaded
+            shards::with_a_near_cache_too
+            copies::one_master_away_is_not_missed_and_two_are
+            copies::what_one_holds_alone_is_answered_for_good
+            copies::what_one_has_lost_the_others_hold
+            copies::each_master_holds_one
             cluster::a_cluster_without_a_master_is_down_and_comes_back
             cluster::a_moving_slot_is_followed_with_nothing_done_twice
             cluster::a_migrating_slot_is_served_where_the_key_is
@@ -94,6 +102,7 @@ fn main() -> ExitCode {
             connect::too_many_clients_are_reported
             connect::a_lost_reply_while_connecting_is_another_attempt
             layout::another_layout_names_both_values
+            layout::a_cluster_of_the_first_layout_is_refused
             layout::services_that_connect_at_once_agree
             lost_reply::on_one_server
             settings::a_user_without_a_password_is_that_user_or_refused
