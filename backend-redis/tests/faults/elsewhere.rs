@@ -12,7 +12,7 @@ use stanchion_memory::MokaNear;
 use stanchion_redis::RedisConfig;
 
 use crate::pair::{Kind, Pair};
-use crate::support::{TIMEOUT, becomes, config, connect, send};
+use crate::support::{TIMEOUT, becomes, config, connect, send, soon};
 
 /// No heartbeat comes in the time of a case.
 const NEVER: Duration = Duration::from_hours(1);
@@ -55,21 +55,13 @@ impl Service {
     }
 
     /// Everything is at `b`: another process there changes the name, and publishes.
-    async fn is_at_b(mut self, pair: &Pair) {
+    async fn works_at_b(mut self, pair: &Pair) {
         let other = connect(config(&pair.b.url())).await;
         let next = tokio::time::timeout(TIMEOUT, self.events.next()).await;
         assert!(matches!(next, Ok(Some(Delivery::Reconnected))), "{next:?}");
         becomes(&self.stores, Health::Up).await;
         self.is_near().await;
-        names(&other).set("u1", &"new".to_owned()).await.unwrap();
-        until("the new name", TIMEOUT, || async {
-            match self.names.get("u1").await {
-                Ok(Some(name)) if *name == "new" => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
-        })
-        .await
-        .unwrap();
+        becomes_equal(&self, &names(&other), "new").await;
         other.topic::<UserUpdated>().unwrap().publish(&updated("there")).await.unwrap();
         self.receives("there").await;
         self.stores.topic::<UserUpdated>().unwrap().publish(&updated("here")).await.unwrap();
@@ -104,12 +96,59 @@ async fn the_others_follow(kind: Kind, user: &str) {
     pair.in_sync().await;
     pair.part().await;
     pair.proxy.forward_to(pair.b.addr());
-    pair.kill(kind).await;
-    service.is_at_b(&pair).await;
+    pair.kill(&pair.a, kind).await;
+    service.works_at_b(&pair).await;
 }
 
 pub(crate) async fn all_follow_the_commands() {
     the_others_follow(Kind::Commands, "svc").await;
+}
+
+/// An address that leads now here, now there: calls go on where they are, and nothing is served that they may not see change.
+pub(crate) async fn the_feed_is_down_until_it_is_where_commands_are() {
+    let pair = Pair::start().await;
+    let service = Service::start(config(&pair.proxy.url()).ping_every(NEVER)).await;
+    pair.in_sync().await;
+    pair.part().await;
+    pair.proxy.forward_to(pair.b.addr());
+    pair.kill(&pair.a, Kind::Invalidations).await;
+    // Without a feed of its own at that server.
+    let there = connect(config(&pair.b.url()).without_feed()).await;
+    let other: Cache<String> = there.cache("user").ttl(Duration::from_hours(1)).build().unwrap();
+    becomes_equal(&service, &other, "at b").await;
+    becomes(&service.stores, Health::Up).await;
+    // Commands have just been moved.
+    pair.proxy.forward_to(pair.a.addr());
+    pair.kill(&pair.b, Kind::Invalidations).await;
+    becomes(&service.stores, Health::Degraded).await;
+    let attempts = pair.proxy.connections();
+    soon("attempts", || pair.proxy.connections() > attempts + 2).await;
+    let near_hits = service.names.stats().near_hits;
+    for text in ["1", "2", "3"] {
+        other.set("u1", &text.to_owned()).await.unwrap();
+        assert_eq!(*service.names.get("u1").await.unwrap().unwrap(), text);
+    }
+    assert_eq!(
+        (service.names.stats().near_hits, service.stores.health().current()),
+        (near_hits, Health::Degraded)
+    );
+    pair.proxy.forward_to(pair.b.addr());
+    becomes(&service.stores, Health::Up).await;
+    service.is_near().await;
+    becomes_equal(&service, &other, "at b again").await;
+}
+
+/// A change that is made elsewhere is seen.
+async fn becomes_equal(service: &Service, other: &Cache<String>, text: &str) {
+    other.set("u1", &text.to_owned()).await.unwrap();
+    until(text, TIMEOUT, || async {
+        match service.names.get("u1").await {
+            Ok(Some(name)) if *name == text => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await
+    .unwrap();
 }
 
 pub(crate) async fn all_follow_the_invalidations() {

@@ -97,6 +97,7 @@ fn main() -> ExitCode {
             failover::without_a_master_calls_fail_until_there_is_one
             elsewhere::all_follow_the_commands
             elsewhere::all_follow_the_invalidations
+            elsewhere::the_feed_is_down_until_it_is_where_commands_are
             elsewhere::all_follow_the_subscriptions
             elsewhere::all_follow_the_commands_without_a_name_too
             deployment::a_node_of_a_cluster_is_no_standalone_server

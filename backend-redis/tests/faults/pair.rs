@@ -52,13 +52,13 @@ impl Pair {
         send(&self.b, &["REPLICAOF", "NO", "ONE"]).await;
     }
 
-    /// Ends the connections of this kind to `a`.
-    pub(crate) async fn kill(&self, kind: Kind) {
-        let list = send(&self.a, &["CLIENT", "LIST"]).await.text();
+    /// Ends the connection of this kind that comes through the proxy.
+    pub(crate) async fn kill(&self, server: &RedisProcess, kind: Kind) {
+        let list = send(server, &["CLIENT", "LIST"]).await.text();
         let mut killed = 0;
         for line in list.lines().filter(|line| Kind::of(line) == Some(kind)) {
             let id = field(line, "id").unwrap();
-            send(&self.a, &["CLIENT", "KILL", "ID", id]).await;
+            send(server, &["CLIENT", "KILL", "ID", id]).await;
             killed += 1;
         }
         assert_eq!(killed, 1, "{list}");
