@@ -12,6 +12,9 @@ mod codes;
 mod connect;
 mod copies;
 mod credentials;
+mod deployment;
+mod elsewhere;
+mod failover;
 mod layout;
 mod locks;
 mod lost_reply;
@@ -19,6 +22,7 @@ mod nonsense;
 mod open_slot;
 mod operations;
 mod outage;
+mod pair;
 mod refused;
 mod refused_setting;
 mod settings;
@@ -95,6 +99,17 @@ fn main() -> ExitCode {
             subscriptions::a_lost_confirmation_leaves_no_subscription
             subscriptions::a_denied_channel_ends_its_own_subscriptions
             subscriptions::a_denied_channel_keeps_no_first_subscription_from_another
+            failover::a_refused_write_is_enough_to_follow_it
+            failover::a_demoted_master_is_not_read_from
+            failover::a_replica_is_not_connected_to
+            failover::without_a_master_calls_fail_until_there_is_one
+            elsewhere::all_follow_the_commands
+            elsewhere::all_follow_the_invalidations
+            elsewhere::the_feed_is_down_until_it_is_where_commands_are
+            elsewhere::all_follow_the_subscriptions
+            elsewhere::all_follow_the_commands_without_a_name_too
+            deployment::a_node_of_a_cluster_is_no_standalone_server
+            deployment::a_standalone_server_is_no_node_of_a_cluster
             connect::a_server_that_comes_up_is_waited_for
             connect::a_server_that_is_loading_is_waited_for
             connect::wrong_credentials_are_denied_at_once
@@ -137,6 +152,9 @@ fn main() -> ExitCode {
             codes::no_answer_is_a_timeout
             codes::the_handshake_is_refused
             cluster::redirects_are_bounded
+            deployment::a_sentinel_is_neither
+            deployment::a_role_that_hello_does_not_say
+            deployment::a_master_that_says_it_is_read_only
             cluster_map::subscriptions_leave_a_node_that_is_cut_off
             cluster_map::subscriptions_leave_a_node_that_has_left_the_cluster
             cluster_map::while_nothing_changes_several_are_asked_with_growing_pauses
