@@ -63,8 +63,9 @@ impl RateLimiter for MemoryLimits {
             self.capabilities().check_tiers(tiers)?;
             let (mut state, now) = (locked(&self.state), self.handle.now());
             let mut states = states(&state, key, tiers, now);
+            let before = states.clone();
             let decision = Gcra::check(&mut states, tiers, cost, instant(now));
-            if decision.is_allowed() && cost > 0 {
+            if cost > 0 && states != before {
                 store(&mut state, key, tiers, &states, now);
             }
             Ok(decision)

@@ -14,12 +14,13 @@ use stanchion::random::jittered;
 use stanchion::session::SessionStore;
 use stanchion::stores::{Backend, Stores};
 use stanchion::token::TokenStore;
-use stanchion::{Error, Result};
+use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
 use crate::cache::{CacheSettings, RedisCache};
 use crate::config::{IntoRedisConfig, RedisConfig};
-use crate::connect::{Client, Context};
+use crate::connect::{Client, Context, keep_renewed};
+use crate::credentials::Credentials;
 use crate::event::{RedisEvents, Subscriptions};
 use crate::feed::Feed;
 use crate::limit::RedisLimits;
@@ -51,22 +52,65 @@ impl RedisBackend {
     /// - [`Unavailable`](stanchion::ErrorKind::Unavailable) or [`Timeout`](stanchion::ErrorKind::Timeout), naming hosts,
     ///   attempts and the last cause;
     /// - [`Denied`](stanchion::ErrorKind::Denied) for wrong credentials or missing rights, at the first attempt;
-    /// - [`Config`](stanchion::ErrorKind::Config) for a URL that is none, and for a deployment of another layout, naming
-    ///   both values.
+    /// - [`Config`](stanchion::ErrorKind::Config) for a URL that is none, for a setting that is
+    ///   [out of bounds](RedisConfig::check), and for a deployment of another layout, naming both values;
+    /// - that of the [provider](crate::CredentialsProvider) of the credentials, by its kind.
     ///
     /// # Cancel safety
     /// Dropping the future leaves no connection.
     pub async fn connect(config: impl IntoRedisConfig) -> Result<Self> {
         let config = config.into_redis_config()?;
+        config.check()?;
         let environment = config.environment.clone().unwrap_or_default().with_own_tasks();
         let context = Context::new(&config, environment);
         let client = first_connection(&config, &context).await?;
+        keep_renewed(&context)?;
         let subscriptions = Subscriptions::new(client.any_target(), &context);
         let feed = Feed::new(config.invalidation, &context);
         client.observe_masters(feed.observer());
         let cache = CacheSettings::new(&config);
         let shared = Arc::new(Shared { client, context, deadline: config.deadline });
         Ok(Self(Arc::new(Connected { shared, subscriptions, feed, cache })))
+    }
+
+    /// Uses these credentials from now on, in place of those in the URL or of a provider: for each connection that is made, and
+    /// for those that live, which are authenticated anew without being closed. One whose server does not take them is made
+    /// anew.
+    ///
+    /// For passwords that are rotated by hand: set the new one beside the old at the server (`ACL SETUSER svc >new`), call this
+    /// in every process, then take the old one away (`ACL SETUSER svc <old`).
+    ///
+    /// # Errors
+    /// [`Denied`](stanchion::ErrorKind::Denied) if no server takes them, and an error of a connection if none replies: then
+    /// nothing has changed. While no connection lives they are not tried, and that is no error.
+    ///
+    /// # Cancel safety
+    /// What has begun goes on if the future is dropped.
+    pub async fn reset_with(&self, credentials: Credentials) -> Result<()> {
+        let context = Arc::clone(&self.0.shared.context);
+        self.owned(async move { context.authentication.replace(credentials).await }).await
+    }
+
+    /// Asks the [provider](crate::RedisConfig::credentials_provider) for credentials, and authenticates the connections that live
+    /// by them, now and not only before the last ones end. Without a provider they are authenticated by what they have.
+    ///
+    /// # Errors
+    /// That of the provider, by its kind, or of a server that does not take them; connections keep what they have then.
+    ///
+    /// # Cancel safety
+    /// What has begun goes on if the future is dropped.
+    pub async fn renew_credentials(&self) -> Result<()> {
+        let context = Arc::clone(&self.0.shared.context);
+        self.owned(async move { context.authentication.renew().await }).await
+    }
+
+    /// Runs to its end, also if nobody waits for it.
+    async fn owned(&self, work: impl Future<Output = Result<()>> + Send + 'static) -> Result<()> {
+        let running = self.0.shared.context.environment.tasks.spawn(work)?;
+        match running.await {
+            Ok(Some(outcome)) => outcome.map_err(|error| error.with_backend("redis")),
+            _ => Err(Error::new(ErrorKind::Closed, "the backend was closed before it was done")),
+        }
     }
 
     /// One store of each kind.

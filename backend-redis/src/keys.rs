@@ -94,13 +94,12 @@ impl Layout {
         Ok(self.with_prefix(format_args!("{service}:token:{}", scope.segment()?)))
     }
 
-    /// A lock and its last fence, in one slot.
-    pub(crate) fn lock(&self, key: &Key) -> (String, String) {
+    /// A lock, with its last fence.
+    pub(crate) fn lock(&self, key: &Key) -> String {
         let bucket = bucket_of(key.as_str()) % self.buckets;
         // The key's own namespace is the same for every lock.
         let name = key.as_str().splitn(3, ':').nth(2).unwrap_or_default();
-        let at = |what: char| self.with_prefix(format_args!("locks:{{{bucket}}}:{what}:{name}"));
-        (at('l'), at('f'))
+        self.with_prefix(format_args!("locks:{{{bucket}}}:l:{name}"))
     }
 
     /// The channel of a domain.
@@ -136,8 +135,8 @@ mod tests {
             "staging:auth:token:user:a%3Ab"
         );
         assert_eq!(layout().channel(&Name::new("user").unwrap()), "staging:events:user:channel");
-        let (lock, fence) = Layout::new(None, 1).lock(&Key::new("locks", "lock", "a b").unwrap());
-        assert_eq!([lock.as_str(), fence.as_str()], ["locks:{0}:l:a%20b", "locks:{0}:f:a%20b"]);
+        let lock = Layout::new(None, 1).lock(&Key::new("locks", "lock", "a b").unwrap());
+        assert_eq!(lock, "locks:{0}:l:a%20b");
     }
 
     #[test]
@@ -145,8 +144,8 @@ mod tests {
         let lock = Key::new("locks", "lock", "nightly-report").unwrap();
         assert_eq!(lock.as_str(), "locks:lock:nightly-report");
         assert_eq!(bucket_of(lock.as_str()), 17_152);
-        assert_eq!(Layout::new(None, 1_024).lock(&lock).0, "locks:{768}:l:nightly-report");
-        assert_eq!(layout().lock(&lock).0, "staging:locks:{768}:l:nightly-report");
+        assert_eq!(Layout::new(None, 1_024).lock(&lock), "locks:{768}:l:nightly-report");
+        assert_eq!(layout().lock(&lock), "staging:locks:{768}:l:nightly-report");
         assert_eq!(Key::new("locks", "lock", "a b").unwrap().as_str(), "locks:lock:a%20b");
         assert_eq!(bucket_of("u1"), 48_002);
         let service = Name::new("auth-service").unwrap();
@@ -184,7 +183,5 @@ mod tests {
         let index = layout().session_index(&service, "u{x}1").unwrap();
         let session = layout().sessions(&service, bucket_of("u{x}1")) + "s:abc";
         assert_eq!(slot(index.as_bytes()), slot(session.as_bytes()));
-        let (lock, fence) = layout().lock(&Key::new("locks", "lock", "{}").unwrap());
-        assert_eq!(slot(lock.as_bytes()), slot(fence.as_bytes()));
     }
 }

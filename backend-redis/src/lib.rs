@@ -28,8 +28,13 @@
 //!
 //! # TLS
 //! With the feature `tls`, for URLs that begin with `rediss://` or `rediss+cluster://`: rustls, which trusts the roots of web
-//! browsers, or those of `RedisConfig::root_certificate`. It takes the cryptography that the process has chosen
+//! browsers, or those of `RedisConfig::root_certificate`. Certificates in files are read for each connection. It takes the cryptography that the process has chosen
 //! (`rustls::crypto::CryptoProvider`), or *ring* where none was chosen.
+//!
+//! # Settings and credentials
+//! [`RedisConfig`] has a table of settings, their defaults and bounds; they come from code, a URL, the environment
+//! ([`RedisConfig::from_env`]), or a file, with the feature `serde`. Credentials that change come from a [`CredentialsProvider`], which
+//! is asked for each connection, and connections that live are authenticated anew before those end.
 //!
 //! # Servers
 //! Meant for Redis from 6.2 and for Valkey from 7.2, in RESP3. The conformance suite has passed on Redis 6.2 and 7.0; it has
@@ -42,6 +47,7 @@ mod cache;
 mod command;
 mod config;
 mod connect;
+mod credentials;
 mod error;
 mod event;
 mod feed;
@@ -64,3 +70,4 @@ struct Readme;
 
 pub use self::backend::RedisBackend;
 pub use self::config::{IntoRedisConfig, Invalidation, RedisConfig};
+pub use self::credentials::{Credentials, CredentialsProvider};

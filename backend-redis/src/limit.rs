@@ -44,11 +44,7 @@ impl RateLimiter for RedisLimits {
     async fn refund(&self, key: &Key, tiers: &[Tier], cost: u32) -> Result<()> {
         let call = Call::write("limit.refund");
         self.capabilities().check_tiers(tiers).map_err(|error| call.named(error))?;
-        let mut args = vec![cost.to_string()];
-        for tier in tiers {
-            let (numerator, denominator) = tier.emission();
-            args.extend([tier.id(), numerator.to_string(), denominator.to_string()]);
-        }
+        let args = arguments(tiers, cost);
         let args: Vec<_> = args.iter().map(String::as_bytes).collect();
         let key = self.0.layout().key(key);
         self.0.client.run(call, scripts::LIMIT_REFUND.with(&[&key], &args)).await.map(drop)
@@ -57,21 +53,22 @@ impl RateLimiter for RedisLimits {
 
 impl RedisLimits {
     async fn take(&self, call: Call, key: &Key, tiers: &[Tier], cost: u32) -> Result<Decision> {
-        let mut args = vec![cost.to_string()];
-        for tier in tiers {
-            let (numerator, denominator) = tier.emission();
-            args.extend([
-                tier.id(),
-                numerator.to_string(),
-                denominator.to_string(),
-                tier.burst().to_string(),
-            ]);
-        }
+        let args = arguments(tiers, cost);
         let args: Vec<_> = args.iter().map(String::as_bytes).collect();
         let key = self.0.layout().key(key);
         let reply = self.0.client.run(call, scripts::LIMIT_CHECK.with(&[&key], &args)).await?;
         decision(reply, tiers.len()).ok_or_else(|| call.unexpected())
     }
+}
+
+/// What both scripts take: the permits, and for each tier its field, the time for one permit, and its burst.
+fn arguments(tiers: &[Tier], cost: u32) -> Vec<String> {
+    let mut args = vec![cost.to_string()];
+    for tier in tiers {
+        let (numerator, denominator) = tier.emission();
+        args.extend([tier.id(), numerator.to_string(), denominator.to_string(), tier.burst().to_string()]);
+    }
+    args
 }
 
 /// The reply to a check of this many tiers.

@@ -1,4 +1,6 @@
-//! Locks: a key each that expires with the lease, and beside it the last fence.
+//! Locks: a key each, with the holder, the end of the lease by the server's clock, and the last fence.
+//!
+//! All in one key, since of several a script gets at none while their slot is being moved and one of them is not there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +25,7 @@ const FENCE_KEPT: Duration = Duration::from_hours(24);
 #[derive(Debug)]
 pub(crate) struct RedisLocks(pub(crate) Arc<Shared>);
 
-/// The arguments of acquiring and renewing: token, lease, and how long the fence is kept.
+/// The arguments of acquiring and renewing: token, lease, and how long the key is kept.
 fn arguments(token: String, lease: Ttl) -> [String; 3] {
     let kept = lease.as_duration().saturating_add(FENCE_KEPT).as_millis();
     [token, lease.as_millis().to_string(), kept.to_string()]
@@ -37,10 +39,10 @@ impl Locker for RedisLocks {
 
     async fn acquire(&self, request: &LockRequest) -> Result<AcquireOutcome> {
         let call = Call::write("lock.acquire");
-        let (lock, fence) = self.0.layout().lock(&request.key);
+        let lock = self.0.layout().lock(&request.key);
         let args = arguments(request.token.to_hex(), request.lease);
         let args = args.each_ref().map(String::as_bytes);
-        let reply = self.0.client.run(call, scripts::LOCK_ACQUIRE.with(&[&lock, &fence], &args)).await?;
+        let reply = self.0.client.run(call, scripts::LOCK_ACQUIRE.with(&[&lock], &args)).await?;
         let (held, number) = pair(reply).ok_or_else(|| call.unexpected())?;
         Ok(match held {
             1 => AcquireOutcome::Acquired(Lease::new(
@@ -57,10 +59,10 @@ impl Locker for RedisLocks {
         let call = Call::write("lock.renew");
         let renewals = Scripts::many(leases.len(), |step| {
             let lease = &leases[step.index];
-            let (lock, fence) = self.0.layout().lock(&lease.key);
+            let lock = self.0.layout().lock(&lease.key);
             let args = arguments(lease.token.to_hex(), lease.lease);
             let args = args.each_ref().map(String::as_bytes);
-            scripts::LOCK_RENEW.routed(step.form, &[&lock, &fence], &args)
+            scripts::LOCK_RENEW.routed(step.form, &[&lock], &args)
         });
         let renewed = self.0.client.run_all(call, renewals).await?;
         call.each(renewed, |reply| match reply::count(reply)? {
@@ -72,7 +74,7 @@ impl Locker for RedisLocks {
 
     async fn release(&self, lease: &Lease) -> Result<ReleaseOutcome> {
         let call = Call::write("lock.release");
-        let (lock, _) = self.0.layout().lock(&lease.key);
+        let lock = self.0.layout().lock(&lease.key);
         let token = lease.token.to_hex();
         let released =
             self.0.client.run(call, scripts::LOCK_RELEASE.with(&[&lock], &[token.as_bytes()])).await?;
@@ -85,7 +87,7 @@ impl Locker for RedisLocks {
 
     async fn inspect(&self, key: &Key) -> Result<Option<(Fence, Duration)>> {
         let call = Call::read("lock.inspect");
-        let (lock, _) = self.0.layout().lock(key);
+        let lock = self.0.layout().lock(key);
         let reply = self.0.client.run(call, scripts::LOCK_INSPECT.with(&[&lock], &[])).await?;
         if reply == Value::Nil {
             return Ok(None);

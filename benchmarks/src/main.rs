@@ -1,7 +1,7 @@
 //! Side-by-side measurements of stanchion against its peers, in one run, with the peer doing the same work.
 //!
 //! `cargo run --release -p stanchion-benchmarks -- NAME [--json]` runs one comparison and prints it;
-//! `-- all` runs every one and writes `benchmarks/results/NAME.md`. Only ratios within one run mean anything:
+//! `-- all` runs every one and writes `benchmarks/results/NAME.md`; `-- soak MINUTES` looks for what is left behind. Only ratios within one run mean anything:
 //! the machines are shared, and client and server share their cores.
 
 mod coherence;
@@ -17,6 +17,7 @@ mod redis_set;
 mod report;
 mod rounds;
 mod server;
+mod soak;
 mod stampede;
 mod timing;
 
@@ -66,8 +67,13 @@ fn main() -> ExitCode {
                 }
             };
         }
+        [name, minutes] if name == soak::NAME && minutes.parse::<u64>().is_ok() => {
+            return soak(&runtime, minutes.parse().unwrap_or(0));
+        }
         _ => {
-            eprintln!("usage: stanchion-benchmarks NAME [--json], NAME one of {NAMES:?} or all");
+            eprintln!(
+                "usage: stanchion-benchmarks NAME [--json], NAME one of {NAMES:?} or all; or soak MINUTES"
+            );
             return ExitCode::from(2);
         }
     };
@@ -92,4 +98,21 @@ fn main() -> ExitCode {
         }
     }
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Prints what was found, and writes `benchmarks/results/soak.md`.
+fn soak(runtime: &tokio::runtime::Runtime, minutes: u64) -> ExitCode {
+    let done = runtime.block_on(soak::run(minutes)).and_then(|report| {
+        println!("{}", report.markdown());
+        report.write()?;
+        Ok(report.pass())
+    });
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("soak: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

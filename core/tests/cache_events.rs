@@ -3,17 +3,20 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use stanchion::cache::CacheBuilder;
 use stanchion::contract::Contract;
 use stanchion::environment::Environment;
-use stanchion::event::standard::CacheInvalidated;
-use stanchion::event::{Envelope, EventBus, EventCapabilities, Events, SubscribeOptions, Subscription};
+use stanchion::event::standard::{CacheInvalidated, UserUpdated};
+use stanchion::event::{
+    Envelope, EventBus, EventCapabilities, Events, FeedSender, Received, SubscribeOptions, Subscription, feed,
+};
 use stanchion::prelude::*;
 
-use support::{down, manual};
+use support::{down, manual, settle};
 
 /// The cache, the keys and the tags of an event.
 type Told = (String, Vec<String>, Vec<String>);
@@ -133,4 +136,85 @@ async fn publishing_without_events_is_refused_when_the_facade_is_built() {
     for answer in refused {
         assert_eq!(answer.unwrap_err().kind(), ErrorKind::Unsupported);
     }
+}
+
+/// A bus that a test takes the right to subscribe away from.
+#[derive(Debug, Default)]
+struct Restricted {
+    denied: AtomicBool,
+    subscribers: Mutex<Vec<FeedSender>>,
+}
+
+impl Restricted {
+    fn denied() -> Error {
+        Error::new(ErrorKind::Denied, "no right to the channel")
+    }
+
+    /// Nobody may subscribe any more, and those who have are ended.
+    fn deny(&self) {
+        self.denied.store(true, Ordering::SeqCst);
+        for subscriber in self.subscribers.lock().unwrap().drain(..) {
+            assert!(subscriber.send(Received::Ended(Self::denied())));
+        }
+    }
+
+    fn allow(&self) {
+        self.denied.store(false, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl EventBus for Restricted {
+    fn capabilities(&self) -> EventCapabilities {
+        EventCapabilities::new(Contract::V1)
+    }
+
+    async fn publish(&self, event: &Envelope) -> stanchion::Result<()> {
+        for subscriber in &*self.subscribers.lock().unwrap() {
+            subscriber.send(Received::Event(Box::new(event.clone())));
+        }
+        Ok(())
+    }
+
+    async fn subscribe(&self, options: SubscribeOptions) -> stanchion::Result<Box<dyn Subscription>> {
+        if self.denied.load(Ordering::SeqCst) {
+            return Err(Self::denied());
+        }
+        let (sender, subscription) = feed(options.buffer, || {});
+        self.subscribers.lock().unwrap().push(sender);
+        Ok(Box::new(subscription))
+    }
+}
+
+#[tokio::test]
+async fn a_cache_whose_subscription_ends_is_cleared_and_follows_again_once_it_may() {
+    let (backend, clock) = manual();
+    let (stores, bus) = (backend.stores(), Arc::new(Restricted::default()));
+    let topic: Topic<UserUpdated> =
+        Topic::new(Arc::clone(&bus) as _, stores.environment().clone(), "service").unwrap();
+    let cache = stores.cache("user").build().unwrap();
+    cache.invalidate_on(&topic, |event| Some(event.user_id.clone())).await.unwrap();
+    let mut events = topic.subscribe().await.unwrap();
+    cache.set("before", &1).await.unwrap();
+    bus.deny();
+    assert!(matches!(events.next().await, Some(Delivery::Ended(why)) if why.kind() == ErrorKind::Denied));
+    assert!(events.next().await.is_none());
+    settle().await;
+    assert_eq!(cache.get("before").await.unwrap(), None, "nobody says what changes from now on");
+    cache.set("meanwhile", &2).await.unwrap();
+    for _ in 0..20 {
+        clock.advance(seconds(10));
+        settle().await;
+    }
+    assert_eq!(cache.get("meanwhile").await.unwrap().as_deref(), Some(&2));
+    bus.allow();
+    clock.advance(seconds(20));
+    settle().await;
+    assert_eq!(cache.get("meanwhile").await.unwrap(), None, "nobody said what changed until now");
+    cache.set("after", &3).await.unwrap();
+    cache.set("other", &4).await.unwrap();
+    topic.publish(&UserUpdated { user_id: "after".into(), changed: vec![] }).await.unwrap();
+    settle().await;
+    assert_eq!(cache.get("after").await.unwrap(), None);
+    assert_eq!(cache.get("other").await.unwrap().as_deref(), Some(&4));
 }

@@ -52,8 +52,8 @@ pub(crate) async fn follow<E: Event + Sync>(
             let dropped = match &delivery {
                 Delivery::Event { data, .. } => copies.drop_for(data).await,
                 // Lagged: this service was too slow, and news was dropped. Reconnected: the connection was lost, and
-                // nobody knows what was published meanwhile. Malformed: news that can't be read. Each time any copy
-                // may be stale, so all go: reading them again costs less than serving an old one.
+                // nobody knows what was published meanwhile. Malformed: news that can't be read. Ended: there will be no
+                // more. Each time any copy may be stale, so all go: reading them again costs less than serving an old one.
                 _ => copies.drop_all().await,
             };
             match dropped {

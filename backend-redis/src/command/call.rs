@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use redis::Value;
+use stanchion::time::Monotonic;
 use stanchion::{Effect, Error, Result};
 
 use crate::error::{self, Access};
@@ -14,15 +15,18 @@ pub(crate) struct Call {
     pub(crate) access: Access,
     /// The backend's own deadline unless set.
     pub(crate) deadline: Option<Duration>,
+    /// When that deadline is over, on a Cluster, where a command may have to be retried until then; set once the call is
+    /// under way.
+    pub(crate) until: Option<Monotonic>,
 }
 
 impl Call {
     pub(crate) const fn read(operation: &'static str) -> Self {
-        Self { operation, access: Access::Read, deadline: None }
+        Self { operation, access: Access::Read, deadline: None, until: None }
     }
 
     pub(crate) const fn write(operation: &'static str) -> Self {
-        Self { operation, access: Access::Write, deadline: None }
+        Self { operation, access: Access::Write, deadline: None, until: None }
     }
 
     pub(crate) const fn within(mut self, deadline: Duration) -> Self {

@@ -48,6 +48,7 @@ pub(crate) struct Step {
 pub(crate) struct Scripts<B> {
     count: usize,
     separable: bool,
+    answers_split: bool,
     ordered: bool,
     build: B,
 }
@@ -60,7 +61,7 @@ impl<B: Fn(Step) -> Routed> Scripts<B> {
 
     /// So many calls, which are sent together.
     pub(crate) fn many(count: usize, build: B) -> Self {
-        Self { count, separable: false, ordered: false, build }
+        Self { count, separable: false, answers_split: false, ordered: false, build }
     }
 
     /// Each changes an entry and voids the lease on it, and either can be done [alone](Part).
@@ -70,6 +71,12 @@ impl<B: Fn(Step) -> Routed> Scripts<B> {
     /// begins after what this change follows from, and whatever was being loaded before has lost its lease.
     pub(crate) fn separable(mut self) -> Self {
         self.separable = true;
+        self
+    }
+
+    /// That the keys are split between two nodes is the answer, and not retried: the caller knows another way.
+    pub(crate) fn answering_split(mut self) -> Self {
+        self.answers_split = true;
         self
     }
 
@@ -99,7 +106,7 @@ impl<B: Fn(Step) -> Routed> Scripts<B> {
 
     fn whole(&self, index: usize, form: Form) -> Routed {
         let routed = (self.build)(Step { index, part: Part::Both, form });
-        if self.separable { routed.without_split_retry() } else { routed }
+        if self.separable || self.answers_split { routed.without_split_retry() } else { routed }
     }
 
     /// Voids the lease alone.

@@ -22,4 +22,9 @@ impl Invalidation {
             Self::Bus => "bus",
         }
     }
+
+    /// The one of this name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        [Self::Tracking, Self::Bus].into_iter().find(|invalidation| invalidation.as_str() == name)
+    }
 }

@@ -1,7 +1,12 @@
 //! How a Redis backend is set up.
 
+mod bounds;
 mod convert;
+mod env;
+mod fields;
 mod invalidation;
+#[cfg(feature = "serde")]
+mod serde;
 mod settings;
 #[cfg(feature = "tls")]
 mod tls;

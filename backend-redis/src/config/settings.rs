@@ -1,6 +1,7 @@
 //! The settings themselves.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::ConnectionInfo;
@@ -9,28 +10,36 @@ use stanchion::key::Name;
 use stanchion::{Error, ErrorKind, Result};
 
 use super::invalidation::Invalidation;
-use super::url::parse;
+use super::url::{Form, parse};
+use crate::credentials::{Credentials, CredentialsProvider, Source};
 
-/// Settings of a [`RedisBackend`](crate::RedisBackend). `Debug` shows hosts and no passwords.
+/// Settings of a [`RedisBackend`](crate::RedisBackend). `Debug` and `Display` show hosts and users, and no secrets.
 ///
-/// | setting | default | unit and bounds |
-/// |---|---|---|
-/// | [`standalone`](Self::standalone) or [`cluster`](Self::cluster) | none: one of the two begins a configuration | one URL; one or more URLs. Database 0 only |
-/// | [`prefix`](Self::prefix) | none | a [`Name`]: 1 to 64 bytes of `[a-z0-9_-]` |
-/// | [`deadline`](Self::deadline) | 1 s | any duration; zero times every call out |
-/// | [`cache_deadline`](Self::cache_deadline) | 100 ms | any duration; zero times every read of the cache out |
-/// | [`ping_every`](Self::ping_every) | 5 s | any duration above zero |
-/// | [`invalidation`](Self::invalidation) | [`Tracking`](Invalidation::Tracking) | one value for the whole deployment |
-/// | [`connect_attempts`](Self::connect_attempts) | 5 | attempts; 0 is 1 |
-/// | [`buckets`](Self::buckets) | 1,024 | buckets, 1 to 16,384; one value for the whole deployment, for good |
-/// | [`max_value_bytes`](Self::max_value_bytes) | 1 MiB | bytes of a cached value with its header |
-/// | [`max_batch`](Self::max_batch) | 10,000 | keys of one batch of cached values |
-/// | [`without_feed`](Self::without_feed) | there is a feed | without, there are no near caches |
-/// | [`command_spans`](Self::command_spans) | off | a span for each command |
-/// | [`command_durations`](Self::command_durations) | off | a histogram of commands, with the feature `metrics` |
-/// | [`environment`](Self::environment) | [`Environment::system`] | clock, randomness, hashing key and runtime |
-/// | `root_certificate` (feature `tls`) | Mozilla's list | PEM, one certificate or more |
-/// | `client_certificate` (feature `tls`) | none | PEM, a certificate chain and its private key |
+/// They begin with [`standalone`](Self::standalone), [`cluster`](Self::cluster), a URL ([`FromStr`](#impl-FromStr-for-RedisConfig)),
+/// the environment ([`from_env`](Self::from_env)), or a settings file, with the feature `serde`: the keys of that are the names below,
+/// and `url` (one, or a list of those of a Cluster's nodes), `username` and `password`; `root_certificate_file`,
+/// `client_certificate_file` and `client_key_file` with TLS. Its times are written `500ms`, `5s`, `1m 30s`.
+///
+/// | setting | default | bounds | meaning |
+/// |---|---|---|---|
+/// | [`credentials`](Self::credentials) | those of the URL | | user and password |
+/// | [`credentials_provider`](Self::credentials_provider) | none | | who knows those of now |
+/// | [`client_name`](Self::client_name) | none | a [`Name`]: 1 to 64 bytes of `[a-z0-9_-]` | what servers call the connections |
+/// | [`prefix`](Self::prefix) | none | a [`Name`]: 1 to 64 bytes of `[a-z0-9_-]` | in front of every key |
+/// | [`deadline`](Self::deadline) | 1 s | 1 ms to 1 h | of an operation |
+/// | [`cache_deadline`](Self::cache_deadline) | 100 ms | 1 ms to 1 h | of a read of cached values |
+/// | [`ping_every`](Self::ping_every) | 5 s | 10 ms to 1 h | between two heartbeats |
+/// | [`invalidation`](Self::invalidation) | [`Tracking`](Invalidation::Tracking) | one value for the whole deployment | how near caches are notified |
+/// | [`connect_attempts`](Self::connect_attempts) | 5 | 1 to 10000 | of the first connection |
+/// | [`buckets`](Self::buckets) | 1024 | 1 to 16384; one value for the whole deployment, for good | slots for sessions, and for locks |
+/// | [`max_value_bytes`](Self::max_value_bytes) | 1048576 | 1 to 536870912 | of a cached value with its header |
+/// | [`max_batch`](Self::max_batch) | 10000 | 1 to 1000000 | keys of one batch of cached values |
+/// | [`feed`](Self::feed) | true | | whether near caches are possible |
+/// | [`command_spans`](Self::command_spans) | false | | a span for each command |
+/// | [`command_durations`](Self::command_durations) | false | | a histogram of commands, with the feature `metrics` |
+/// | [`environment`](Self::environment) | [`Environment::system`] | | clock, randomness, hashing key and runtime |
+/// | `root_certificate` (feature `tls`) | Mozilla's list | PEM, one certificate or more | the roots that connections trust |
+/// | `client_certificate` (feature `tls`) | none | PEM, a certificate chain and its private key | what they show |
 ///
 /// ```
 /// use stanchion_redis::RedisConfig;
@@ -41,7 +50,8 @@ use super::url::parse;
 ///     .prefix("staging")?
 ///     .deadline(Duration::from_millis(500))
 ///     .cache_deadline(Duration::from_millis(50));
-/// # let _ = config;
+/// config.check()?;
+/// assert_eq!(config.to_string(), "redis://localhost:6379");
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
@@ -49,6 +59,8 @@ use super::url::parse;
 pub struct RedisConfig {
     pub(crate) addresses: Vec<ConnectionInfo>,
     pub(crate) cluster: bool,
+    pub(crate) credentials: Source,
+    pub(crate) client_name: Option<Name>,
     pub(crate) prefix: Option<Name>,
     pub(crate) deadline: Duration,
     pub(crate) cache_deadline: Duration,
@@ -67,15 +79,53 @@ pub struct RedisConfig {
 }
 
 impl RedisConfig {
-    /// One server: `redis://[user:password@]host[:port]`; `rediss://` with TLS, which is the feature `tls`.
+    /// One server, by its [URL](#impl-FromStr-for-RedisConfig): `redis://[user[:password]@]host[:port]`; `rediss://` with TLS,
+    /// which is the feature `tls`.
     ///
     /// # Errors
-    /// [`Config`](ErrorKind::Config) for a URL that is none, for another database than 0: services are
+    /// [`Config`](ErrorKind::Config) for a URL that is none, or a Cluster's; for another database than 0: services are
     /// kept apart by key names, and a Cluster has only database 0; and for TLS without the feature.
     pub fn standalone(url: &str) -> Result<Self> {
-        Ok(Self {
-            addresses: vec![parse(url)?],
-            cluster: false,
+        let parsed = parse(url)?;
+        if parsed.form != Form::Standalone {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "the URL is that of a Cluster: RedisConfig::cluster reads it",
+            ));
+        }
+        Ok(Self::new(parsed.addresses, false, parsed.credentials))
+    }
+
+    /// A Cluster, by the [URLs](#impl-FromStr-for-RedisConfig) of some of its nodes; the others are discovered. All nodes take the
+    /// user, password and TLS of the first.
+    ///
+    /// # Errors
+    /// As [`standalone`](Self::standalone), if there is no URL, and if they name different users or passwords.
+    pub fn cluster<'a>(urls: impl IntoIterator<Item = &'a str>) -> Result<Self> {
+        let (mut addresses, mut credentials) = (Vec::new(), None);
+        for (at, url) in urls.into_iter().enumerate() {
+            let parsed = parse(url)?;
+            addresses.extend(parsed.addresses);
+            if at == 0 {
+                credentials = parsed.credentials;
+            } else if parsed.credentials.is_some() && parsed.credentials != credentials {
+                let differ = "the nodes of a Cluster have one user: put it into the first URL";
+                return Err(Error::new(ErrorKind::Config, differ));
+            }
+        }
+        if addresses.is_empty() {
+            return Err(Error::new(ErrorKind::Config, "a Cluster needs the URL of at least one node"));
+        }
+        Ok(Self::new(addresses, true, credentials))
+    }
+
+    /// With the default of every other setting.
+    fn new(addresses: Vec<ConnectionInfo>, cluster: bool, credentials: Option<Credentials>) -> Self {
+        Self {
+            addresses,
+            cluster,
+            credentials: credentials.map_or(Source::None, Source::Fixed),
+            client_name: None,
             prefix: None,
             deadline: Duration::from_secs(1),
             cache_deadline: Duration::from_millis(100),
@@ -91,20 +141,32 @@ impl RedisConfig {
             environment: None,
             #[cfg(feature = "tls")]
             certificates: crate::tls::Certificates::default(),
-        })
+        }
     }
 
-    /// A Cluster, by the URLs of some of its nodes; the others are discovered. All nodes take the user,
-    /// password and TLS of the first.
+    /// As this user, whatever the URL says.
+    #[must_use]
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = Source::Fixed(credentials);
+        self
+    }
+
+    /// With the credentials of this provider, which is asked for each connection that is made, and before those that it has
+    /// handed out end; whatever the URL says.
+    #[must_use]
+    pub fn credentials_provider(mut self, provider: impl CredentialsProvider) -> Self {
+        self.credentials = Source::Provider(Arc::new(provider));
+        self
+    }
+
+    /// What servers call the connections of this service, in `CLIENT LIST` and their logs: `stanchion:orders:commands` for
+    /// `orders`, where the last part is what a connection is for; `stanchion:commands` unless set.
     ///
     /// # Errors
-    /// As [`standalone`](Self::standalone), and if there is no URL.
-    pub fn cluster<'a>(urls: impl IntoIterator<Item = &'a str>) -> Result<Self> {
-        let addresses = urls.into_iter().map(parse).collect::<Result<Vec<_>>>()?;
-        if addresses.is_empty() {
-            return Err(Error::new(ErrorKind::Config, "a Cluster needs the URL of at least one node"));
-        }
-        Ok(Self { addresses, cluster: true, ..Self::standalone("redis://localhost")? })
+    /// `InvalidInput` if it is not a [`Name`].
+    pub fn client_name(mut self, name: &str) -> Result<Self> {
+        self.client_name = Some(Name::new(name)?);
+        Ok(self)
     }
 
     /// Puts this in front of every key and channel, so that several deployments can share a server.
@@ -117,7 +179,7 @@ impl RedisConfig {
     }
 
     /// How long an operation may take, redirects included; 1 second unless set. After that it ends with
-    /// [`Timeout`](ErrorKind::Timeout).
+    /// [`Timeout`](ErrorKind::Timeout). A provider of credentials has as long.
     #[must_use]
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -150,8 +212,7 @@ impl RedisConfig {
         self
     }
 
-    /// How often the first connection is tried, with pauses that grow from 50 ms to 2 s; 5 times unless set,
-    /// at least once.
+    /// How often the first connection is tried, with pauses that grow from 50 ms to 2 s; 5 times unless set.
     #[must_use]
     pub const fn connect_attempts(mut self, attempts: u32) -> Self {
         self.connect_attempts = attempts;
@@ -185,12 +246,18 @@ impl RedisConfig {
         self
     }
 
-    /// Without the feed of invalidations: near caches are refused, and whoever waits for another process's load looks again
-    /// after a pause.
+    /// Whether there is a feed of invalidations; there is unless set. Without, near caches are refused, and whoever waits for
+    /// another process's load looks again after a pause.
     #[must_use]
-    pub const fn without_feed(mut self) -> Self {
-        self.has_feed = false;
+    pub const fn feed(mut self, wanted: bool) -> Self {
+        self.has_feed = wanted;
         self
+    }
+
+    /// Without the [feed](Self::feed) of invalidations.
+    #[must_use]
+    pub const fn without_feed(self) -> Self {
+        self.feed(false)
     }
 
     /// Whether each command, or those of one caller that are sent together, has a span, at level `INFO`, with the names that
@@ -225,6 +292,8 @@ impl fmt::Debug for RedisConfig {
         f.debug_struct("RedisConfig")
             .field("hosts", &hosts)
             .field("cluster", &self.cluster)
+            .field("credentials", &self.credentials)
+            .field("client_name", &self.client_name)
             .field("prefix", &self.prefix)
             .field("deadline", &self.deadline)
             .field("cache_deadline", &self.cache_deadline)
@@ -232,33 +301,14 @@ impl fmt::Debug for RedisConfig {
             .field("invalidation", &self.invalidation)
             .field("connect_attempts", &self.connect_attempts)
             .field("buckets", &self.buckets)
+            .field("max_value_bytes", &self.max_value_bytes)
+            .field("max_batch", &self.max_batch)
+            .field("feed", &self.has_feed)
+            .field("command_spans", &self.command_spans)
+            .field("command_durations", &self.command_durations)
             .finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What the table at [`RedisConfig`] says.
-    #[test]
-    fn the_defaults_are_those_of_the_table() {
-        let config = RedisConfig::standalone("redis://localhost").unwrap();
-        assert_eq!(config.deadline, Duration::from_secs(1));
-        assert_eq!(config.cache_deadline, Duration::from_millis(100));
-        assert_eq!(config.ping_every, Duration::from_secs(5));
-        assert_eq!(config.invalidation, Invalidation::Tracking);
-        assert_eq!((config.connect_attempts, config.buckets), (5, 1_024));
-        assert!(!config.command_spans && !config.command_durations);
-        assert!(config.prefix.is_none() && config.environment.is_none() && !config.cluster);
-    }
-
-    #[test]
-    fn settings_are_checked() {
-        let config = || RedisConfig::standalone("redis://localhost").unwrap();
-        assert!(config().prefix("with{brace").is_err());
-        assert!(config().buckets(0).is_err());
-        assert!(config().buckets(16_385).is_err());
-        assert!(RedisConfig::cluster([]).is_err());
-    }
-}
+mod tests;

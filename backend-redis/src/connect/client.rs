@@ -68,15 +68,16 @@ impl Client {
         Ok(())
     }
 
-    /// Runs one operation within the deadline, and names it in its error. The work is made in here: one that was handed
-    /// over would be in this future twice.
-    pub(super) async fn within<T, F>(&self, call: Call, work: impl FnOnce() -> F) -> Result<T>
+    /// Runs one operation within the deadline, and names it in its error. The work is made in here, of the call under way:
+    /// one that was handed over would be in this future twice.
+    pub(crate) async fn within<T, F>(&self, mut call: Call, work: impl FnOnce(Call) -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
     {
         self.check_open(call)?;
         let deadline = call.deadline.unwrap_or(self.0.deadline);
-        let Ok(outcome) = tokio::time::timeout(deadline, work()).await else {
+        call.until = self.0.topology.until(deadline);
+        let Ok(outcome) = tokio::time::timeout(deadline, work(call)).await else {
             self.timed_out();
             return Err(call.named(error::timed_out(deadline, call.access)));
         };
@@ -93,12 +94,12 @@ impl Client {
 
     /// One command, without a deadline of its own.
     pub(super) async fn send(&self, call: Call, routed: &Routed) -> Result<Value> {
-        self.0.topology.command(routed, call.access).await
+        self.0.topology.command(routed, call).await
     }
 
     /// Many commands, without a deadline of their own.
     pub(super) async fn send_all(&self, call: Call, commands: Vec<Routed>) -> Vec<Result<Value>> {
-        self.0.topology.batch(commands, call.access).await
+        self.0.topology.batch(commands, call).await
     }
 
     /// Reads a key, together with others that are read at the same time.
@@ -117,13 +118,14 @@ impl Client {
     /// One command for any node.
     pub(crate) async fn anywhere(&self, call: Call, command: Cmd) -> Result<Value> {
         let routed = Routed::anywhere(command);
-        self.within(call, || self.send(call, &routed)).await
+        self.within(call, |call| self.send(call, &routed)).await
     }
 
     /// Many commands in one pipelined write per master; the replies in the order of the commands. An error
     /// of one command is its own; a lost connection is that of all its commands.
     pub(crate) async fn batch(&self, call: Call, commands: Vec<Routed>) -> Result<Vec<Result<Value>>> {
-        let replies = self.within(call, || async { Ok(self.send_all(call, commands).await) }).await?;
+        let replies =
+            self.within(call, |call| async move { Ok(self.send_all(call, commands).await) }).await?;
         Ok(replies.into_iter().map(|reply| reply.map_err(|error| call.named(error))).collect())
     }
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use stanchion::environment::Environment;
 
+use super::authentication::Authentication;
 use super::health::HealthTracker;
+use super::names::ConnectionNames;
 use super::telemetry::{CommandTelemetry, Telemetry};
 use super::time::ServerTime;
 use crate::config::RedisConfig;
@@ -20,11 +22,13 @@ pub(crate) struct Context {
     pub(crate) time: ServerTime,
     pub(crate) layout: Layout,
     pub(crate) cluster: bool,
+    pub(crate) authentication: Authentication,
+    pub(super) names: ConnectionNames,
     pub(super) telemetry: Arc<Telemetry>,
     // Of each command, if that is asked for.
     pub(super) commands: Option<CommandTelemetry>,
     #[cfg(feature = "tls")]
-    pub(super) tls: crate::tls::TlsClient,
+    pub(super) tls: Arc<crate::tls::TlsClient>,
 }
 
 impl Context {
@@ -34,6 +38,8 @@ impl Context {
         let telemetry = Arc::new(Telemetry::new());
         Arc::new(Self {
             commands: CommandTelemetry::new(config, &environment),
+            authentication: Authentication::new(config.credentials.clone(), deadline, environment.clone()),
+            names: ConnectionNames::new(config.client_name.as_ref()),
             deadline,
             ping_every,
             environment,
@@ -43,7 +49,7 @@ impl Context {
             layout: Layout::new(config.prefix.as_ref(), config.buckets),
             cluster: config.cluster,
             #[cfg(feature = "tls")]
-            tls: crate::tls::TlsClient::new(config.certificates.clone()),
+            tls: Arc::new(crate::tls::TlsClient::new(config.certificates.clone())),
         })
     }
 }

@@ -1,11 +1,13 @@
 //! The way to the server: one [`Client`] for all commands, standalone or Cluster.
 
+mod authentication;
 mod client;
 mod cluster;
 mod connection;
 mod context;
 mod health;
 mod masters;
+mod names;
 mod node;
 mod purpose;
 mod push;
@@ -16,6 +18,7 @@ mod telemetry;
 mod time;
 mod topology;
 
+pub(crate) use self::authentication::keep_renewed;
 pub(crate) use self::client::Client;
 pub(crate) use self::connection::Connection;
 pub(crate) use self::context::Context;
@@ -23,5 +26,6 @@ pub(crate) use self::masters::MasterObserver;
 pub(crate) use self::node::Node;
 pub(crate) use self::purpose::Purpose;
 pub(crate) use self::push::PushHandler;
+pub(crate) use self::run::is_split;
 pub(crate) use self::target::Target;
 pub(crate) use self::time::from_parts;

@@ -7,3 +7,14 @@ pub(crate) enum Purpose {
     Subscriptions,
     Invalidations,
 }
+
+impl Purpose {
+    /// As in metrics, and in the names of connections.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Commands => "commands",
+            Self::Subscriptions => "subscriptions",
+            Self::Invalidations => "invalidations",
+        }
+    }
+}

@@ -9,19 +9,21 @@ use crate::error::Refusal;
 
 impl Client {
     /// Runs the one call of these scripts.
+    pub(crate) async fn run(&self, call: Call, script: Scripts<impl Fn(Step) -> Routed>) -> Result<Value> {
+        self.within(call, |call| self.step(call, script)).await
+    }
+
+    /// The same as a step of a call that is under way, whose deadline it has.
     ///
     /// It is the [runner](Self::run_all) without the lists: nothing is allocated for a call that succeeds at once.
-    pub(crate) async fn run(&self, call: Call, script: Scripts<impl Fn(Step) -> Routed>) -> Result<Value> {
-        let work = || async {
-            match self.send(call, &script.first(0)).await {
-                Err(error) if is_repeated(&script, &error) => {
-                    let replies = Box::pin(self.repeat(call, &script, vec![Err(error)])).await;
-                    replies.into_iter().next().unwrap_or_else(|| Err(call.unexpected()))
-                }
-                outcome => outcome,
+    pub(crate) async fn step(&self, call: Call, script: Scripts<impl Fn(Step) -> Routed>) -> Result<Value> {
+        match self.send(call, &script.first(0)).await {
+            Err(error) if is_repeated(&script, &error) => {
+                let replies = Box::pin(self.repeat(call, &script, vec![Err(error)])).await;
+                replies.into_iter().next().unwrap_or_else(|| Err(call.unexpected()))
             }
-        };
-        self.within(call, work).await
+            outcome => outcome,
+        }
     }
 
     /// Runs all calls of these scripts, in one pipelined write per master; the replies in the order of the calls. An error of
@@ -31,16 +33,22 @@ impl Client {
         call: Call,
         scripts: Scripts<impl Fn(Step) -> Routed>,
     ) -> Result<Vec<Result<Value>>> {
-        let work = || async {
-            let replies = self.send_all(call, (0..scripts.len()).map(|at| scripts.first(at)).collect()).await;
-            let repeated = |reply: &Result<Value>| matches!(reply, Err(e) if is_repeated(&scripts, e));
-            if !replies.iter().any(repeated) {
-                return Ok(replies);
-            }
-            Ok(Box::pin(self.repeat(call, &scripts, replies)).await)
-        };
-        let replies = self.within(call, work).await?;
+        let replies = self.within(call, |call| async move { Ok(self.steps(call, scripts).await) }).await?;
         Ok(replies.into_iter().map(|reply| reply.map_err(|error| call.named(error))).collect())
+    }
+
+    /// The same as a step of a call that is under way, whose deadline it has.
+    pub(crate) async fn steps(
+        &self,
+        call: Call,
+        scripts: Scripts<impl Fn(Step) -> Routed>,
+    ) -> Vec<Result<Value>> {
+        let replies = self.send_all(call, (0..scripts.len()).map(|at| scripts.first(at)).collect()).await;
+        let repeated = |reply: &Result<Value>| matches!(reply, Err(e) if is_repeated(&scripts, e));
+        if !replies.iter().any(repeated) {
+            return replies;
+        }
+        Box::pin(self.repeat(call, &scripts, replies)).await
     }
 
     /// Repeats those of the calls that were refused and did nothing: first by source what was unknown by its hash, then in
@@ -105,7 +113,7 @@ fn is_unknown(error: &Error) -> bool {
 }
 
 /// The keys of the script are split between two nodes now.
-fn is_split(error: &Error) -> bool {
+pub(crate) fn is_split(error: &Error) -> bool {
     matches!(Refusal::of(error), Some(Refusal::TryAgain))
 }
 

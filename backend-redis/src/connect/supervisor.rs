@@ -81,8 +81,10 @@ impl Supervisor {
             }
             Ok(connection)
         };
-        let connected = tokio::time::timeout(2 * deadline, connecting).await;
-        let connected = connected.unwrap_or_else(|_| Err(error::timed_out(2 * deadline, Access::Read)));
+        // One for the credentials, one for being let in by them, and one for what is to be prepared then.
+        let bound = deadline.saturating_mul(3);
+        let connected = tokio::time::timeout(bound, connecting).await;
+        let connected = connected.unwrap_or_else(|_| Err(error::timed_out(bound, Access::Read)));
         let connection = connected.inspect_err(|why| node.stay_down(why))?;
         if node.go_live(connection, generation, &events.broken) {
             return Ok(());

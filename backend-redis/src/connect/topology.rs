@@ -7,6 +7,7 @@ use bytes::Bytes;
 use redis::Value;
 use stanchion::Result;
 use stanchion::key::Key;
+use stanchion::time::Monotonic;
 
 use super::cluster::Cluster;
 use super::context::Context;
@@ -14,9 +15,8 @@ use super::masters::Observed;
 use super::node::Node;
 use super::supervisor;
 use super::target::Target;
-use crate::command::Routed;
+use crate::command::{Call, Routed};
 use crate::config::RedisConfig;
-use crate::error::Access;
 
 /// The servers of a deployment, by their connections for commands.
 #[derive(Debug)]
@@ -40,19 +40,19 @@ impl Topology {
     }
 
     /// One command, sent where it belongs.
-    pub(super) async fn command(&self, routed: &Routed, access: Access) -> Result<Value> {
+    pub(super) async fn command(&self, routed: &Routed, call: Call) -> Result<Value> {
         match self {
-            Self::Standalone(node) => node.command(&routed.command, access).await,
-            Self::Cluster(cluster) => cluster.command(routed, access).await,
+            Self::Standalone(node) => node.command(&routed.command, call.access).await,
+            Self::Cluster(cluster) => cluster.command(routed, call).await,
         }
     }
 
     /// Many commands, in one pipelined write per master; the replies in the order of the commands.
-    pub(super) async fn batch(&self, commands: Vec<Routed>, access: Access) -> Vec<Result<Value>> {
+    pub(super) async fn batch(&self, commands: Vec<Routed>, call: Call) -> Vec<Result<Value>> {
         match self {
             _ if commands.is_empty() => Vec::new(),
-            Self::Standalone(node) => node.pipeline(commands, access).await,
-            Self::Cluster(cluster) => cluster.batch(commands, access).await,
+            Self::Standalone(node) => node.pipeline(commands, call.access).await,
+            Self::Cluster(cluster) => cluster.batch(commands, call).await,
         }
     }
 
@@ -61,6 +61,14 @@ impl Topology {
         match self {
             Self::Standalone(node) => node.get(key, deadline).await,
             Self::Cluster(cluster) => cluster.get(key, deadline).await,
+        }
+    }
+
+    /// When a deadline that begins now is over, where a command may have to be retried until then.
+    pub(super) fn until(&self, deadline: Duration) -> Option<Monotonic> {
+        match self {
+            Self::Standalone(_) => None,
+            Self::Cluster(cluster) => Some(cluster.now().saturating_add(deadline)),
         }
     }
 

@@ -47,6 +47,10 @@ const CODES: &[(&str, ErrorKind, Option<Duration>, &str)] = &[
     ("NOPROTO", ErrorKind::Config, None, "the server does not speak RESP3: Redis 6.2 or later is needed"),
 ];
 
+/// What a server says of a right that is missing inside a script, which has no code of its own: up to Redis 7.0, and from
+/// Redis 7.2 and Valkey 7.2 on.
+const NO_RIGHT_INSIDE: &[&str] = &["The user executing the script can't", "ACL failure in script"];
+
 pub(super) const SOON: Duration = Duration::from_secs(1);
 
 /// An error that the server answered.
@@ -59,8 +63,7 @@ pub(super) fn from_code(code: &str, details: &str, access: Access) -> Error {
         Some((code, details)) => (code, details, true),
         None => (code, details, details.contains("user_script") || details.contains("script: ")),
     };
-    // It has no code of its own, neither in 7.0 nor before.
-    if in_script && details.contains("The user executing the script can't") {
+    if in_script && NO_RIGHT_INSIDE.iter().any(|text| details.contains(text)) {
         return denied_inside(access);
     }
     if let Some((code, kind, retry_after, what)) = CODES.iter().find(|entry| entry.0 == code) {
@@ -202,6 +205,13 @@ mod tests {
                  can't access at least one of the keys mentioned in the command arguments",
             ),
             ("NOPERM", "this user has no permissions script: f1, on @user_script:1."),
+            // From 7.2 on.
+            ("ERR", "ACL failure in script: No permissions to access a key script: f1, on @user_script:1."),
+            (
+                "ERR",
+                "ACL failure in script: User svc has no permissions to run the 'set' command script: f1, on @user_script:1.",
+            ),
+            ("ERR", "ACL failure in script: No permissions to access a channel"),
         ] {
             let error = from_code(code, details, Access::Write);
             assert_eq!((error.kind(), error.effect()), (ErrorKind::Denied, Effect::Unknown), "{details}");

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use stanchion::Error;
 use stanchion::event::{FeedSender, Received};
 
 /// The subscribers of this process, and what the server has confirmed to the connection in use.
@@ -46,28 +47,51 @@ impl Registry {
         self.subscribers.insert(number, Subscriber { channels, feed, since: u64::MAX });
     }
 
-    /// The server has confirmed these channels, and so all of the subscriber's, on the connection in use.
-    pub(super) fn begin(&mut self, number: u64, confirmed: Vec<String>) {
+    /// The server has confirmed these channels, and so all of the subscriber's, on the connection in use. Answers whether the
+    /// subscriber is still there: it may have been [ended](Self::deny) before.
+    pub(super) fn begin(&mut self, number: u64, confirmed: Vec<String>) -> bool {
         self.confirmed.extend(confirmed);
         let connections = self.connections;
-        if let Some(subscriber) = self.subscribers.get_mut(&number) {
-            subscriber.since = connections;
-        }
+        let subscriber = self.subscribers.get_mut(&number);
+        subscriber.map(|subscriber| subscriber.since = connections).is_some()
     }
 
     /// Ends a subscriber; answers the channels that have no other.
     pub(super) fn remove(&mut self, number: u64) -> Vec<String> {
+        self.take(number).map(|(_, unused)| unused).unwrap_or_default()
+    }
+
+    fn take(&mut self, number: u64) -> Option<(Subscriber, Vec<String>)> {
+        let ended = self.subscribers.remove(&number)?;
         let mut unused = Vec::new();
-        for channel in self.subscribers.remove(&number).into_iter().flat_map(|ended| ended.channels) {
-            if let Some(numbers) = self.by_channel.get_mut(&channel) {
+        for channel in &ended.channels {
+            if let Some(numbers) = self.by_channel.get_mut(channel) {
                 numbers.retain(|other| *other != number);
                 if numbers.is_empty() {
-                    self.by_channel.remove(&channel);
-                    unused.push(channel);
+                    self.by_channel.remove(channel);
+                    unused.push(channel.clone());
                 }
             }
         }
-        unused
+        Some((ended, unused))
+    }
+
+    /// The server does not let anybody subscribe to this channel: ends its subscribers, with the reason, and hands them back to
+    /// be dropped without the lock; and answers the other channels that now have none.
+    pub(super) fn deny(&mut self, channel: &str, why: &Error) -> (impl Sized + use<>, Vec<String>) {
+        let numbers = self.by_channel.get(channel).cloned().unwrap_or_default();
+        let (mut ended, mut unused) = (Vec::new(), Vec::new());
+        for (subscriber, channels) in numbers.into_iter().filter_map(|number| self.take(number)) {
+            subscriber.feed.send(Received::Ended(why.clone()));
+            ended.push(subscriber);
+            unused.extend(channels.into_iter().filter(|other| other != channel));
+        }
+        (ended, unused)
+    }
+
+    /// Whether the channel has a subscriber.
+    pub(super) fn is_wanted(&self, channel: &str) -> bool {
+        self.by_channel.contains_key(channel)
     }
 
     /// Those of the channels that the server has not confirmed.
@@ -150,7 +174,7 @@ mod tests {
         let mut registry = Registry::default();
         let (first, _one) = add(&mut registry, &["a", "b"]);
         let (second, _two) = add(&mut registry, &["b"]);
-        registry.begin(first, names(&["a", "b"]));
+        assert!(registry.begin(first, names(&["a", "b"])));
         assert_eq!(registry.unconfirmed(&names(&["b", "c"])), ["c"]);
         assert_eq!(registry.remove(first), ["a"]);
         assert_eq!(registry.remove(second), ["b"]);
@@ -161,16 +185,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_denied_channel_ends_its_subscribers_and_no_others() {
+        let mut registry = Registry::default();
+        let (first, mut both) = add(&mut registry, &["a", "b", "c"]);
+        let (second, mut other) = add(&mut registry, &["a"]);
+        let (third, mut denied) = add(&mut registry, &["b"]);
+        for number in [first, second, third] {
+            assert!(registry.begin(number, names(&["a", "b", "c"])));
+        }
+        let why = Error::new(stanchion::ErrorKind::Denied, "no right");
+        let (ended, unused) = registry.deny("b", &why);
+        drop(ended);
+        assert_eq!(unused, ["c"]);
+        assert!(registry.is_wanted("a") && !registry.is_wanted("b") && !registry.is_wanted("c"));
+        for subscription in [&mut both, &mut denied] {
+            assert!(matches!(subscription.next().await, Some(Received::Ended(_))));
+            assert!(subscription.next().await.is_none());
+        }
+        registry.deliver("a", || Received::Reconnected);
+        assert!(matches!(other.next().await, Some(Received::Reconnected)));
+        assert!(!registry.begin(third, Vec::new()), "it has ended");
+        assert_eq!(registry.remove(third), Vec::<String>::new());
+    }
+
+    #[tokio::test]
     async fn only_those_that_were_there_before_hear_of_a_reconnection() {
         let mut registry = Registry::default();
         registry.reconnected();
         let (first, mut before) = add(&mut registry, &["a"]);
-        registry.begin(first, names(&["a"]));
+        assert!(registry.begin(first, names(&["a"])));
         let (second, mut later) = add(&mut registry, &["a"]);
         assert_eq!(registry.reset(), ["a"]);
         registry.confirm(names(&["a"]));
         registry.reconnected();
-        registry.begin(second, Vec::new());
+        assert!(registry.begin(second, Vec::new()));
         drop(registry.close());
         assert!(matches!(before.next().await, Some(Received::Reconnected)));
         assert!(before.next().await.is_none() && later.next().await.is_none());

@@ -90,7 +90,13 @@ impl Subscriptions {
                 }
             }
         }
-        self.registry().begin(number, missing);
+        if !self.registry().begin(number, missing) {
+            // Its channel was denied when the connection was made.
+            return Err(Error::new(
+                ErrorKind::Denied,
+                "the right to a channel of this subscription was missing",
+            ));
+        }
         Ok(Box::new(receiver))
     }
 
@@ -130,6 +136,34 @@ impl Subscriptions {
                 );
             }
         }
+    }
+
+    /// Subscribes to each of these channels by itself, and ends the subscribers of those that are denied. Answers the others.
+    async fn subscribe_singly(&self, connection: &Connection, wanted: Vec<String>) -> Result<Vec<String>> {
+        let (mut confirmed, mut unused) = (Vec::new(), Vec::new());
+        for channel in wanted {
+            if !self.registry().is_wanted(&channel) {
+                continue;
+            }
+            match connection.subscribe(std::slice::from_ref(&channel)).await {
+                Ok(()) => confirmed.push(channel),
+                Err(error) if error.kind() == ErrorKind::Denied => {
+                    tracing::warn!(%channel, %error, "subscriptions end: their channel is denied");
+                    let why = error.with_operation("event.receive").with_backend("redis");
+                    let (ended, left) = self.registry().deny(&channel, &why);
+                    drop(ended);
+                    unused.extend(left);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        // Those of a subscriber that has ended, where it was the only one.
+        confirmed.retain(|channel| !unused.contains(channel) || self.registry().is_wanted(channel));
+        unused.retain(|channel| !confirmed.contains(channel));
+        if !unused.is_empty() {
+            connection.unsubscribe(&unused).await?;
+        }
+        Ok(confirmed)
     }
 
     fn deliver(&self, data: Vec<Value>) {
@@ -205,10 +239,18 @@ impl PushHandler for Subscriptions {
     fn connected(&self, connection: Connection, _: u64) -> BoxFuture<'_, Result<()>> {
         async move {
             let wanted = self.registry().reset();
-            if !wanted.is_empty() {
-                connection.subscribe(&wanted).await?;
+            if wanted.is_empty() {
+                return Ok(());
             }
-            self.registry().confirm(wanted);
+            let confirmed = match connection.subscribe(&wanted).await {
+                Ok(()) => wanted,
+                // It may be the right to one of them that is missing.
+                Err(error) if error.kind() == ErrorKind::Denied => {
+                    self.subscribe_singly(&connection, wanted).await?
+                }
+                Err(error) => return Err(error),
+            };
+            self.registry().confirm(confirmed);
             Ok(())
         }
         .boxed()

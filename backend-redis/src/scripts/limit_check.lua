@@ -7,8 +7,9 @@
 --          and for each tier: remaining, next in, full in}, in µs rounded up
 --
 -- Atomic: nothing runs between reading and taking. The arithmetic is that of stanchion::limit::Gcra, in
--- fractions of 1/denominator µs: whole numbers below 2^53, which a tier keeps to by its making. (After the
--- server's clock went back by hours a wait may be a microsecond off.)
+-- fractions of 1/denominator µs: whole numbers below 2^53, which a tier keeps to by its making. An arrival that is
+-- further ahead than the burst takes was stored before the server's clock was set back: it is brought back to that,
+-- also where the permits are denied.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local cost = tonumber(ARGV[1])
@@ -37,7 +38,11 @@ for i = 2, #ARGV, 4 do
       return redis.error_reply('WRONGTYPE The key holds no rate limit')
     end
     local ahead = arrival - now
-    if ahead >= 0 then tier.used = ahead * tier.denominator + rest end
+    if ahead >= 0 then
+      tier.used = ahead * tier.denominator + rest
+      tier.too_far = tier.used > tier.capacity
+      tier.used = math.min(tier.used, tier.capacity)
+    end
   end
   local excess = tier.used + tier.each * cost - tier.capacity
   if cost > 0 and excess > 0 then
@@ -47,19 +52,28 @@ for i = 2, #ARGV, 4 do
   tiers[#tiers + 1] = tier
 end
 
+local function store(tier)
+  local whole, rest = divided(tier.used, tier.denominator)
+  redis.call('HSET', KEYS[1], tier.field, string.format('%.0f:%.0f', now + whole, rest))
+end
+
 local allowed = waits_for < 0
 if allowed and cost > 0 then
   local longest = 0
   for _, tier in ipairs(tiers) do
     tier.used = tier.used + tier.each * cost
-    local whole, rest = divided(tier.used, tier.denominator)
-    redis.call('HSET', KEYS[1], tier.field, string.format('%.0f:%.0f', now + whole, rest))
+    store(tier)
     longest = math.max(longest, micros(tier.used, tier.denominator))
   end
   -- Other tiers of the same subject keep their own life.
   local life = math.ceil(longest / 1000)
   if redis.call('PTTL', KEYS[1]) < life then
     redis.call('PEXPIRE', KEYS[1], string.format('%.0f', life))
+  end
+elseif cost > 0 then
+  -- The key keeps its expiry, which is no sooner.
+  for _, tier in ipairs(tiers) do
+    if tier.too_far then store(tier) end
   end
 end
 

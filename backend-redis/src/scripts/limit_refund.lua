@@ -2,7 +2,7 @@
 --
 -- KEYS     1  the subject: a hash, one field a tier, its value the theoretical arrival time "micros:rest"
 -- ARGV     1  how many permits
---          2… for each tier: its field, numerator and denominator of the time for one permit in µs
+--          2… for each tier: its field, numerator and denominator of the time for one permit in µs, and its burst
 -- Replies  the time in µs
 --
 -- Atomic: nothing runs between reading and giving back. The arithmetic is that of stanchion::limit::Gcra. The
@@ -12,7 +12,7 @@ local now = time[1] * 1000000 + time[2]
 local cost = tonumber(ARGV[1])
 
 local tiers = {}
-for i = 2, #ARGV, 3 do
+for i = 2, #ARGV, 4 do
   local stored = redis.call('HGET', KEYS[1], ARGV[i])
   if stored then
     local arrival, rest = string.match(stored, '^(%d+):(%d+)$')
@@ -22,7 +22,10 @@ for i = 2, #ARGV, 3 do
     local each, denominator = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
     local ahead = arrival - now
     local used = 0
-    if ahead >= 0 then used = math.max(ahead * denominator + rest - each * cost, 0) end
+    if ahead >= 0 then
+      used = math.min(ahead * denominator + rest, each * ARGV[i + 3])
+      used = math.max(used - each * cost, 0)
+    end
     tiers[#tiers + 1] = {field = ARGV[i], used = used, denominator = denominator}
   end
 end

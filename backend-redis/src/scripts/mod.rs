@@ -49,6 +49,12 @@ scripts! {
     SESSION_DESTROY = "session_destroy.lua";
     SESSION_LIST = "session_list.lua";
     SESSION_DESTROY_ALL = "session_destroy_all.lua";
+    SESSION_INDEX = "session_index.lua";
+    SESSION_RESERVE = "session_reserve.lua";
+    SESSION_ENTER = "session_enter.lua";
+    SESSION_CONFIRM = "session_confirm.lua";
+    SESSION_END = "session_end.lua";
+    SESSION_LEAVE = "session_leave.lua";
     TOKEN_REVOKE = "token_revoke.lua";
     TOKEN_REVOKE_ALL = "token_revoke_all.lua";
     LIMIT_CHECK = "limit_check.lua";

@@ -6,8 +6,9 @@
 -- Replies  the hashes of the sessions that were ended, the oldest first
 --
 -- Atomic: a session that is created meanwhile comes wholly before or wholly after. The sessions' keys are
--- KEYS[2] and a hash behind the same tag, so they are in the slot that the server has checked. The index holds
--- no more than a user may have.
+-- KEYS[2] and a hash behind the same tag, so they are in the slot that the server has checked. While that slot is
+-- being moved, KEYS[2] is missing, and the server refuses the script. The index holds no more than a user may have.
+-- What can't be read is ended with the others.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 
@@ -19,13 +20,15 @@ local ended, listed = {}, {}
 for _, hash in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
   if hash ~= ARGV[1] then
     listed[#listed + 1] = hash
-    local session = redis.call('HMGET', KEYS[2] .. hash, 'used', 'idle', 'deadline')
-    if session[1] or session[2] or session[3] then
+    local session = redis.pcall('HMGET', KEYS[2] .. hash, 'used', 'idle', 'deadline')
+    if session.err then
+      if not string.find(session.err, 'WRONGTYPE', 1, true) then return session end
+      ended[#ended + 1] = hash
+    elseif session[1] or session[2] or session[3] then
       local used, idle, deadline = number(session[1]), number(session[2]), number(session[3])
-      if not (used and idle and deadline) then
-        return redis.error_reply('WRONGTYPE The key holds no session')
+      if not (used and idle and deadline) or math.min(used + idle * 1000, deadline) > now then
+        ended[#ended + 1] = hash
       end
-      if math.min(used + idle * 1000, deadline) > now then ended[#ended + 1] = hash end
     end
   end
 end

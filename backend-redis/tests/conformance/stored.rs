@@ -21,10 +21,8 @@ enum Form {
     Timeless,
     /// A number in µs.
     Number,
-    /// `{token}:{fence}`.
-    Lock,
-    /// Fields of this name, in µs.
-    Session,
+    /// Fields of these names, in µs; zero is no time.
+    Fields(&'static [&'static str]),
     /// Every score, in µs.
     Scores,
     /// Every field, `{micros}:{rest}`.
@@ -38,11 +36,11 @@ impl Form {
         let mut part = || parts.next().unwrap_or_default();
         match (part(), part(), part(), part()) {
             ("rate_limit", _, _, _) => Self::Tiers,
-            ("locks", _, "l", _) => Self::Lock,
-            (_, "session", _, "s") => Self::Session,
+            ("locks", _, "l", _) => Self::Fields(&["fence", "until"]),
+            (_, "session", _, "s") => Self::Fields(&["created", "used", "deadline"]),
             (_, "session", _, "u") => Self::Scores,
             (_, "token", "jti", _) => Self::Timeless,
-            ("tags", _, _, _) | ("locks", _, "f", _) | (_, "token", _, _) => Self::Number,
+            ("tags", _, _, _) | (_, "token", _, _) => Self::Number,
             _ => Self::Timeless,
         }
     }
@@ -118,25 +116,27 @@ async fn keys(server: &mut MultiplexedConnection, prefix: &str) -> RedisResult<V
 }
 
 fn moved(number: &str, micros: i64) -> String {
-    number.parse::<i64>().map_or_else(|_| number.to_owned(), |number| (number + micros).to_string())
+    match number.parse::<i64>() {
+        Ok(time) if time > 0 => (time + micros).to_string(),
+        _ => number.to_owned(),
+    }
 }
 
 async fn move_key(server: &mut MultiplexedConnection, key: &str, form: Form, micros: i64) -> RedisResult<()> {
     match form {
         Form::Timeless => Ok(()),
-        Form::Number | Form::Lock => {
+        Form::Number => {
             let Some(text): Option<String> = cmd("GET").arg(key).query_async(server).await? else {
                 return Ok(());
             };
-            let text = match text.split_once(':') {
-                Some((token, fence)) => format!("{token}:{}", moved(fence, micros)),
-                None => moved(&text, micros),
-            };
-            cmd("SET").arg(key).arg(text).arg("KEEPTTL").exec_async(server).await
+            cmd("SET").arg(key).arg(moved(&text, micros)).arg("KEEPTTL").exec_async(server).await
         }
-        Form::Session | Form::Tiers => {
+        Form::Fields(_) | Form::Tiers => {
             let fields: Vec<(String, Vec<u8>)> = cmd("HGETALL").arg(key).query_async(server).await?;
-            let is_time = |name: &str| form == Form::Tiers || ["created", "used", "deadline"].contains(&name);
+            let is_time = |name: &str| match form {
+                Form::Fields(times) => times.contains(&name),
+                _ => true,
+            };
             for (name, value) in fields.into_iter().filter(|(name, _)| is_time(name)) {
                 let text = String::from_utf8_lossy(&value);
                 let text = match text.split_once(':') {

@@ -35,7 +35,7 @@ pub(crate) async fn another_layout_names_both_values() {
     assert_eq!(send(&server, &["HGETALL", "stanchion:meta"]).await, before, "nobody changes the record");
     // What another version of this library would have written; one field by itself, and one that is gone.
     for (field, theirs, ours) in [
-        ("layout", "2", "1"),
+        ("layout", "3", "2"),
         ("session_buckets", "7", "1024"),
         ("lock_buckets", "7", "1024"),
         ("channel_mode", "sharded", "broadcast"),

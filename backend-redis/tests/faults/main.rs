@@ -10,14 +10,17 @@ mod cluster;
 mod cluster_map;
 mod codes;
 mod connect;
+mod credentials;
 mod layout;
 mod locks;
 mod lost_reply;
 mod nonsense;
+mod open_slot;
 mod operations;
 mod outage;
 mod refused;
 mod refused_setting;
+mod settings;
 mod split;
 mod stored;
 mod subscriptions;
@@ -63,6 +66,11 @@ fn main() -> ExitCode {
             cluster::a_moving_slot_is_followed_with_nothing_done_twice
             cluster::a_migrating_slot_is_served_where_the_key_is
             cluster::a_moved_slot_costs_a_batch_a_round_for_its_keys
+            open_slot::no_limit_is_exceeded_and_no_end_is_undone
+            open_slot::sessions_go_on
+            open_slot::locks_go_on
+            open_slot::limits_and_tokens_go_on
+            open_slot::what_has_to_wait_for_the_slot_waits_until_its_deadline
             acl::a_cluster_is_served_too
             acl::nothing_else_is_let_in
             lost_reply::on_a_cluster
@@ -77,6 +85,8 @@ fn main() -> ExitCode {
             subscriptions::an_outage_is_reported_and_events_flow_again
             subscriptions::on_a_cluster_another_node_takes_over
             subscriptions::a_lost_confirmation_leaves_no_subscription
+            subscriptions::a_denied_channel_ends_its_own_subscriptions
+            subscriptions::a_denied_channel_keeps_no_first_subscription_from_another
             connect::a_server_that_comes_up_is_waited_for
             connect::a_server_that_is_loading_is_waited_for
             connect::wrong_credentials_are_denied_at_once
@@ -86,6 +96,15 @@ fn main() -> ExitCode {
             layout::another_layout_names_both_values
             layout::services_that_connect_at_once_agree
             lost_reply::on_one_server
+            settings::a_user_without_a_password_is_that_user_or_refused
+            settings::connections_are_named_by_what_they_are_for
+            credentials::each_connection_is_made_with_the_password_of_now
+            credentials::connections_that_live_are_authenticated_anew_in_time
+            credentials::what_is_refused_until_it_has_ended_is_given_up
+            credentials::a_provider_that_is_away_ends_no_connection
+            credentials::a_provider_that_is_broken_is_said_without_its_words
+            credentials::a_password_is_rotated_by_hand
+            credentials::on_a_cluster_each_node_is_authenticated_anew
             refused::out_of_memory
             refused::a_script_that_loops
             refused::a_read_only_replica
@@ -100,7 +119,7 @@ fn main() -> ExitCode {
             stored::undecodable_values_are_misses
             stored::undecodable_fields_and_counters_are_errors
             stored::another_type_at_a_cache_key_is_left_as_it_is
-            stored::bytes_that_are_no_text_are_errors
+            stored::bytes_that_are_no_text_are_no_session
             stored::a_message_that_is_no_event_is_reported;
         Nothing:
             acl::the_commands_are_those_that_are_sent
@@ -120,6 +139,8 @@ fn main() -> ExitCode {
             split::the_lease_is_voided_first_and_then_the_entry_changed
             split::a_script_that_is_not_known_goes_by_its_source
             split::an_entry_whose_lease_is_not_voided_stays
+            settings::what_is_out_of_bounds_is_refused_before_anything_is_opened
+            settings::the_library_is_said_without_waiting
             nonsense::no_reply_is_trusted
             nonsense::no_slot_map_is_trusted;
     };

@@ -2,9 +2,11 @@
 
 use std::fmt::Debug;
 
+use futures_util::StreamExt as _;
 use stanchion::environment::Health;
-use stanchion::event::standard::UserUpdated;
-use stanchion::event::{Delivery, Events, Topic};
+use stanchion::event::standard::{TokenRevoked, UserUpdated};
+use stanchion::event::{Delivery, Events, Received, SubscribeOptions, Topic};
+use stanchion::key::Name;
 use stanchion::{Effect, ErrorKind};
 use stanchion_conformance::servers::{Cluster, Proxy, RedisProcess, until};
 
@@ -131,5 +133,71 @@ pub(crate) async fn a_lost_confirmation_leaves_no_subscription() {
         arrives(&there, &mut events, "live").await;
         drop(events);
         soon("it has ended", || proxy.requests("UNSUBSCRIBE") >= round).await;
+    }
+}
+
+/// A user that may do everything, but on no other channel than that of the domain `user`.
+async fn restrict(server: &RedisProcess, channels: &[&str]) {
+    let words = ["ACL", "SETUSER", "svc", "on", ">pw", "~*", "+@all", "resetchannels"];
+    let words: Vec<_> = words.iter().chain(channels).copied().collect();
+    send(server, &words).await;
+}
+
+const USER: &str = "&events:user:channel";
+const AUTH: &str = "&events:auth:channel";
+
+fn logged_out() -> TokenRevoked {
+    TokenRevoked { user_id: "u1".into(), jti: None }
+}
+
+pub(crate) async fn a_denied_channel_ends_its_own_subscriptions() {
+    let server = RedisProcess::start().await.unwrap();
+    restrict(&server, &[USER, AUTH]).await;
+    let url = server.url().replace("redis://", "redis://svc:pw@");
+    let (stores, other) = (connect(config(&url)).await, connect(config(&server.url())).await);
+    let (users, revocations) =
+        (stores.topic::<UserUpdated>().unwrap(), stores.topic::<TokenRevoked>().unwrap());
+    let mut allowed = users.subscribe().await.unwrap();
+    let mut denied = revocations.subscribe().await.unwrap();
+    let bus = stores.event_bus().unwrap();
+    let name = |name| Name::new(name).unwrap();
+    let mut both = bus.subscribe(SubscribeOptions::new(name("user")).and(name("auth"))).await.unwrap();
+    // The server ends a connection that listens where it may not any more.
+    restrict(&server, &[USER]).await;
+    assert!(matches!(next(&mut allowed).await, Delivery::Reconnected));
+    let there = other.topic::<UserUpdated>().unwrap();
+    for n in 0..10 {
+        arrives(&there, &mut allowed, &format!("after {n}")).await;
+    }
+    let Delivery::Ended(error) = next(&mut denied).await else { panic!("it goes on") };
+    assert_eq!((error.kind(), error.operation()), (ErrorKind::Denied, Some("event.receive")), "{error}");
+    assert!(denied.next().await.is_none());
+    let last = tokio::time::timeout(TIMEOUT, both.next()).await.unwrap();
+    assert!(matches!(&last, Some(Received::Ended(error)) if error.kind() == ErrorKind::Denied), "{last:?}");
+    assert!(both.next().await.is_none());
+    assert_eq!(stores.health().current(), Health::Up);
+    // Another subscriber of what is allowed, and one of what is not.
+    drop(users.subscribe().await.unwrap());
+    let Err(error) = revocations.subscribe().await else { panic!("it is denied") };
+    assert_eq!(facts(&error), (ErrorKind::Denied, Effect::NotApplied), "{error}");
+    arrives(&there, &mut allowed, "still").await;
+    restrict(&server, &[USER, AUTH]).await;
+    let mut again = eventually("it is allowed", || revocations.subscribe()).await;
+    other.topic().unwrap().publish(&logged_out()).await.unwrap();
+    assert!(matches!(next(&mut again).await, Delivery::Event { .. }));
+}
+
+pub(crate) async fn a_denied_channel_keeps_no_first_subscription_from_another() {
+    let server = RedisProcess::start().await.unwrap();
+    restrict(&server, &[USER]).await;
+    let url = server.url().replace("redis://", "redis://svc:pw@");
+    for _ in 0..20 {
+        let stores = connect(config(&url)).await;
+        let (users, revocations) =
+            (stores.topic::<UserUpdated>().unwrap(), stores.topic::<TokenRevoked>().unwrap());
+        let (denied, allowed) = tokio::join!(revocations.subscribe(), users.subscribe());
+        let Err(error) = denied else { panic!("it is denied") };
+        assert_eq!(facts(&error), (ErrorKind::Denied, Effect::NotApplied), "{error}");
+        arrives(&users, &mut allowed.unwrap(), "one").await;
     }
 }

@@ -24,7 +24,7 @@ use crate::cache::{
 use crate::expiry::every_key_expires;
 use crate::gcra::limits_count_as_gcra_does;
 use crate::place::Place;
-use crate::spoilt::a_spoilt_key_is_refused_and_left_alone;
+use crate::spoilt::{a_spoilt_key_is_refused_and_left_alone, a_spoilt_session_blocks_nobody};
 use crate::stored::{
     a_forgotten_script_is_sent_again, the_index_follows_its_sessions,
     thousands_of_fields_are_written_in_pieces, what_is_stored_is_the_wire_format,
@@ -60,6 +60,9 @@ fn main() -> ExitCode {
         case("every_key_expires", |runtime, place| runtime.block_on(every_key_expires(place))),
         case("a_spoilt_key_is_refused_and_left_alone", |runtime, place| {
             runtime.block_on(a_spoilt_key_is_refused_and_left_alone(place));
+        }),
+        case("a_spoilt_session_blocks_nobody", |runtime, place| {
+            runtime.block_on(a_spoilt_session_blocks_nobody(place));
         }),
         case("what_is_stored_is_the_wire_format", |runtime, place| {
             runtime.block_on(what_is_stored_is_the_wire_format(place));

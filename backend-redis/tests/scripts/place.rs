@@ -110,9 +110,10 @@ pub(crate) fn lock_key() -> Key {
     Key::new("locks", "lock", "nightly").unwrap()
 }
 
-pub(crate) fn lock_keys(place: &Place) -> (String, String) {
+/// Where the lock stands.
+pub(crate) fn stored_lock(place: &Place) -> String {
     let bucket = bucket_of(lock_key().as_str()) % 1_024;
-    (place.key(&format!("locks:{{{bucket}}}:l:nightly")), place.key(&format!("locks:{{{bucket}}}:f:nightly")))
+    place.key(&format!("locks:{{{bucket}}}:l:nightly"))
 }
 
 pub(crate) fn cache_key(id: &str) -> Key {

@@ -15,8 +15,8 @@ use stanchion::token::{Mark, Scope, TokenFacts};
 use stanchion::{Effect, Error, ErrorKind};
 
 use crate::place::{
-    Place, cache_key, cache_keys, index_key, lock_key, lock_keys, new_session, service, session_id,
-    session_key, ttl,
+    Place, cache_key, cache_keys, index_key, lock_key, new_session, service, session_id, session_key,
+    stored_lock, ttl,
 };
 
 type Refusals = Vec<(&'static str, Option<Error>)>;
@@ -84,7 +84,6 @@ async fn everything_refuses(place: &mut Place, spoilt: &str, id: &SessionId) {
     let fresh = new_session(&other, SessionLimit::EvictOldest(1));
     let all: Refusals = match spoilt {
         "session" => vec![
-            ("create", sessions.create(&service(), fresh).await.err()),
             (
                 "create again",
                 sessions.create(&service(), new_session(id, SessionLimit::Reject(9))).await.err(),
@@ -93,8 +92,6 @@ async fn everything_refuses(place: &mut Place, spoilt: &str, id: &SessionId) {
             ("patch", sessions.patch(&service(), id, &patch).await.err()),
             ("touch", sessions.touch(&service(), id).await.err()),
             ("destroy", sessions.destroy(&service(), id).await.err()),
-            ("list", sessions.list(&service(), "u1").await.err()),
-            ("destroy_all", sessions.destroy_all(&service(), "u1", None).await.err()),
         ],
         "unlisted session" => vec![(
             "create again",
@@ -104,7 +101,6 @@ async fn everything_refuses(place: &mut Place, spoilt: &str, id: &SessionId) {
             ("load", sessions.load(&service(), id).await.err()),
             ("patch", sessions.patch(&service(), id, &patch).await.err()),
             ("destroy", sessions.destroy(&service(), id).await.err()),
-            ("list", sessions.list(&service(), "u1").await.err()),
         ],
         "index" => vec![
             ("create", sessions.create(&service(), fresh).await.err()),
@@ -135,7 +131,6 @@ async fn everything_refuses(place: &mut Place, spoilt: &str, id: &SessionId) {
             ("acquire", locks.acquire(&request).await.err()),
             ("inspect", locks.inspect(&lock_key()).await.err()),
         ],
-        "fence" => vec![("acquire", locks.acquire(&request).await.err())],
         "entry" => spoilt_entry(place).await,
         "spoilt lease" => spoilt_lease(place).await,
         "generation" => spoilt_generation(place).await,
@@ -166,7 +161,7 @@ pub(crate) async fn a_spoilt_key_is_refused_and_left_alone(mut place: Place) {
         let created = sessions.create(&service(), new_session(live, SessionLimit::Reject(9))).await.unwrap();
         assert!(matches!(created, CreateOutcome::Created { .. }));
     }
-    let (session, index, (lock, fence)) = (session_key(&place, &id), index_key(&place), lock_keys(&place));
+    let (session, index, lock) = (session_key(&place, &id), index_key(&place), stored_lock(&place));
     let (scope, limit) = (place.key("auth:token:user:u1"), place.key("rate_limit:login:u1"));
     let cache = place.stores.cache_store().unwrap();
     let (entry, lease) = cache_keys(&place, "u1");
@@ -185,7 +180,6 @@ pub(crate) async fn a_spoilt_key_is_refused_and_left_alone(mut place: Place) {
         ("scope", &scope),
         ("limit", &limit),
         ("lock", &lock),
-        ("fence", &fence),
     ] {
         let spare = place.key("spare");
         let _: Value = cmd("COPY").arg(&[key, &spare]).query_async(&mut place.server).await.unwrap();
@@ -221,12 +215,17 @@ pub(crate) async fn a_spoilt_key_is_refused_and_left_alone(mut place: Place) {
         place.run::<()>("HSET", &[&limit, "2/60000000/2", nonsense]).await;
         everything_refuses(&mut place, "limit", &id).await;
     }
-    place.run::<()>("SET", &[&fence, "-7"]).await;
-    everything_refuses(&mut place, "fence", &id).await;
-    for nonsense in ["", "mine", "0123:abc", "0123:99999999999999999"] {
-        place.run::<()>("SET", &[&lock, nonsense]).await;
-        everything_refuses(&mut place, "lock form", &id).await;
+    // The token is the one that asks: its holder can't read either until when it holds the lock.
+    place.run::<()>("HSET", &[&lock, "token", &"01".repeat(16), "fence", "7", "until", "9"]).await;
+    for (field, spoilt) in [("until", "lock"), ("fence", "lock form")] {
+        for nonsense in ["", "soon", "-7", "1.5", "99999999999999999"] {
+            place.run::<()>("HSET", &[&lock, field, nonsense]).await;
+            everything_refuses(&mut place, spoilt, &id).await;
+        }
+        place.run::<()>("HSET", &[&lock, field, "9"]).await;
     }
+    place.run::<()>("HDEL", &[&lock, "token"]).await;
+    everything_refuses(&mut place, "lock form", &id).await;
     for field in ["version", "used", "idle", "deadline"] {
         let kept: String = place.run("HGET", &[&session, field]).await;
         for nonsense in ["", "soon", "-1", "inf"] {
@@ -240,4 +239,46 @@ pub(crate) async fn a_spoilt_key_is_refused_and_left_alone(mut place: Place) {
     everything_refuses(&mut place, "session", &id).await;
     place.run::<()>("ZREM", &[&index, &id.hash_text()]).await;
     everything_refuses(&mut place, "unlisted session", &id).await;
+}
+
+/// What can't be read of one session: it does not count, it does not block its user, and it ends with the others.
+pub(crate) async fn a_spoilt_session_blocks_nobody(mut place: Place) {
+    let sessions = place.stores.session_store().unwrap();
+    let ways: [(&str, &[&str]); 5] = [
+        ("HDEL", &["idle"]),
+        ("HDEL", &["version"]),
+        ("HDEL", &["user"]),
+        ("HSET", &["used", "soon"]),
+        ("RPUSH", &["not this"]),
+    ];
+    for (command, args) in ways {
+        let create = async |limit| sessions.create(&service(), new_session(&session_id("u1"), limit)).await;
+        let made = async |limit| match create(limit).await.unwrap() {
+            CreateOutcome::Created { record, evicted } => (record.id, evicted),
+            other => panic!("{other:?} beside one that has lost: {command} {args:?}"),
+        };
+        let (old, spoilt) = (made(SessionLimit::Reject(2)).await.0, made(SessionLimit::Reject(2)).await.0);
+        let key = session_key(&place, &spoilt);
+        if command == "RPUSH" {
+            place.run::<()>("DEL", &[&key]).await;
+        }
+        let words: Vec<_> = std::iter::once(key.as_str()).chain(args.iter().copied()).collect();
+        place.run::<()>(command, &words).await;
+        let listed = async || {
+            let records = sessions.list(&service(), "u1").await.unwrap();
+            records.into_iter().map(|record| record.id).collect::<Vec<_>>()
+        };
+        assert_eq!(listed().await, [old.clone()], "{command} {args:?}");
+        // Where its times can be read, it counts as the session that it was.
+        let counts = args == ["version"] || args == ["user"];
+        let (new, evicted) = made(SessionLimit::EvictOldest(if counts { 3 } else { 2 })).await;
+        assert_eq!((listed().await, evicted), (vec![new.clone(), old.clone()], vec![]), "{command} {args:?}");
+        let full = create(SessionLimit::Reject(2)).await.unwrap();
+        assert_eq!(full, CreateOutcome::LimitReached);
+        assert!(place.keys().await.contains(&key), "it is nobody's to be removed yet");
+        let ended = sessions.destroy_all(&service(), "u1", Some(&new)).await.unwrap();
+        assert_eq!(ended, [old, spoilt], "{command} {args:?}");
+        assert!(!place.keys().await.contains(&key));
+        assert_eq!(sessions.destroy_all(&service(), "u1", None).await.unwrap(), [new]);
+    }
 }

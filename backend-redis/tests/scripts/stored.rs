@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use redis::cmd;
 use stanchion::key::Key;
-use stanchion::lock::{AcquireOutcome, LockRequest, LockToken, RenewOutcome};
+use stanchion::lock::{AcquireOutcome, LockRequest, LockToken, ReleaseOutcome, RenewOutcome};
 use stanchion::session::{CreateOutcome, NewSession, Patch, SessionId, SessionLimit};
 use stanchion::token::Scope;
 
 use crate::place::{
-    Place, index_key, lock_key, lock_keys, new_session, service, session_id, session_key, ttl,
+    Place, index_key, lock_key, new_session, service, session_id, session_key, stored_lock, ttl,
 };
 
 pub(crate) async fn what_is_stored_is_the_wire_format(mut place: Place) {
@@ -46,12 +46,17 @@ pub(crate) async fn what_is_stored_is_the_wire_format(mut place: Place) {
     let AcquireOutcome::Acquired(lease) = locks.acquire(&request).await.unwrap() else {
         panic!("the lock is free");
     };
-    let (lock, fence) = lock_keys(&place);
-    let held: String = place.run("GET", &[&lock]).await;
-    assert_eq!(held, format!("{}:{}", "ab".repeat(16), lease.fence));
-    assert_eq!(place.run::<u64>("GET", &[&fence]).await, lease.fence.get());
-    let kept: u64 = place.run("PTTL", &[&fence]).await;
+    let lock = stored_lock(&place);
+    let held: BTreeMap<String, String> = place.run("HGETALL", &[&lock]).await;
+    assert_eq!([&held["token"], &held["fence"]], [&"ab".repeat(16), &lease.fence.to_string()]);
+    // A new fence is the time at which the lock was taken.
+    let until: u64 = held["until"].parse().unwrap();
+    assert_eq!((until, held.len()), (lease.fence.get() + 30_000_000, 3));
+    let kept: u64 = place.run("PTTL", &[&lock]).await;
     assert!((86_400_000..=86_430_000).contains(&kept), "the fence is kept {kept} ms");
+    assert_eq!(locks.release(&lease).await.unwrap(), ReleaseOutcome::Released);
+    let released: BTreeMap<String, String> = place.run("HGETALL", &[&lock]).await;
+    assert_eq!([&released["fence"], &released["until"]], [&lease.fence.to_string(), "0"]);
 
     let tokens = place.stores.token_store().unwrap();
     tokens.revoke(&service(), "j1", ttl(60)).await.unwrap();

@@ -53,18 +53,27 @@ impl Folder {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("stanchion-tls-{}-{number}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
-        let write = |name: &str, pem: &str| {
-            let file = path.join(name);
-            fs::write(&file, pem).unwrap();
-            file
-        };
+        let file = |name: &str| path.join(name);
+        let files = TlsFiles::new(file("root.pem"), file("server.pem"), file("server-key.pem"));
+        let folder = Self { path, files };
+        folder.issue_anew(root, names);
+        folder
+    }
+
+    /// The same files, issued by another root, for servers that are started after this.
+    pub(crate) fn issue_anew(&self, root: &Root, names: &[&str]) {
         let own = root.issue(names);
-        let files = TlsFiles::new(
-            write("root.pem", &root.pem()),
-            write("server.pem", &own.pem),
-            write("server-key.pem", &own.key),
-        );
-        Self { path, files }
+        fs::write(&self.files.root, root.pem()).unwrap();
+        fs::write(&self.files.certificate, own.pem).unwrap();
+        fs::write(&self.files.key, own.key).unwrap();
+    }
+
+    /// A client's certificate and its key, in files.
+    pub(crate) fn client(&self, client: &Certificate) -> [PathBuf; 2] {
+        let [certificate, key] = ["client.pem", "client-key.pem"].map(|name| self.path.join(name));
+        fs::write(&certificate, &client.pem).unwrap();
+        fs::write(&key, &client.key).unwrap();
+        [certificate, key]
     }
 
     /// For servers at the address of this machine.

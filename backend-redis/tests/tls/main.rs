@@ -28,6 +28,7 @@ fn main() -> ExitCode {
             a_wrong_root_is_refused
             a_wrong_name_is_refused
             a_server_that_asks_for_a_certificate_gets_it
+            certificates_in_files_are_read_for_each_connection
             tls_and_none_do_not_meet
             bad_certificates_are_refused_where_they_are_set;
     };

@@ -17,7 +17,7 @@ use stanchion_conformance::servers::until;
 use stanchion_redis::{RedisBackend, RedisConfig};
 
 /// How long a case waits for what must come: for machines with much else to do.
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// With deadlines that no healthy call comes near.
 pub(crate) fn with_long_deadlines(config: RedisConfig) -> RedisConfig {

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use stanchion::ErrorKind;
-use stanchion_conformance::servers::RedisProcess;
+use stanchion::key::Key;
+use stanchion::stores::Stores;
+use stanchion_conformance::servers::{RedisProcess, until};
 use stanchion_redis::{RedisBackend, RedisConfig};
 
 use crate::certificates::{Folder, Root};
-use crate::shared::{all_serve, refused, standalone, with_password};
+use crate::shared::{TIMEOUT, all_serve, refused, standalone, with_password};
 
 pub(crate) async fn every_connection_is_made_with_the_same_certificates() {
     let root = Root::new("ours");
@@ -60,6 +62,54 @@ pub(crate) async fn a_server_that_asks_for_a_certificate_gets_it() {
     let config = config().client_certificate(client.pem, client.key).unwrap();
     assert!(!format!("{config:?}").contains("BEGIN"));
     all_serve(config, async || server.restart().await.unwrap()).await;
+}
+
+/// Server, client and roots change together while the service runs; what was given as text stays as it was.
+pub(crate) async fn certificates_in_files_are_read_for_each_connection() {
+    let (old, new) = (Root::new("old"), Root::new("new"));
+    let folder = Folder::here(&old);
+    let files = folder.files.clone().asking_clients();
+    let server = RedisProcess::start_tls(&files, &[]).await.unwrap();
+    let before = old.issue(&["client"]);
+    let [certificate, key] = folder.client(&before);
+    let config = || standalone(&server.tls_url()).root_certificate_file(&files.root).unwrap();
+    let fixed = config().client_certificate(before.pem, before.key).unwrap();
+    let fixed = RedisBackend::connect(fixed).await.unwrap().stores();
+    let by_files = config().client_certificate_files(&certificate, &key).unwrap();
+    let by_files = RedisBackend::connect(by_files).await.unwrap().stores();
+
+    folder.issue_anew(&new, &["127.0.0.1", "localhost"]);
+    folder.client(&new.issue(&["client"]));
+    server.restart().await.unwrap();
+    becomes_usable(&by_files).await;
+    let error = until("the old certificate is refused", TIMEOUT, || async {
+        match read(&fixed).await {
+            Err(error) if error.kind() == ErrorKind::Config => Ok(error),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    assert!(error.await.unwrap().to_string().contains("`client_certificate`"));
+    // A file that is missing is said, and waited for.
+    let key_now = std::fs::read(&key).unwrap();
+    std::fs::remove_file(&key).unwrap();
+    server.restart().await.unwrap();
+    let error = until("the missing file is said", TIMEOUT, || async {
+        match read(&by_files).await {
+            Err(error) if error.kind() == ErrorKind::Config => Ok(error),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    assert!(error.await.unwrap().to_string().contains("client-key.pem"));
+    std::fs::write(&key, key_now).unwrap();
+    becomes_usable(&by_files).await;
+}
+
+async fn read(stores: &Stores) -> Result<Option<bytes::Bytes>, stanchion::Error> {
+    stores.cache_store()?.get(&Key::new("cache", "n", "a")?).await
+}
+
+async fn becomes_usable(stores: &Stores) {
+    until("it is connected", TIMEOUT, || read(stores)).await.unwrap();
 }
 
 pub(crate) async fn tls_and_none_do_not_meet() {

@@ -305,4 +305,8 @@ rules! {
         "wall_clock::back_gives_nothing": wall_clock::limit::a_step_back_gives_nothing,
         "wall_clock::forth_gives_a_burst_at_most": wall_clock::limit::a_step_forth_gives_a_burst_at_most,
     ];
+    "LIMIT-17" Must "A step back of the store's wall clock denies for no longer than the limit itself would." => [
+        "wall_clock::back_denies_for_a_burst_at_most":
+            wall_clock::limit::a_step_back_denies_for_a_burst_at_most,
+    ];
 }

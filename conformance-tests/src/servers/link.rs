@@ -74,7 +74,11 @@ pub(super) async fn ask(addr: SocketAddr, words: &[&str]) -> Result<Reply, Serve
 
 /// One command that must not be refused.
 pub(super) async fn tell(addr: SocketAddr, words: &[&str]) -> Result<Reply, ServerError> {
-    let reply = ask(addr, words).await?;
+    accepted(addr, words, ask(addr, words).await?)
+}
+
+/// The reply, unless it is a refusal.
+pub(super) fn accepted(addr: SocketAddr, words: &[&str], reply: Reply) -> Result<Reply, ServerError> {
     if reply.is_error() {
         let what = words.iter().take(2).copied().collect::<Vec<_>>().join(" ");
         return Err(ServerError::new(format!("{addr} refused {what}: {}", reply.text())));

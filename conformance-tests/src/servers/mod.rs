@@ -2,7 +2,8 @@
 //!
 //! - [`RedisServer::find`] looks for a Redis in a fixed order: an address from the environment, a container, a
 //!   process of its own; [`Absent`] says what was looked for, and whether that turns the run red;
-//! - [`RedisProcess`] and [`Cluster`] are servers that a test owns: it may kill, pause and restart them;
+//! - [`RedisProcess`], [`Cluster`] and [`Sentinel`] are servers that a test owns: it may kill, pause and restart
+//!   them, and have a replica take a master's place;
 //! - [`Proxy`] stands in front of a server and loses replies, refuses connections or goes silent;
 //! - [`Scripted`] is no Redis at all: it answers with the reply that a test names.
 //!
@@ -13,13 +14,14 @@ mod cluster;
 mod container;
 mod find;
 mod link;
-mod migrate;
 mod port;
 mod process;
 mod proxy;
 mod relay;
+mod replication;
 mod resp;
 mod scripted;
+mod sentinel;
 mod tls;
 mod traffic;
 mod wait;
@@ -27,7 +29,7 @@ mod watcher;
 
 use std::fmt;
 
-pub use self::cluster::Cluster;
+pub use self::cluster::{Cluster, ClusterSetup};
 pub use self::container::RedisContainer;
 pub use self::find::{Absent, RedisServer, Require, Search, Topology};
 pub use self::link::Link;
@@ -35,6 +37,7 @@ pub use self::process::RedisProcess;
 pub use self::proxy::Proxy;
 pub use self::resp::Reply;
 pub use self::scripted::Scripted;
+pub use self::sentinel::{Sentinel, SentinelSetup};
 pub use self::tls::TlsFiles;
 pub use self::wait::until;
 

@@ -3,11 +3,12 @@
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::port::Port;
 use super::watcher::Watched;
-use super::{Reply, ServerError, TlsFiles, link, wait};
+use super::{Link, Reply, ServerError, TlsFiles, link, wait};
 
 /// How long a server may take to start, on a machine that is busy.
 const START: Duration = Duration::from_secs(30);
@@ -23,7 +24,12 @@ pub struct RedisProcess {
     port: Port,
     /// Where it speaks TLS as well.
     tls: Option<Port>,
-    pid: std::sync::atomic::AtomicU32,
+    pid: AtomicU32,
+    /// The words in its output by which it says that it serves.
+    ready: &'static str,
+    /// The password of its default user.
+    password: Option<String>,
+    paused: AtomicBool,
 }
 
 impl RedisProcess {
@@ -49,25 +55,23 @@ impl RedisProcess {
     /// As [`start`](Self::start).
     pub async fn start_tls(files: &TlsFiles, args: &[&str]) -> Result<Self, ServerError> {
         let (binary, args) = (binary()?, args.iter().map(ToString::to_string));
-        Self::launch_tls(&binary, files, || args.clone().collect()).await
+        Self::launch_tls(&binary, files, |_| args.clone().collect()).await
     }
 
     /// Starts a server that speaks TLS as well, whatever ports are free.
     pub(super) async fn launch_tls(
         binary: &Path,
         files: &TlsFiles,
-        args: impl Fn() -> Vec<String>,
+        args: impl Fn(&Port) -> Vec<String>,
     ) -> Result<Self, ServerError> {
-        let mut failed = None;
-        for _ in 0..ATTEMPTS {
+        let args = &args;
+        on_free_port(|port| async move {
             let tls = Port::claim()?;
-            let all = [files.args(tls.number()), args()].concat();
-            match Self::launch(binary, Port::claim()?, |_| all).await {
-                Err(error) if error.to_string().contains("Address already in use") => failed = Some(error),
-                done => return done.map(|process| Self { tls: Some(tls), ..process }),
-            }
-        }
-        Err(failed.unwrap_or_else(|| ServerError::new("no port was free")))
+            let all = |port: &Port| [files.args(tls.number()), args(port)].concat();
+            let process = Self::launch(binary, port, all).await?;
+            Ok(process.with_tls(Some(tls)))
+        })
+        .await
     }
 
     /// As [`start_with`](Self::start_with), of this binary.
@@ -75,16 +79,8 @@ impl RedisProcess {
     /// # Cancel safety
     /// As [`start`](Self::start).
     pub async fn start_binary(binary: &Path, args: &[&str]) -> Result<Self, ServerError> {
-        let mut failed = None;
-        for _ in 0..ATTEMPTS {
-            let port = Port::claim()?;
-            match Self::launch(binary, port, |_| args.iter().map(ToString::to_string).collect()).await {
-                // Something that takes no heed of the claim was quicker.
-                Err(error) if error.to_string().contains("Address already in use") => failed = Some(error),
-                done => return done,
-            }
-        }
-        Err(failed.unwrap_or_else(|| ServerError::new("no port was free")))
+        on_free_port(|port| Self::launch(binary, port, |_| args.iter().map(ToString::to_string).collect()))
+            .await
     }
 
     /// Starts a server on this port; `args` are made from the port.
@@ -114,21 +110,38 @@ impl RedisProcess {
                 .chain(args.iter().map(PathBuf::from))
                 .collect()
         })?;
-        let process = Self { watched, port, tls: None, pid: 0.into() };
+        Self::run(watched, port, "eady to accept connections").await
+    }
+
+    /// Starts what is watched and waits until it says that it serves.
+    pub(super) async fn run(watched: Watched, port: Port, ready: &'static str) -> Result<Self, ServerError> {
+        let process =
+            Self { watched, port, tls: None, pid: 0.into(), ready, password: None, paused: false.into() };
         process.begin().await?;
         Ok(process)
     }
 
+    /// It speaks TLS on this port too.
+    pub(super) fn with_tls(self, port: Option<Port>) -> Self {
+        Self { tls: port, ..self }
+    }
+
+    /// Its default user has this password; the harness gives it with each command.
+    pub(super) fn with_password(self, password: Option<&String>) -> Self {
+        Self { password: password.cloned(), ..self }
+    }
+
     async fn begin(&self) -> Result<(), ServerError> {
         let pid = self.watched.start()?;
-        self.pid.store(pid, std::sync::atomic::Ordering::Relaxed);
+        self.pid.store(pid, Ordering::Relaxed);
+        self.paused.store(false, Ordering::Relaxed);
         let what = format!("redis-server on port {}", self.port.number());
         let ready = wait::until(&what, START, || async {
             // Its own word first: something else may answer on this port.
             if self.watched.has_ended() {
                 return Ok(false);
             }
-            if !self.watched.output().contains("eady to accept connections") {
+            if !self.watched.output().contains(self.ready) {
                 return Err(ServerError::new("it is not ready yet"));
             }
             // Any reply will do: it may want a password.
@@ -159,7 +172,7 @@ impl RedisProcess {
 
     /// Its process id; after [`restart`](Self::restart) another one.
     pub fn pid(&self) -> u32 {
-        self.pid.load(std::sync::atomic::Ordering::Relaxed)
+        self.pid.load(Ordering::Relaxed)
     }
 
     /// Ends it at once, as a crash does (SIGKILL), and waits until it is gone. It keeps its port.
@@ -178,20 +191,36 @@ impl RedisProcess {
 
     /// Makes it hang (SIGSTOP): connections stay open, nothing is answered until [`resume`](Self::resume).
     pub fn pause(&self) -> Result<(), ServerError> {
+        self.paused.store(true, Ordering::Relaxed);
         self.watched.signal("STOP")
     }
 
     /// Lets it go on; what was sent meanwhile is then done.
     pub fn resume(&self) -> Result<(), ServerError> {
+        self.paused.store(false, Ordering::Relaxed);
         self.watched.signal("CONT")
     }
 
-    /// One command on a connection of its own.
+    /// One command on a connection of its own, as its default user.
     ///
     /// # Cancel safety
     /// A dropped call may or may not have reached the server.
     pub async fn command(&self, words: &[&str]) -> Result<Reply, ServerError> {
-        link::ask(self.addr(), words).await
+        let mut link = Link::connect(self.addr()).await?;
+        if let Some(password) = &self.password {
+            link.ask(&["AUTH", password]).await?;
+        }
+        link.ask(words).await
+    }
+
+    /// As [`command`](Self::command); an error reply is an error.
+    pub(super) async fn tell(&self, words: &[&str]) -> Result<Reply, ServerError> {
+        link::accepted(self.addr(), words, self.command(words).await?)
+    }
+
+    /// Whether it answers: it was not killed, is not paused, and has not ended by itself.
+    pub fn is_running(&self) -> bool {
+        !self.watched.has_ended() && !self.paused.load(Ordering::Relaxed)
     }
 
     /// Its version, as `7.0.15`.
@@ -202,10 +231,30 @@ impl RedisProcess {
         version(self.addr()).await
     }
 
-    /// By which other nodes of a Cluster reach it.
+    /// Where it listens for the other nodes of a Cluster.
+    pub(super) fn bus_addr(&self) -> SocketAddr {
+        SocketAddr::new(self.port.addr().ip(), self.port.bus())
+    }
+
+    /// By which other nodes of a Cluster, its replicas and sentinels reach it.
     pub(super) fn node_port(&self) -> &Port {
         self.tls.as_ref().unwrap_or(&self.port)
     }
+}
+
+/// Starts on a port that is free, and on another one if something that takes no heed of the claim was quicker.
+pub(super) async fn on_free_port<F>(mut start: impl FnMut(Port) -> F) -> Result<RedisProcess, ServerError>
+where
+    F: Future<Output = Result<RedisProcess, ServerError>>,
+{
+    let mut failed = None;
+    for _ in 0..ATTEMPTS {
+        match start(Port::claim()?).await {
+            Err(error) if error.to_string().contains("Address already in use") => failed = Some(error),
+            done => return done,
+        }
+    }
+    Err(failed.unwrap_or_else(|| ServerError::new("no port was free")))
 }
 
 /// What the server at this address says it is; a Valkey says so.

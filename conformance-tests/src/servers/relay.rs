@@ -91,6 +91,8 @@ struct Connection {
     answered: u64,
     doomed: Option<Doomed>,
     lost: bool,
+    /// A replica is at the other end: what follows its PSYNC is a file and a stream, no replies.
+    replicates: bool,
 }
 
 /// What is thrown away.
@@ -148,6 +150,7 @@ impl Connection {
             answered: 0,
             doomed: None,
             lost: false,
+            replicates: false,
         };
         while link.step(&mut orders, cut).await.is_ok() {}
     }
@@ -179,8 +182,10 @@ impl Connection {
     }
 
     async fn request(&mut self, bytes: &[u8]) -> Result<(), Over> {
-        self.requests.extend_from_slice(bytes);
-        self.note_requests();
+        if !self.replicates {
+            self.requests.extend_from_slice(bytes);
+            self.note_requests();
+        }
         Ok(self.server.write_all(bytes).await?)
     }
 
@@ -195,6 +200,7 @@ impl Connection {
         traffic.next_read();
         for words in take_requests(&mut self.requests) {
             traffic.record(&words);
+            self.replicates |= words.first().is_some_and(|name| name.eq_ignore_ascii_case(b"PSYNC"));
             let by_push = answers_by_push(&words);
             if !by_push {
                 self.asked += 1;
@@ -210,6 +216,10 @@ impl Connection {
     }
 
     async fn reply(&mut self, bytes: &[u8]) -> Result<(), Over> {
+        if self.replicates {
+            // The replica waited for every reply before it sent PSYNC: nothing is left over.
+            return Ok(self.client.write_all(bytes).await?);
+        }
         self.replies.extend_from_slice(bytes);
         loop {
             match resp::parse(&self.replies) {

@@ -124,6 +124,17 @@ impl Watched {
         }
     }
 
+    /// Writes a file into its folder.
+    pub(super) fn write(&self, name: &str, text: &str) -> Result<(), ServerError> {
+        let path = self.folder.join(name);
+        std::fs::write(&path, text).map_err(ServerError::of(format!("{} was not written", path.display())))
+    }
+
+    /// Where it keeps its files; gone with this value.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Starts the server; answers its process id. It must not be running.
     pub(super) fn start(&self) -> Result<u32, ServerError> {
         let started = self.with(|shell| shell.ask("start")?.parse().map_err(std::io::Error::other));

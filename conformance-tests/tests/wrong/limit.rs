@@ -50,6 +50,8 @@ pub(crate) enum Bug {
     TakenThenGivenBack,
     /// What comes back is added up, with no regard to the burst.
     CreditHasNoBound,
+    /// Nothing is given until the wall clock is again where it was.
+    WaitsForTheClock,
 }
 
 const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'static str) -> Proof {
@@ -145,6 +147,12 @@ pub(crate) const PROOFS: &[Proof] = &[
         "wall_clock::forth_gives_a_burst_at_most",
         "at most a burst after a step forth\nobserved: 12",
     ),
+    proof(
+        "LIMIT-17",
+        Bug::WaitsForTheClock,
+        "wall_clock::back_denies_for_a_burst_at_most",
+        "once the time for one has passed: 1\nobserved: 0",
+    ),
     proof("LIMIT-14", Bug::TakenThenGivenBack, "cancel::all_tiers_or_none", "from both tiers or from none"),
 ];
 
@@ -159,6 +167,8 @@ pub(crate) struct Wrong {
     windows: Mutex<HashMap<Key, u128>>,
     /// When each key was first used by the wall clock, and how many permits it was given since.
     credits: Mutex<HashMap<Key, (Timestamp, u32)>>,
+    /// The latest that the wall clock has shown.
+    latest: Mutex<Timestamp>,
 }
 
 impl Wrong {
@@ -174,6 +184,7 @@ impl Wrong {
             denied: Mutex::default(),
             windows: Mutex::default(),
             credits: Mutex::default(),
+            latest: Mutex::default(),
         })
     }
 
@@ -266,6 +277,22 @@ impl RateLimiter for Wrong {
                     yield_now().await;
                 }
                 return Ok(Decision::Allowed { tiers: self.right.peek(key, tiers).await? });
+            }
+            Bug::WaitsForTheClock if possible => {
+                let now = self.around.right.environment().clock.wall();
+                let latest = {
+                    let mut latest = locked(&self.latest);
+                    *latest = now.max(*latest);
+                    *latest
+                };
+                if now < latest {
+                    let tiers = self.right.peek(key, tiers).await?;
+                    return Ok(Decision::Denied {
+                        retry_after: latest.saturating_since(now),
+                        tier: 0,
+                        tiers,
+                    });
+                }
             }
             Bug::ZeroCostsOne => cost = cost.max(1),
             Bug::FixedWindow => {

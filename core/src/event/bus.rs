@@ -71,6 +71,8 @@ impl SubscribeOptions {
 /// - An event that has reached a handle is not kept for its later subscriptions. One that is still on its way, between
 ///   the nodes of a Cluster say, may reach a subscription that began after it was published.
 /// - A slow or stuck subscriber holds up nobody else.
+/// - What is refused for one domain harms no other: a subscription that the server no longer allows ends, and
+///   [says why](super::Received::Ended), and those to other domains go on.
 /// - Closing or dropping a subscription ends it at the server.
 ///
 /// # Cancel safety

@@ -19,9 +19,13 @@ pub enum Received {
     Reconnected,
     /// Something that is no event of this format was published on the channel. The stream goes on.
     Malformed(Error),
+    /// The subscription was ended, for this reason: the right to one of its channels was taken away, say. The last item;
+    /// events may have been missed before it.
+    Ended(Error),
 }
 
-/// A live subscription, a stream that ends once the subscription or its backend is closed and everything is delivered.
+/// A live subscription, a stream that ends once the subscription or its backend is closed and everything is delivered. Where
+/// it ends for another reason, the last item [says which](Received::Ended).
 /// It ends at the server when it is dropped.
 ///
 /// Most backends make one with [`feed`](super::feed()), whose other end takes what their reader receives.

@@ -46,7 +46,8 @@ impl Telemetry {
         match delivery {
             Delivery::Event { .. } => self.delivered.one(),
             Delivery::Lagged(events) => self.dropped.add(*events),
-            Delivery::Reconnected => self.gaps.one(),
+            // What follows is missed.
+            Delivery::Reconnected | Delivery::Ended(_) => self.gaps.one(),
             Delivery::Malformed(_) => self.malformed.one(),
         }
     }

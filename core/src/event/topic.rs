@@ -184,6 +184,9 @@ pub enum Delivery<E> {
     /// An event of this type whose payload can't be read, or something on the channel that is no event. The
     /// stream goes on.
     Malformed(Error),
+    /// The subscription was ended, for this reason: the right to its channel was taken away, say. The last item; events may
+    /// have been missed before it. Subscribe again once the reason is gone.
+    Ended(Error),
 }
 
 /// A live subscription to one type of event, as a stream; ends at the server when it is dropped.
@@ -195,7 +198,8 @@ pub struct Events<E> {
 }
 
 impl<E: Event> Events<E> {
-    /// The next thing, or `None` once the subscription or its backend is closed and all is delivered.
+    /// The next thing, or `None` once the subscription or its backend is closed, or it has [ended](Delivery::Ended), and all is
+    /// delivered.
     ///
     /// # Cancel safety
     /// Nothing is lost if the future is dropped.
@@ -241,6 +245,7 @@ fn typed<E: Event>(received: Received) -> Option<Delivery<E>> {
         Received::Lagged(n) => Delivery::Lagged(n),
         Received::Reconnected => Delivery::Reconnected,
         Received::Malformed(error) => Delivery::Malformed(error),
+        Received::Ended(error) => Delivery::Ended(error),
     })
 }
 

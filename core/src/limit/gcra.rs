@@ -13,6 +13,10 @@ use crate::time::Timestamp;
 /// intervals to it, time takes it away, and a request is allowed while it stays within `burst` intervals.
 /// Backends that can't run this code (a script) must do the same arithmetic; the suite compares them.
 ///
+/// More than the burst can't be used. A time that is further ahead was stored before the clock was set back; it is as good as
+/// one a burst ahead, and becomes that with the next check or refund, whatever that decides. So nobody waits longer for a
+/// clock than for a limit that is spent.
+///
 /// # Stored form
 /// A backend that stores the state outside the process stores [`parts`](Self::parts), one pair for each tier under its
 /// [`id`](Tier::id), and reads them back with [`from_parts`](Self::from_parts). Redis has them as the text
@@ -56,8 +60,8 @@ impl Gcra {
     /// A state that was stored as its [`parts`](Self::parts). They say nothing of their tier: keep them under its
     /// [`id`](Tier::id), since those of one tier mean something else for another.
     ///
-    /// Any time below 2^53 µs is taken, also one that is long over (a full tier) or far ahead (the clock has gone
-    /// back). A rest of the tier's denominator or more counts as the whole microseconds that it makes, and is stored as
+    /// Any time below 2^53 µs is taken, also one that is long over (a full tier) or further ahead than a burst takes (the
+    /// clock has gone back), which counts as a tier that is spent. A rest of the tier's denominator or more counts as the whole microseconds that it makes, and is stored as
     /// such with the next change.
     ///
     /// # Errors
@@ -72,6 +76,11 @@ impl Gcra {
 
     /// What is used, in fractions of the tier's emission interval's microseconds.
     fn used(self, tier: &Tier, now: Timestamp) -> u64 {
+        self.ahead(tier, now).min(capacity(tier))
+    }
+
+    /// The same, but more than all of the tier where the clock was set back.
+    fn ahead(self, tier: &Tier, now: Timestamp) -> u64 {
         let (_, denominator) = tier.emission();
         match self.micros.checked_sub(now.as_micros()) {
             Some(ahead) => ahead.saturating_mul(denominator).saturating_add(self.rest),
@@ -88,7 +97,7 @@ impl Gcra {
     pub fn status(self, tier: &Tier, now: Timestamp) -> TierStatus {
         let (numerator, denominator) = tier.emission();
         let used = self.used(tier, now);
-        let capacity = numerator * u64::from(tier.burst());
+        let capacity = capacity(tier);
         let remaining = capacity.saturating_sub(used) / numerator;
         let for_one_more = used.saturating_sub(capacity.saturating_sub((remaining + 1) * numerator));
         TierStatus::new(
@@ -114,8 +123,8 @@ impl Gcra {
         Self::after(tier, now, self.used(tier, now).saturating_sub(numerator.saturating_mul(u64::from(cost))))
     }
 
-    /// Takes `cost` permits from every tier or from none; the states are changed only if allowed.
-    /// `states` and `tiers` have the same length.
+    /// Takes `cost` permits from every tier or from none. Where it is not allowed, only such states are changed as are further
+    /// ahead than a burst takes; a backend stores what has changed. `states` and `tiers` have the same length.
     pub fn check(states: &mut [Self], tiers: &[Tier], cost: u32, now: Timestamp) -> Decision {
         if let Some(tier) = tiers.iter().position(|tier| cost > tier.burst()) {
             return Decision::CostExceedsCapacity { tier };
@@ -124,17 +133,20 @@ impl Gcra {
         for (index, (state, tier)) in states.iter().zip(tiers).enumerate() {
             let (numerator, denominator) = tier.emission();
             let wanted = state.used(tier, now).saturating_add(numerator * u64::from(cost));
-            let excess = wanted.saturating_sub(numerator * u64::from(tier.burst()));
+            let excess = wanted.saturating_sub(capacity(tier));
             let needed = micros(excess, denominator);
             // A cost of zero takes nothing, so it is allowed even where the store's clock went back.
             if cost > 0 && excess > 0 && wait.is_none_or(|(longest, _)| needed > longest) {
                 wait = Some((needed, index));
             }
         }
-        if wait.is_none() {
-            for (state, tier) in states.iter_mut().zip(tiers) {
-                let (numerator, _) = tier.emission();
-                *state = Self::after(tier, now, state.used(tier, now) + numerator * u64::from(cost));
+        // A cost of zero changes nothing: it is a look.
+        for (state, tier) in states.iter_mut().zip(tiers).filter(|_| cost > 0) {
+            let ((numerator, _), used) = (tier.emission(), state.used(tier, now));
+            if wait.is_none() {
+                *state = Self::after(tier, now, used + numerator * u64::from(cost));
+            } else if state.ahead(tier, now) > used {
+                *state = Self::after(tier, now, used);
             }
         }
         let tiers = states.iter().zip(tiers).map(|(state, tier)| state.status(tier, now)).collect();
@@ -143,6 +155,11 @@ impl Gcra {
             Some((retry_after, tier)) => Decision::Denied { retry_after, tier, tiers },
         }
     }
+}
+
+/// All of the tier, in fractions of its emission interval's microseconds.
+fn capacity(tier: &Tier) -> u64 {
+    tier.emission().0 * u64::from(tier.burst())
 }
 
 /// Fractions as microseconds, rounded up: a wait is never too short.
@@ -216,6 +233,29 @@ mod tests {
         let (mut odd, mut even) = ([odd], [even]);
         assert_eq!(Gcra::check(&mut odd, &[tier], 1, now), Gcra::check(&mut even, &[tier], 1, now));
         assert_eq!(odd[0].parts(), even[0].parts());
+    }
+
+    /// Five a minute are spent, and the clock is set back by an hour.
+    #[test]
+    fn a_clock_set_back_denies_no_longer_than_a_burst_takes() {
+        let hour = 3_600_000_000;
+        let tier = Tier::new(5, Duration::from_mins(1)).unwrap();
+        let mut spent = [Gcra::default()];
+        assert!(Gcra::check(&mut spent, &[tier], 5, at(hour)).is_allowed());
+        let (next, full) = (Duration::from_secs(12), Duration::from_mins(1));
+        let status = spent[0].status(&tier, at(0));
+        assert_eq!((status.remaining, status.next_in, status.full_in), (0, next, full));
+        assert_eq!(spent[0].full_in(&tier, at(0)), full);
+        let refunded = spent[0].refunded(&tier, 5, at(0));
+        assert_eq!(refunded.status(&tier, at(0)).remaining, 5);
+        assert_eq!(Gcra::check(&mut spent, &[tier], 1, at(0)).retry_after(), Some(next));
+        assert!(!Gcra::check(&mut spent, &[tier], 1, at(11_999_999)).is_allowed());
+        assert_eq!(spent[0].full_in(&tier, at(60_000_000)), Duration::ZERO);
+        assert!(Gcra::check(&mut spent, &[tier], 1, at(12_000_000)).is_allowed());
+        // A denial stores nothing else.
+        let before = spent;
+        assert!(!Gcra::check(&mut spent, &[tier], 1, at(12_000_001)).is_allowed());
+        assert_eq!(spent, before);
     }
 
     fn whole_micros(wait: Duration) -> u64 {

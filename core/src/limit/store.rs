@@ -17,7 +17,8 @@ use crate::key::Key;
 /// - Every answer is that of [`Gcra`](super::Gcra), to the microsecond.
 /// - 1 to [`max_tiers`](LimitCapabilities::max_tiers) different tiers, anything else is `InvalidInput`. A cost of zero takes nothing and is allowed.
 /// - State expires by itself once every tier is full again.
-/// - Where the store's clock is a wall clock, a step back of it gives nothing back, and a step forth no more than a
+/// - Where the store's clock is a wall clock, a step back of it gives nothing back, and denies for no longer than the limit
+///   itself would: what was stored further ahead than a burst takes counts as a burst. A step forth gives no more than a
 ///   burst.
 ///
 /// # Cancel safety

@@ -28,6 +28,12 @@ use crate::key::Name;
 ///   [`EvictOldest`](super::SessionLimit::EvictOldest) go by it.
 /// - What has ended is gone for every method: `load` gives `None`, `patch` and `touch` say `Gone`, `list` and
 ///   the limit don't count it. No method but `create` brings a session into being.
+/// - What is stored and can't be read, because somebody else has spoilt it, is no session and blocks nobody: `list` leaves it
+///   out, `create` neither counts nor removes it, [`destroy_all`](Self::destroy_all) ends it and answers its id. Only calls that
+///   name it answer [`Codec`](crate::ErrorKind::Codec).
+/// - Where a backend can't take one step, since what it needs is in two places just now (a slot of a Cluster that is being
+///   moved), it takes several in an order that keeps the same: no limit is exceeded at any time, and no session lives on that
+///   was there when `destroy_all` began. Only `list` may then answer sessions that did not all live at one moment.
 /// - The id carries the bucket of its user ([`SessionId::bucket`]); a record is only ever read and written by
 ///   the user it was created for.
 ///

@@ -1,20 +1,25 @@
 //! What becomes of a command that a node has not carried out: decided here, and carried out [elsewhere](super::send).
 
+use std::time::Duration;
+
 use stanchion::{Error, ErrorKind};
 
 use super::slots::Address;
 use crate::command::Route;
 use crate::error::Refusal;
 
-/// How often one command is redirected or retried. A slot moves once at a time; more means that the map is wrong
-/// somewhere.
+/// How often one command is redirected in a row. A slot moves once at a time; more means that the map is wrong somewhere.
 const MAX_REDIRECTS: usize = 8;
+
+/// Before a command is retried whose keys are split: at first, and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(160));
 
 /// The redirects of one command.
 #[derive(Debug)]
 pub(super) struct Redirects {
     left: usize,
     retry_split: bool,
+    pause: Duration,
 }
 
 /// What is to be done after an error.
@@ -34,13 +39,14 @@ pub(super) enum Next {
     Send(Address),
     /// It is sent to the node at this address, behind `ASKING`.
     Ask(Address),
-    /// It is sent to the master of its slot a little later.
-    RetryLater,
+    /// It is sent to the master of its slot after this pause, for as long as the call has time: a slot may be on its way
+    /// for long, and there is nothing wrong with that.
+    RetryAfter(Duration),
 }
 
 impl Redirects {
     pub(super) fn new(route: Route) -> Self {
-        Self { left: MAX_REDIRECTS, retry_split: route.retry_split }
+        Self { left: MAX_REDIRECTS, retry_split: route.retry_split, pause: PAUSES.0 }
     }
 
     /// Decides after an error of the node on this host.
@@ -48,6 +54,13 @@ impl Redirects {
     /// Only what the server has refused with nothing done is sent again. A redirect without a host is to another port of the
     /// same host.
     pub(super) fn decide(&mut self, error: &Error, host: &str) -> Decision {
+        let refusal = Refusal::of(error);
+        if refusal == Some(&Refusal::TryAgain) && self.retry_split {
+            let pause = self.pause;
+            // Up to Redis 6.2 the source says ASK each time, and the other node TRYAGAIN.
+            *self = Self { left: MAX_REDIRECTS, pause: (2 * pause).min(PAUSES.1), ..*self };
+            return Decision { refresh: false, next: Next::RetryAfter(pause) };
+        }
         if self.left == 0 {
             return Decision { refresh: false, next: Next::GiveUp };
         }
@@ -56,12 +69,9 @@ impl Redirects {
             let host = if named.is_empty() { host } else { named };
             (host.to_owned(), *port)
         };
-        match Refusal::of(error) {
+        match refusal {
             Some(Refusal::Moved(address)) => Decision { refresh: true, next: Next::Send(at(address)) },
             Some(Refusal::Ask(address)) => Decision { refresh: false, next: Next::Ask(at(address)) },
-            Some(Refusal::TryAgain) if self.retry_split => {
-                Decision { refresh: false, next: Next::RetryLater }
-            }
             Some(Refusal::TryAgain) => Decision { refresh: false, next: Next::GiveUp },
             // After a failover another master may serve the slot.
             Some(Refusal::NoScript) | None => {
@@ -111,7 +121,7 @@ mod tests {
     #[test]
     fn split_keys_are_retried_unless_the_caller_knows_better() {
         let split = "TRYAGAIN Multiple keys request during rehashing of slot";
-        assert_eq!(decide(split, true), decision(false, Next::RetryLater));
+        assert_eq!(decide(split, true), decision(false, Next::RetryAfter(PAUSES.0)));
         assert_eq!(decide(split, false), decision(false, Next::GiveUp));
     }
 
@@ -136,5 +146,20 @@ mod tests {
         let moved = refused("MOVED 1 10.0.0.7:6381");
         let followed = (0..100).take_while(|_| redirects.decide(&moved, "here").next != Next::GiveUp);
         assert_eq!(followed.count(), MAX_REDIRECTS);
+    }
+
+    #[test]
+    fn a_slot_on_its_way_is_no_circle() {
+        let mut redirects = Redirects::new(Route { slot: Some(1), retry_split: true });
+        let (ask, split) = (refused("ASK 1 10.0.0.7:6381"), refused("TRYAGAIN Multiple keys"));
+        let mut pauses = Vec::new();
+        for _ in 0..100 {
+            assert!(matches!(redirects.decide(&ask, "here").next, Next::Ask(_)));
+            match redirects.decide(&split, "here").next {
+                Next::RetryAfter(pause) => pauses.push(pause),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(pauses.is_sorted() && pauses[0] == PAUSES.0 && pauses[99] == PAUSES.1);
     }
 }

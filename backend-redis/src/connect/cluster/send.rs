@@ -14,30 +14,25 @@ use super::doubts::Doubt;
 use super::redirect::{Next, Redirects};
 use super::slots::Address;
 use super::state::Cluster;
-use crate::command::{Route, Routed, get, slot};
+use crate::command::{Call, Route, Routed, get, slot};
 use crate::connect::node::Node;
 use crate::error::{self, Access};
 use crate::reply;
 
-/// Before a command is retried whose keys are split, with jitter.
-const RETRY_PAUSE: Duration = Duration::from_millis(20);
-
 impl Cluster {
     /// One command at the master of its slot, following redirects.
-    pub(in crate::connect) async fn command(&self, routed: &Routed, access: Access) -> Result<Value> {
+    pub(in crate::connect) async fn command(&self, routed: &Routed, call: Call) -> Result<Value> {
         let node = self.owner(routed.route.slot)?;
-        match node.command(&routed.command, access).await {
+        match node.command(&routed.command, call.access).await {
             // Seldom, and large: on the heap, so that it is no part of every other call's future.
-            reply @ Err(_) => Box::pin(self.follow(reply, routed.route, &routed.command, access, node)).await,
+            reply @ Err(_) => Box::pin(self.follow(reply, routed.route, &routed.command, call, node)).await,
             done => done,
         }
     }
 
     /// Reads a key at the master of its slot, together with others that are read there at the same time.
     pub(in crate::connect) async fn get(&self, key: &Key, deadline: Duration) -> Result<Option<Bytes>> {
-        let context = self.context();
-        let clock = &context.environment.clock;
-        let (started, stored) = (clock.now(), context.layout.key(key));
+        let (started, stored) = (self.now(), self.context().layout.key(key));
         let slot = Some(slot(stored.as_bytes()));
         let node = self.owner(slot)?;
         let error = match node.get(key, deadline).await {
@@ -47,8 +42,9 @@ impl Cluster {
         // What is redirected is sent singly.
         let command = get(&stored);
         let route = Route { slot, retry_split: true };
-        let following = Box::pin(self.follow(Err(error), route, &command, Access::Read, node));
-        let left = deadline.saturating_sub(clock.now().saturating_since(started));
+        let call = Call { until: Some(started.saturating_add(deadline)), ..Call::read("cache.get") };
+        let following = Box::pin(self.follow(Err(error), route, &command, call, node));
+        let left = deadline.saturating_sub(self.now().saturating_since(started));
         match tokio::time::timeout(left, following).await {
             Ok(reply) => reply::read_value(reply?),
             Err(_) => Err(error::timed_out(deadline, Access::Read)),
@@ -61,9 +57,10 @@ impl Cluster {
         mut reply: Result<Value>,
         route: Route,
         command: &Cmd,
-        access: Access,
+        call: Call,
         mut node: Arc<Node>,
     ) -> Result<Value> {
+        let access = call.access;
         let mut redirects = Redirects::new(route);
         let mut sent_back = false;
         loop {
@@ -92,9 +89,14 @@ impl Cluster {
                     node = self.node(&address).await?;
                     ask(&node, command, access).await
                 }
-                Next::RetryLater => {
+                Next::RetryAfter(pause) => {
                     let environment = &self.context().environment;
-                    environment.sleep(jittered(&*environment.random, RETRY_PAUSE)).await;
+                    let pause = jittered(&*environment.random, pause);
+                    // The refusal says more than a timeout would: nothing was done.
+                    if call.until.is_some_and(|until| self.now().saturating_add(2 * pause) >= until) {
+                        return Err(error);
+                    }
+                    environment.sleep(pause).await;
                     node = self.owner(route.slot)?;
                     node.command(command, access).await
                 }
@@ -103,11 +105,7 @@ impl Cluster {
     }
 
     /// Many commands, one write per master, the replies in their order.
-    pub(in crate::connect) async fn batch(
-        &self,
-        commands: Vec<Routed>,
-        access: Access,
-    ) -> Vec<Result<Value>> {
+    pub(in crate::connect) async fn batch(&self, commands: Vec<Routed>, call: Call) -> Vec<Result<Value>> {
         let count = commands.len();
         let mut replies = Vec::with_capacity(count);
         let mut groups: Vec<Group> = Vec::new();
@@ -125,15 +123,15 @@ impl Cluster {
                 Err(error) => replies.push((index, Err(error))),
             }
         }
-        let written = groups.iter().map(|group| self.write_group(group, access));
+        let written = groups.iter().map(|group| self.write_group(group, call));
         replies.extend(join_all(written).await.into_iter().flatten());
         replies.sort_unstable_by_key(|(index, _)| *index);
         replies.into_iter().map(|(_, reply)| reply).collect()
     }
 
     /// The commands for one master, and their replies with their places in the batch.
-    async fn write_group(&self, group: &Group, access: Access) -> Vec<(usize, Result<Value>)> {
-        let first = group.node.packed(&group.pipeline, access).await;
+    async fn write_group(&self, group: &Group, call: Call) -> Vec<(usize, Result<Value>)> {
+        let first = group.node.packed(&group.pipeline, call.access).await;
         let mut replies = Vec::with_capacity(first.len());
         let sent = group.members.iter().zip(group.pipeline.cmd_iter());
         for ((&(index, route), command), reply) in sent.zip(first) {
@@ -141,7 +139,7 @@ impl Cluster {
             let reply = match reply {
                 Err(_) => {
                     let node = Arc::clone(&group.node);
-                    Box::pin(self.follow(reply, route, command, access, node)).await
+                    Box::pin(self.follow(reply, route, command, call, node)).await
                 }
                 done => done,
             };

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use redis::{ConnectionAddr, ConnectionInfo};
+use stanchion::time::Monotonic;
 use stanchion::{Error, ErrorKind, Result};
 
 use super::anywhere::Place;
@@ -67,6 +68,10 @@ impl Cluster {
 
     pub(super) fn context(&self) -> &Arc<Context> {
         &self.context
+    }
+
+    pub(in crate::connect) fn now(&self) -> Monotonic {
+        self.context.environment.clock.now()
     }
 
     pub(super) fn seeds(&self) -> &[ConnectionInfo] {

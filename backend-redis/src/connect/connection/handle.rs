@@ -1,9 +1,11 @@
 //! The handle by which callers send requests, and wait for the replies.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join};
 use redis::{Cmd, ConnectionInfo, Pipeline, Value};
 use stanchion::Result;
 use stanchion::clock::Clock;
@@ -15,8 +17,10 @@ use super::events::ConnectionEvents;
 use super::handshake;
 use super::request::{self, Commands, Expected, Read, Request};
 use super::stream::{self, Stream};
+use crate::connect::authentication::Authenticated;
 use crate::connect::context::Context;
 use crate::connect::purpose::Purpose;
+use crate::credentials::Credentials;
 use crate::error::{self, Access};
 use crate::reply;
 
@@ -30,25 +34,42 @@ struct Shared {
 }
 
 impl Connection {
-    /// Connects and authenticates, within the deadline.
+    /// Connects and authenticates: each within the deadline, to learn the credentials and to be let in by them.
     pub(in crate::connect) async fn open(
         info: &ConnectionInfo,
         events: Option<Arc<dyn ConnectionEvents>>,
         purpose: Purpose,
         context: &Arc<Context>,
     ) -> Result<Self> {
+        let identity = context.authentication.identity().await?;
         let opening = async {
             let stream = stream::open(info.addr(), context)
                 .await
-                .map_err(|failure| error::from_client(&failure.into(), Access::Read))?;
-            let connection = Self::on(stream, events, purpose, context);
-            let greeted =
-                connection.raw_command(&handshake::hello(info.redis_settings()), Access::Read).await?;
-            handshake::check(greeted)?;
+                // What is wrong with our own certificates is an error of ours already.
+                .map_err(|failure| {
+                    failure
+                        .downcast()
+                        .unwrap_or_else(|failure| error::from_client(&failure.into(), Access::Read))
+                })?;
+            let connection = Self::on(stream, events.clone(), purpose, context);
+            let hello = handshake::hello(identity.credentials.as_ref(), context.names.of(purpose));
+            // In one write. A server that refuses the first may hang up before it has replied to the others.
+            let library = handshake::library();
+            let (greeted, _) = join(
+                connection.raw_command(&hello, Access::Read),
+                connection.pipeline(&library, Access::Read),
+            )
+            .await;
+            handshake::check(greeted?)?;
             Ok(connection)
         };
         let opened = tokio::time::timeout(context.deadline, opening).await;
-        opened.unwrap_or_else(|_| Err(error::timed_out(context.deadline, Access::Read)))
+        let connection = opened.unwrap_or_else(|_| Err(error::timed_out(context.deadline, Access::Read)))?;
+        if let Some(events) = &events {
+            let living = Living { connection: Arc::downgrade(&connection.0), events: Arc::downgrade(events) };
+            context.authentication.entered(Arc::new(living), &identity)?;
+        }
+        Ok(connection)
     }
 
     /// Drives a stream on which nothing was sent yet.
@@ -133,5 +154,31 @@ impl Connection {
 
     fn send(&self, request: Request) -> Result<()> {
         self.0.requests.send(request).map_err(|_| request::never_sent())
+    }
+}
+
+/// A connection as it is known to what authenticates it anew: whoever uses it decides when it ends.
+struct Living {
+    connection: Weak<Shared>,
+    events: Weak<dyn ConnectionEvents>,
+}
+
+impl Authenticated for Living {
+    fn is_alive(&self) -> bool {
+        self.connection.strong_count() > 0
+    }
+
+    fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let connection = self.connection.upgrade().map(Connection).ok_or_else(request::never_sent)?;
+            connection.command(&handshake::auth(credentials), Access::Read).await.map(drop)
+        }
+        .boxed()
+    }
+
+    fn give_up(&self) {
+        if let Some(events) = self.events.upgrade() {
+            events.broken();
+        }
     }
 }

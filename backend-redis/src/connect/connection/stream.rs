@@ -27,7 +27,8 @@ pub(super) async fn open(address: &ConnectionAddr, context: &Context) -> io::Res
         ConnectionAddr::TcpTls { host, port, .. } => {
             let name = rustls::pki_types::ServerName::try_from(host.clone())
                 .map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
-            let connector = tokio_rustls::TlsConnector::from(context.tls.config().map_err(io::Error::other)?);
+            let config = context.tls.config().await.map_err(io::Error::other)?;
+            let connector = tokio_rustls::TlsConnector::from(config);
             let tls = |address| {
                 let (connector, name) = (connector.clone(), name.clone());
                 async move { connector.connect(name, tcp(address).await?).await }

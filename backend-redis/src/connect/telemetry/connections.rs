@@ -17,11 +17,11 @@ pub(crate) struct Telemetry {
 
 impl Telemetry {
     pub(in crate::connect) fn new() -> Self {
-        let of = |purpose| Arc::new(ConnectionTelemetry::new(purpose));
+        let of = |purpose: Purpose| Arc::new(ConnectionTelemetry::new(purpose.name()));
         Self {
-            commands: of("commands"),
-            subscriptions: of("subscriptions"),
-            invalidations: of("invalidations"),
+            commands: of(Purpose::Commands),
+            subscriptions: of(Purpose::Subscriptions),
+            invalidations: of(Purpose::Invalidations),
         }
     }
 

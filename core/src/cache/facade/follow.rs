@@ -10,7 +10,8 @@ use super::Cache;
 use super::cache::Inner;
 use crate::cache::store::Tag;
 use crate::codec::Codec;
-use crate::error::Result;
+use crate::environment::Environment;
+use crate::error::{ErrorKind, Result};
 use crate::event::{Delivery, Event, Events, Topic};
 use crate::key::{Identifier, Key};
 use crate::random::jittered;
@@ -23,9 +24,9 @@ enum Dropped {
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T, C> {
     /// Drops a value whenever an event says that it has changed: `key` names the value, or none. From the moment this
-    /// returns no event is missed. If events may have been missed, because this process was slow, its connection was away
-    /// or one of them can't be read, the whole cache is [cleared](Self::clear), since nobody knows what they said. What
-    /// can't be cleared, plain values and those of a store without [tags](crate::cache::CacheStore::tags), stays until its TTL,
+    /// returns no event is missed. If events may have been missed, because this process was slow, its connection was away,
+    /// one of them can't be read, or the server no longer allows the subscription (then it is asked for again until it does),
+    /// the whole cache is [cleared](Self::clear), since nobody knows what they said. What can't be cleared, plain values and those of a store without [tags](crate::cache::CacheStore::tags), stays until its TTL,
     /// and that is logged.
     ///
     /// It goes on until the cache is dropped or the stores are closed.
@@ -78,7 +79,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         let events = topic.subscribe().await?;
         let environment = self.0.reader.environment.clone();
         let ended = self.0.ended.token().clone();
-        let following = follow(Arc::downgrade(&self.0), events, dropped);
+        let following = follow(Arc::downgrade(&self.0), topic.clone(), events, dropped);
         let task = async move {
             tokio::select! {
                 biased;
@@ -93,6 +94,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
 
 async fn follow<T, C, E>(
     cache: Weak<Inner<T, C>>,
+    topic: Topic<E>,
     mut events: Events<E>,
     dropped: impl Fn(&E) -> Result<Option<Dropped>>,
 ) where
@@ -116,8 +118,35 @@ async fn follow<T, C, E>(
             },
             // Nobody knows what was missed.
             Delivery::Lagged(_) | Delivery::Reconnected | Delivery::Malformed(_) => None,
+            Delivery::Ended(error) => {
+                let (namespace, environment) = (cache.0.reader.keys.namespace(), &cache.0.reader.environment);
+                tracing::error!(%namespace, %error, "a cache can't follow its topic");
+                let subscribing = subscribe_again(&topic, environment);
+                // Until then nothing is dropped by events, and it is not known what should be.
+                let (again, ()) = futures_util::join!(subscribing, carry_out(&cache, None));
+                let Some(again) = again else {
+                    return;
+                };
+                events = again;
+                None
+            }
         };
         carry_out(&cache, what).await;
+    }
+}
+
+/// Subscribes, however long that takes; `None` once the stores are closed.
+async fn subscribe_again<E: Event>(topic: &Topic<E>, environment: &Environment) -> Option<Events<E>> {
+    const FIRST_PAUSE: Duration = Duration::from_millis(200);
+    const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+    let mut pause = FIRST_PAUSE;
+    loop {
+        environment.sleep(jittered(&*environment.random, pause)).await;
+        match topic.subscribe().await {
+            Ok(events) => return Some(events),
+            Err(error) if error.kind() == ErrorKind::Closed => return None,
+            Err(_) => pause = (pause * 2).min(LONGEST_PAUSE),
+        }
     }
 }
 

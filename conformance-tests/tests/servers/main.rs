@@ -4,6 +4,16 @@
 //! with `STANCHION_REQUIRE=container`.
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
+/// `cases! { Process: these_need a_server; … }`
+macro_rules! cases {
+    ($($needs:ident: $($name:ident)*;)*) => {
+        vec![$($($crate::case(stringify!($name), $crate::Needs::$needs, $name),)*)*]
+    };
+}
+
+mod replicas;
+mod sentinel;
+
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
@@ -33,7 +43,9 @@ async fn a_process_starts_dies_and_comes_back_on_its_port() {
     let addr = server.addr();
     let first = server.pid();
     assert!(addr.ip().is_loopback());
-    assert!(server.version().await.unwrap().starts_with(|c: char| c.is_ascii_digit()));
+    let version = server.version().await.unwrap();
+    let version = version.strip_prefix("valkey ").unwrap_or(&version);
+    assert!(version.starts_with(|c: char| c.is_ascii_digit()), "{version}");
     set(&server, "k", "v").await;
     assert_eq!(get(&server, "k").await.text(), "v");
 
@@ -441,17 +453,11 @@ fn runtime() -> tokio::runtime::Runtime {
 /// Set for the process that [`outlives_nobody`] kills.
 const OWNER: &str = "STANCHION_TEST_OWNER";
 
-macro_rules! cases {
-    ($($needs:ident: $($name:ident)*;)*) => {
-        vec![$($(case(stringify!($name), Needs::$needs, $name),)*)*]
-    };
-}
-
 fn main() -> ExitCode {
     if std::env::var_os(OWNER).is_some() {
         runtime().block_on(own_until_killed());
     }
-    let cases = cases! {
+    let mut cases = cases! {
         Nothing:
             a_scripted_server_answers_as_told
             absent_names_all_three_ways
@@ -476,5 +482,7 @@ fn main() -> ExitCode {
             a_container_is_removed_outside_a_runtime
             a_container_outlives_nobody;
     };
+    cases.extend(replicas::cases());
+    cases.extend(sentinel::cases());
     libtest_mimic::run(&Arguments::from_args(), cases).exit_code()
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::cluster::{Cluster, owners};
-use super::{ServerError, link, wait};
+use super::super::{ServerError, replication, wait};
+use super::Cluster;
+use super::view::owners;
 
 const GOSSIP: Duration = Duration::from_secs(30);
 
@@ -26,9 +27,9 @@ impl Cluster {
     /// As [`migrate_slot`](Self::migrate_slot).
     pub async fn begin_migration(&self, slot: u16, from: usize, to: usize) -> Result<(), ServerError> {
         let slot = slot.to_string();
-        let (source, target) = (self.nodes()[from].addr(), self.nodes()[to].addr());
-        link::tell(target, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", self.id(from)]).await?;
-        link::tell(source, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", self.id(to)]).await?;
+        let (source, target) = (&self.nodes()[from], &self.nodes()[to]);
+        target.tell(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", self.id(from)]).await?;
+        source.tell(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", self.id(to)]).await?;
         Ok(())
     }
 
@@ -39,7 +40,7 @@ impl Cluster {
     pub async fn move_key(&self, key: &str, from: usize, to: usize) -> Result<(), ServerError> {
         let port = self.nodes()[to].addr().port().to_string();
         let words = ["MIGRATE", "127.0.0.1", &port, key, "0", "5000"];
-        link::tell(self.nodes()[from].addr(), &words).await.map(drop)
+        self.nodes()[from].tell(&words).await.map(drop)
     }
 
     /// Moves the keys that a slot has now.
@@ -49,8 +50,7 @@ impl Cluster {
     pub async fn move_keys(&self, slot: u16, from: usize, to: usize) -> Result<(), ServerError> {
         let slot = slot.to_string();
         loop {
-            let source = self.nodes()[from].addr();
-            let keys = link::tell(source, &["CLUSTER", "GETKEYSINSLOT", &slot, "100"]).await?;
+            let keys = self.nodes()[from].tell(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]).await?;
             if keys.items().is_empty() {
                 return Ok(());
             }
@@ -66,11 +66,17 @@ impl Cluster {
     /// As [`migrate_slot`](Self::migrate_slot).
     pub async fn finish_migration(&self, slot: u16, from: usize, to: usize) -> Result<(), ServerError> {
         let name = slot.to_string();
-        let others = (0..self.nodes().len()).filter(|node| *node != from && *node != to);
+        let mut others = Vec::new();
+        for (index, node) in self.nodes().iter().enumerate().filter(|(node, _)| ![from, to].contains(node)) {
+            // Replicas hear it from their masters.
+            if replication::master_port(node).await?.is_none() {
+                others.push(index);
+            }
+        }
         // The new owner first: while it does not know, the old one still answers for the slot.
         for node in [to, from].into_iter().chain(others) {
             let words = ["CLUSTER", "SETSLOT", &name, "NODE", self.id(to)];
-            link::tell(self.nodes()[node].addr(), &words).await?;
+            self.nodes()[node].tell(&words).await?;
         }
         for node in self.nodes() {
             let what = format!("slot {slot} in the map of {}", node.addr());

@@ -1,0 +1,327 @@
+//! The sessions of one user while their slot is being moved, and no script gets at all of their keys: some are at the node
+//! that the slot leaves, some at the one that it goes to, and what is not there is looked for at both.
+//!
+//! Each step is on one key, which is at one place at a time, and the order of the steps keeps what a script keeps elsewhere:
+//! - A session that is being created is stored first, *reserved*: for whoever reads it, it has ended. Then it is put into the
+//!   index, if that is still what was counted; so of two that count the same only one comes in. Then those that make room are
+//!   ended, and last the reservation is confirmed. Until then nobody has the session, and afterwards it is in the index.
+//! - Whoever ends a user's sessions, or takes a hash out of the index, removes the session's key first, a reserved one too:
+//!   that can't be confirmed any more. So a session is never live and not in the index.
+//! - What is in the index without a session is passed over by all who read it.
+//!
+//! The scripts that have all keys, which may run as soon as the slot has moved, keep to the same.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::Value;
+use stanchion::random::jittered;
+use stanchion::session::{CreateOutcome, NewSession, SessionLimit, SessionRecord};
+use stanchion::time::Timestamp;
+use stanchion::{Effect, Error, ErrorKind, Result};
+
+use super::DATA;
+use super::replies::{dated, id_of, ids_of, is_live, new_record, readable, record, texts};
+use crate::command::{Call, Scripts};
+use crate::shared::Shared;
+use crate::{error, reply, scripts};
+
+/// Before what somebody else has changed meanwhile is tried once more, with jitter.
+const PAUSE: Duration = Duration::from_millis(20);
+
+pub(super) struct SplitSessions {
+    pub(super) shared: Arc<Shared>,
+    /// Under way: its deadline is that of all steps.
+    pub(super) call: Call,
+    pub(super) user: String,
+    /// The key of the index.
+    pub(super) index: String,
+    /// What the keys of the sessions begin with.
+    pub(super) stem: String,
+}
+
+/// What is in the index.
+struct Member {
+    hash: String,
+    score: String,
+}
+
+/// What is under the key of a session.
+enum State {
+    Live(SessionRecord),
+    /// Somebody is creating it.
+    Reserved,
+    Ended,
+    /// Nobody can read it.
+    Malformed,
+}
+
+impl SplitSessions {
+    fn key(&self, hash: &str) -> String {
+        [&self.stem, hash].concat()
+    }
+
+    async fn members(&self) -> Result<Vec<Member>> {
+        let keys = [self.index.as_str()];
+        let reply = self.shared.client.step(self.call, scripts::SESSION_INDEX.with(&keys, &[])).await?;
+        let mut texts = texts(reply).ok_or_else(|| self.call.unexpected())?.into_iter();
+        let pairs = std::iter::from_fn(|| Some(Member { hash: texts.next()?, score: texts.next()? }));
+        Ok(pairs.collect())
+    }
+
+    /// What is stored of each of these sessions, and by when.
+    async fn load(&self, members: &[Member]) -> Vec<Result<Value>> {
+        let loads = Scripts::many(members.len(), |step| {
+            scripts::SESSION_LOAD.routed(step.form, &[&self.key(&members[step.index].hash)], &[])
+        });
+        self.shared.client.steps(self.call, loads).await
+    }
+
+    fn state(&self, member: &Member, reply: Result<Value>) -> Result<State> {
+        let fields = match reply {
+            Ok(reply) => dated(reply).ok_or_else(|| self.call.unexpected())?,
+            Err(error) if error.kind() == ErrorKind::Codec => return Ok(State::Malformed),
+            Err(error) => return Err(error),
+        };
+        let Some((now, fields)) = fields else {
+            return Ok(State::Ended);
+        };
+        if is_reserved(&fields) {
+            return Ok(State::Reserved);
+        }
+        let id = id_of(&self.user, &member.hash);
+        Ok(match id.and_then(|id| record(&id, now, fields)) {
+            Some(record) if is_live(&record) => State::Live(record),
+            Some(_) => State::Ended,
+            None => State::Malformed,
+        })
+    }
+
+    /// The newest first. A session that lives all the while is in the index, and is found.
+    pub(super) async fn list(&self) -> Result<Vec<SessionRecord>> {
+        let mut members = self.members().await?;
+        members.reverse();
+        let mut records = Vec::new();
+        for (member, reply) in members.iter().zip(self.load(&members).await) {
+            let hash = || Value::BulkString(member.hash.clone().into_bytes());
+            match reply {
+                Ok(reply) => {
+                    if let Some((now, fields)) = dated(reply).ok_or_else(|| self.call.unexpected())? {
+                        records.extend(readable(&self.user, now, std::iter::once((hash(), fields))));
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Codec => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(records)
+    }
+
+    /// Ends the sessions with these hashes; answers those that were live, and whether that is all there is to say.
+    async fn end(&self, hashes: &[&str]) -> (Vec<String>, Result<()>) {
+        let ends = Scripts::many(hashes.len(), |step| {
+            scripts::SESSION_END.routed(step.form, &[&self.key(hashes[step.index])], &[])
+        });
+        let (mut ended, mut outcome) = (Vec::new(), Ok(()));
+        for (hash, reply) in hashes.iter().zip(self.shared.client.steps(self.call, ends).await) {
+            match reply.map(reply::count) {
+                Ok(Some(1)) => ended.push((*hash).to_owned()),
+                Ok(Some(0)) => {}
+                Ok(_) => outcome = Err(self.call.unexpected()),
+                Err(error) => outcome = Err(error),
+            }
+        }
+        (ended, outcome)
+    }
+
+    /// Ends all but the one with this hash; answers the hashes of those that were live, the oldest first.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not end the work.
+    pub(super) async fn destroy_all(self, kept: String) -> Result<Vec<String>> {
+        let (shared, call) = (Arc::clone(&self.shared), self.call);
+        owned(&shared, call, async move { self.end_all(&kept).await }).await
+    }
+
+    async fn end_all(&self, kept: &str) -> Result<Vec<String>> {
+        let mut members = self.members().await?;
+        members.retain(|member| member.hash != kept);
+        let hashes: Vec<_> = members.iter().map(|member| member.hash.as_str()).collect();
+        let (ended, outcome) = self.end(&hashes).await;
+        // Some may have ended, and which is not answered.
+        outcome.map_err(|error| if ended.is_empty() { error } else { error.with_effect(Effect::Unknown) })?;
+        let pairs: Vec<_> =
+            members.iter().flat_map(|member| [member.hash.as_bytes(), member.score.as_bytes()]).collect();
+        let keys = [self.index.as_str()];
+        let left = self.shared.client.step(self.call, scripts::SESSION_LEAVE.with(&keys, &pairs)).await;
+        // What stays in the index is passed over.
+        if let Err(error) = left {
+            tracing::debug!(%error, "ended sessions are still in the index of their user");
+        }
+        Ok(ended)
+    }
+
+    /// Creates a session, in place of others where the limit says so.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not end the work.
+    pub(super) async fn create(self, session: NewSession) -> Result<CreateOutcome> {
+        let (shared, call) = (Arc::clone(&self.shared), self.call);
+        owned(&shared, call, async move { self.create_until_done(&session).await }).await
+    }
+
+    async fn create_until_done(&self, session: &NewSession) -> Result<CreateOutcome> {
+        let environment = &self.shared.context.environment;
+        let mut bytes = [0; 16];
+        environment.random.fill(&mut bytes)?;
+        let token = format!("{:032x}", u128::from_be_bytes(bytes));
+        let mut evicted = Vec::new();
+        loop {
+            match self.try_create(session, &token, &mut evicted).await {
+                Ok(Some(outcome)) => return Ok(outcome),
+                Ok(None) => environment.sleep(jittered(&*environment.random, PAUSE)).await,
+                Err(error) if evicted.is_empty() => return Err(error),
+                Err(error) => return Err(error.with_effect(Effect::Unknown)),
+            }
+        }
+    }
+
+    /// Once; `None` if somebody else has changed the user's sessions meanwhile. Who had to make room is added to `evicted`.
+    async fn try_create(
+        &self,
+        session: &NewSession,
+        token: &str,
+        evicted: &mut Vec<String>,
+    ) -> Result<Option<CreateOutcome>> {
+        let own = session.id.hash_text();
+        let members = self.members().await?;
+        let (mut live, mut ended) = (Vec::new(), Vec::new());
+        for (order, (member, reply)) in members.iter().zip(self.load(&members).await).enumerate() {
+            match self.state(member, reply)? {
+                State::Live(_) if member.hash == own => return Ok(Some(CreateOutcome::IdTaken)),
+                _ if member.hash == own => {}
+                State::Live(record) => live.push((false, record.last_used_at, order)),
+                // After all others, as it is about to be used.
+                State::Reserved => live.push((true, Timestamp::default(), order)),
+                State::Ended => ended.push(member.hash.as_bytes()),
+                State::Malformed => {}
+            }
+        }
+        let excess = (live.len() + 1).saturating_sub(session.limit.count() as usize);
+        match session.limit {
+            SessionLimit::Reject(_) if excess > 0 => return Ok(Some(CreateOutcome::LimitReached)),
+            SessionLimit::EvictLeastRecent(_) => live.sort_unstable(),
+            _ => {}
+        }
+        match self.reserve(session, &own, token).await? {
+            1 => {}
+            0 => return Ok(Some(CreateOutcome::IdTaken)),
+            _ => return Ok(None),
+        }
+        let Some(created) = self.enter(session, &own, &members, &ended).await? else {
+            return Ok(None);
+        };
+        let making_room: Vec<_> =
+            live.iter().take(excess).map(|(.., order)| members[*order].hash.as_str()).collect();
+        let (gone, outcome) = self.end(&making_room).await;
+        evicted.extend(gone);
+        outcome?;
+        let Some([used, deadline, left]) = self.confirm(session, &own, token, created).await? else {
+            return Ok(None);
+        };
+        let (created, used) = (Timestamp::from_micros(created), Timestamp::from_micros(used));
+        let record = new_record(session.clone(), created, used, deadline, left);
+        let evicted = ids_of(&self.user, std::mem::take(evicted));
+        Ok(Some(CreateOutcome::Created { record, evicted }))
+    }
+
+    /// How long a reservation is kept at most: longer than the call can take.
+    fn reserved_for(&self) -> Duration {
+        self.shared.deadline.saturating_mul(2).saturating_add(Duration::from_secs(1))
+    }
+
+    async fn reserve(&self, session: &NewSession, hash: &str, token: &str) -> Result<u64> {
+        let (key, life) = (self.key(hash), self.reserved_for().as_millis().to_string());
+        let mut args = vec![token.as_bytes(), session.user.as_bytes(), life.as_bytes()];
+        let names: Vec<_> = session.data.keys().map(|name| [DATA, name].concat()).collect();
+        for (name, value) in names.iter().zip(session.data.values()) {
+            args.extend([name.as_bytes(), value.as_ref()]);
+        }
+        let keys = [key.as_str()];
+        let reply = self.shared.client.step(self.call, scripts::SESSION_RESERVE.with(&keys, &args)).await?;
+        reply::count(reply).ok_or_else(|| self.call.unexpected())
+    }
+
+    /// Puts it into the index, if that still has these members; answers the time of creation.
+    async fn enter(
+        &self,
+        session: &NewSession,
+        hash: &str,
+        members: &[Member],
+        ended: &[&[u8]],
+    ) -> Result<Option<u64>> {
+        let life = session.absolute.as_duration().saturating_add(self.reserved_for());
+        let (life, count) = (life.as_millis().to_string(), members.len().to_string());
+        let mut args = vec![hash.as_bytes(), life.as_bytes(), count.as_bytes()];
+        args.extend(members.iter().flat_map(|member| [member.hash.as_bytes(), member.score.as_bytes()]));
+        args.extend(ended);
+        let keys = [self.index.as_str()];
+        match self.shared.client.step(self.call, scripts::SESSION_ENTER.with(&keys, &args)).await? {
+            Value::Nil => Ok(None),
+            reply => reply::count(reply).map(Some).ok_or_else(|| self.call.unexpected()),
+        }
+    }
+
+    /// Makes a session of the reservation, if that is still there; answers last use, deadline and what is left, in µs.
+    async fn confirm(
+        &self,
+        session: &NewSession,
+        hash: &str,
+        token: &str,
+        created: u64,
+    ) -> Result<Option<[u64; 3]>> {
+        let numbers =
+            [created, session.idle.as_millis(), session.absolute.as_millis()].map(|n| n.to_string());
+        let mut args = vec![token.as_bytes()];
+        args.extend(numbers.iter().map(String::as_bytes));
+        let key = self.key(hash);
+        let keys = [key.as_str()];
+        let reply = self.shared.client.step(self.call, scripts::SESSION_CONFIRM.with(&keys, &args)).await?;
+        if reply == Value::Nil {
+            return Ok(None);
+        }
+        let times = reply::array(reply).and_then(|items| items.into_iter().map(reply::count).collect());
+        let times = times.and_then(|times: Vec<_>| times.try_into().ok());
+        times.map(Some).ok_or_else(|| self.call.unexpected())
+    }
+}
+
+/// Runs the steps in a task that owns them, since between two of them something is half done. It ends with the deadline of
+/// the call at the latest.
+async fn owned<T: Send + 'static>(
+    shared: &Shared,
+    call: Call,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let deadline = shared.deadline;
+    let work = async move {
+        let outcome = tokio::time::timeout(deadline, work).await;
+        outcome.unwrap_or_else(|_| Err(error::timed_out(deadline, call.access)))
+    };
+    match shared.context.environment.tasks.spawn(work)?.await {
+        Ok(Some(outcome)) => outcome,
+        // The backend was closed meanwhile.
+        _ => {
+            Err(Error::new(ErrorKind::Closed, "the backend is closed").with_effect(call.access.unanswered()))
+        }
+    }
+}
+
+/// Whether somebody is creating the session with these fields.
+fn is_reserved(fields: &Value) -> bool {
+    let Value::Array(items) = fields else {
+        return false;
+    };
+    let mut names = items.iter().step_by(2);
+    names.any(|name| matches!(name, Value::BulkString(bytes) if bytes == b"reserved"))
+}
