@@ -22,7 +22,7 @@ pub(crate) async fn connect(urls: &[String]) -> Stores {
 /// A key whose slot is served by this node at first, and the slot.
 pub(crate) async fn key_on(cluster: &Cluster, node: usize) -> (Key, u16) {
     for n in 0.. {
-        let key = Key::new("cache", "failover", &format!("k{n}")).unwrap();
+        let key = Key::new("cache", "failover", format!("k{n}")).unwrap();
         let slot = cluster.slot_of(key.as_str()).await.unwrap();
         if Cluster::first_owner_of(slot) == node {
             return (key, slot);
