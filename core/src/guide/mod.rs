@@ -8,6 +8,7 @@
 //! [HTTP]: crate::guide::http
 //! [Errors and bounds]: crate::guide::errors
 //! [Deploying on Redis]: crate::guide::redis
+//! [When a server fails]: crate::guide::failures
 //! [Writing a backend]: crate::guide::backend
 //! [Observability]: crate::telemetry
 //! [Wire format]: crate::guide::wire_format
@@ -21,6 +22,7 @@ macro_rules! page {
     ($name:ident, $file:literal) => {
         #[doc = "[Caching]: crate::guide::cache"]
         #[doc = "[Deploying on Redis]: crate::guide::redis"]
+        #[doc = "[Errors and bounds]: crate::guide::errors"]
         #[doc = "[Observability]: crate::telemetry"]
         #[doc = "[Wire format]: crate::guide::wire_format"]
         #[doc = ""]
@@ -37,6 +39,7 @@ page!(coordination, "guide/coordination.md");
 page!(http, "guide/http.md");
 page!(errors, "guide/errors.md");
 page!(redis, "guide/redis.md");
+page!(failures, "guide/failures.md");
 page!(backend, "guide/backend.md");
 page!(wire_format, "wire-format.md");
 page!(glossary, "glossary.md");
