@@ -15,7 +15,7 @@ const PACE: Duration = Duration::from_millis(5);
 /// How long a write may take.
 pub(super) const LIMIT: Duration = Duration::from_secs(1);
 /// A side that has no write answered by then never will.
-const GIVE_UP: Duration = Duration::from_secs(60);
+const GIVE_UP: Duration = Duration::from_mins(1);
 
 /// A client that writes to the master that is replaced.
 pub(super) trait Side: Clone + Send + Sync + 'static {
