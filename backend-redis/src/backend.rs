@@ -50,10 +50,11 @@ impl RedisBackend {
     ///
     /// # Errors
     /// - [`Unavailable`](stanchion::ErrorKind::Unavailable) or [`Timeout`](stanchion::ErrorKind::Timeout), naming hosts,
-    ///   attempts and the last cause;
+    ///   attempts and the last cause; a standalone server that is a replica is one;
     /// - [`Denied`](stanchion::ErrorKind::Denied) for wrong credentials or missing rights, at the first attempt;
-    /// - [`Config`](stanchion::ErrorKind::Config) for a URL that is none, for a setting that is
-    ///   [out of bounds](RedisConfig::check), and for a deployment of another layout, naming both values;
+    /// - [`Config`](stanchion::ErrorKind::Config) for a URL that is none; for a node of a Cluster in place of a standalone server,
+    ///   and the other way round, naming what to write; for a setting that is [out of bounds](RedisConfig::check); and for a
+    ///   deployment of another layout, naming both values;
     /// - that of the [provider](crate::CredentialsProvider) of the credentials, by its kind.
     ///
     /// # Cancel safety
@@ -67,6 +68,7 @@ impl RedisBackend {
         keep_renewed(&context)?;
         let subscriptions = Subscriptions::new(client.any_target(), &context);
         let feed = Feed::new(config.invalidation, &context);
+        feed.after_loss(client.after_loss());
         client.observe_masters(feed.observer());
         let cache = CacheSettings::new(&config);
         let shared = Arc::new(Shared { client, context, deadline: config.deadline });

@@ -11,17 +11,33 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
+use crate::command::slot_of_parts;
+use crate::copies::{self, Group};
+
 /// The deployment's prefix and bucket counts.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
     /// Empty, or the prefix and a colon.
     prefix: String,
     buckets: u16,
+    /// Whether generations are kept in copies.
+    copies: bool,
 }
 
 impl Layout {
     pub(crate) fn new(prefix: Option<&Name>, buckets: u16) -> Self {
-        Self { prefix: prefix.map(|prefix| format!("{prefix}:")).unwrap_or_default(), buckets }
+        Self { prefix: prefix.map(|prefix| format!("{prefix}:")).unwrap_or_default(), buckets, copies: false }
+    }
+
+    /// With generations in [copies], as on a Cluster.
+    pub(crate) fn with_copies(mut self, copies: bool) -> Self {
+        self.copies = copies;
+        self
+    }
+
+    /// Whether generations are kept in [copies].
+    pub(crate) fn has_copies(&self) -> bool {
+        self.copies
     }
 
     pub(crate) fn buckets(&self) -> u16 {
@@ -42,15 +58,27 @@ impl Layout {
         }
     }
 
+    /// The slot of such a key.
+    pub(crate) fn slot_of(&self, key: &Key) -> u16 {
+        // Neither has a brace.
+        slot_of_parts([&self.prefix, key.as_str()])
+    }
+
+    /// One of the copies of a generation.
+    pub(crate) fn copy(&self, key: &Key, copy: usize) -> String {
+        self.with_prefix(format_args!("{}", Group::of(key).copy(key.as_str(), copy)))
+    }
+
     /// The lease on filling a cached value, by the value's own stored key, which has no brace: as hash tag it puts
     /// the lease into the same slot, and before it the brace keeps it out of the namespace that is watched.
     pub(crate) fn lease(stored: &str) -> String {
         format!("{{{stored}}}:lease")
     }
 
-    /// The key of a stored key.
-    pub(crate) fn without_prefix<'a>(&self, stored: &'a [u8]) -> Option<&'a str> {
-        std::str::from_utf8(stored.strip_prefix(self.prefix.as_bytes())?).ok()
+    /// The key of a stored key; of a copy, that of its generation.
+    pub(crate) fn original<'a>(&self, stored: &'a [u8]) -> Option<Cow<'a, str>> {
+        let key = std::str::from_utf8(stored.strip_prefix(self.prefix.as_bytes())?).ok()?;
+        Some(if self.copies { copies::original(key) } else { Cow::Borrowed(key) })
     }
 
     /// What the stored keys of a namespace begin with, and no others.

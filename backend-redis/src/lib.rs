@@ -23,6 +23,11 @@
 //! [`Unavailable`](stanchion::ErrorKind::Unavailable). A command is never sent twice, unless the server has refused it without
 //! doing anything (`MOVED`, `ASK`, `TRYAGAIN`, `NOSCRIPT`).
 //!
+//! A standalone address has to lead to a master: a replica is not connected to, and a master that becomes one is left, with its
+//! first `READONLY` or by the next heartbeat. All connections are at the same server: where one has reached another than the
+//! rest, the older ones are made anew, near caches read through until then, and health is
+//! [`Degraded`](stanchion::environment::Health::Degraded).
+//!
 //! Requests of all kinds that are made at the same time share writes; under load, reads of single cached values share commands
 //! as well.
 //!
@@ -47,6 +52,7 @@ mod cache;
 mod command;
 mod config;
 mod connect;
+mod copies;
 mod credentials;
 mod error;
 mod event;

@@ -7,7 +7,8 @@ use crate::config::Invalidation;
 use crate::connect::{Client, Context, from_parts};
 use crate::{reply, scripts};
 
-/// The version of everything in `core/docs/wire-format.md`. With layout 1 a lock was a string and its fence a key of its own.
+/// The version of everything in `core/docs/wire-format.md`. With layout 1 a lock was a string and its fence a key of its own,
+/// and on a Cluster a generation had no copies.
 const LAYOUT: &str = "2";
 
 /// The only field that a record may lack: there was none before there was a choice.

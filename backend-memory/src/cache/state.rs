@@ -260,6 +260,8 @@ fn parse(bytes: &[u8]) -> Result<i64> {
 
 #[cfg(test)]
 mod tests {
+    use stanchion::cache::Shard;
+
     use super::*;
     use crate::shared::locked;
 
@@ -299,8 +301,8 @@ mod tests {
         fn changed(&self, key: &str) {
             locked(&self.0).push(key.to_owned());
         }
-        fn lost(&self) {}
-        fn restored(&self) {}
+        fn lost(&self, _: Shard) {}
+        fn restored(&self, _: Shard) {}
     }
 
     fn after(days_since: u64) -> (Monotonic, Timestamp) {

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use stanchion::cache::{
     CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheParts, CacheStore, CacheTags, Fetched,
-    Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Watch,
-    Watcher,
+    Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Shard, Tag,
+    Watch, Watcher,
 };
 use stanchion::key::{Key, Namespace};
 use stanchion::time::{Timestamp, Ttl};
@@ -61,6 +61,10 @@ impl CacheStore for MemoryCache {
 
     fn now(&self) -> Timestamp {
         self.handle.wall()
+    }
+
+    fn shard_of(&self, _: &Key) -> Shard {
+        Shard::ONLY
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use stanchion::cache::Watcher;
+use stanchion::cache::{Shard, Watcher};
 use stanchion::key::Namespace;
 
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ impl Watchers {
     pub(super) fn begin(&mut self, handle: u64, namespace: &Namespace, watcher: Arc<dyn Watcher>) -> u64 {
         self.next += 1;
         // No invalidation is ever missed here.
-        watcher.restored();
+        watcher.restored(Shard::ONLY);
         let watched = Watched { number: self.next, handle, watcher };
         self.by_namespace.entry(namespace.to_string()).or_default().push(watched);
         self.next
@@ -36,7 +36,7 @@ impl Watchers {
 
     pub(super) fn end_all_of(&mut self, handle: u64) {
         for watched in self.by_namespace.values().flatten().filter(|watched| watched.handle == handle) {
-            watched.watcher.lost();
+            watched.watcher.lost(Shard::ONLY);
         }
         self.retain(|watched| watched.handle != handle);
     }

@@ -152,6 +152,19 @@ impl CacheCommands {
         self.on_tag(&scripts::CACHE_BUMP, tag, step)
     }
 
+    /// Reads one of the copies of a generation.
+    pub(super) fn read_copy(&self, tag: &Tag, copy: usize, step: Step) -> Routed {
+        scripts::CACHE_GENERATION_READ.routed(step.form, &[&self.layout.copy(tag.key(), copy)], &[])
+    }
+
+    /// Raises one of the copies of a generation to the last of these numbers, if it is less than the first.
+    pub(super) fn raise_copy(&self, tag: &Tag, copy: usize, first: u64, last: u64, step: Step) -> Routed {
+        let (first, last) = (first.to_string(), last.to_string());
+        let (kept, channel) = (GENERATION_KEPT.as_millis().to_string(), self.channel(tag.key()));
+        let args = [first.as_bytes(), last.as_bytes(), kept.as_bytes(), channel.as_bytes()];
+        scripts::CACHE_GENERATION_RAISE.routed(step.form, &[&self.layout.copy(tag.key(), copy)], &args)
+    }
+
     fn on_tag(&self, script: &Script, tag: &Tag, step: Step) -> Routed {
         let (kept, channel) = (GENERATION_KEPT.as_millis().to_string(), self.channel(tag.key()));
         let args = [kept.as_bytes(), channel.as_bytes()];

@@ -7,6 +7,7 @@ use redis::Value;
 use stanchion::cache::{Fetched, FillOutcome, Generation, SetOutcome};
 use stanchion::time::Ttl;
 
+use super::verdict::Reading;
 use crate::reply;
 
 pub(super) fn set(reply: Value) -> Option<SetOutcome> {
@@ -69,6 +70,21 @@ pub(super) fn dated_generation(reply: Value) -> Option<(Generation, Duration)> {
     Some((generation(parts.next()?)?, Duration::from_micros(reply::count(parts.next()?)?)))
 }
 
+/// What a copy of a generation says.
+pub(super) fn reading(reply: Value) -> Option<Reading> {
+    let mut parts = reply::array(reply)?.into_iter();
+    Some(Reading { generation: reply::count(parts.next()?)?, now: reply::count(parts.next()?)? })
+}
+
+/// Whether a copy of a generation was raised.
+pub(super) fn raised(reply: Value) -> Option<bool> {
+    match reply::count(reply::array(reply)?.into_iter().next()?)? {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +101,8 @@ mod tests {
             assert_eq!(filled(reply.clone()), None, "{reply:?}");
             assert_eq!(fetched(reply.clone()), None, "{reply:?}");
             assert_eq!(value_with_ttl(reply.clone()), None, "{reply:?}");
+            assert_eq!(raised(reply.clone()), None, "{reply:?}");
+            assert_eq!(reading(reply.clone()), None, "{reply:?}");
         }
         assert_eq!(generation(Value::Int(-1)), None);
         // A hit without a value.

@@ -8,16 +8,19 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use stanchion::cache::{
     CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched, Fill,
-    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher,
+    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Shard, Tag, Watch,
+    Watcher,
 };
 use stanchion::key::{Key, Namespace};
 use stanchion::time::{Timestamp, Ttl};
 use stanchion::{Error, Result};
 
 use super::commands::{self, CacheCommands};
+use super::quorum::Quorum;
 use super::replies;
 use crate::command::{Call, Scripts};
 use crate::config::{Invalidation, RedisConfig};
+use crate::copies::{self, Group};
 use crate::feed::Feed;
 use crate::reply;
 use crate::shared::{CONTRACT, Shared};
@@ -72,6 +75,12 @@ impl RedisCache {
         check(self.capabilities).map_err(|error| call.named(error))
     }
 
+    /// Generations, where they are kept in copies.
+    fn quorum(&self, call: Call, deadline: Duration) -> Quorum<'_> {
+        let Self { shared, feed, commands, .. } = self;
+        Quorum { shared, feed, commands, call, deadline }
+    }
+
     /// A call that a service would rather do without than wait for.
     fn soon(&self, call: Call) -> Call {
         call.within(self.deadline)
@@ -102,6 +111,14 @@ impl CacheStore for RedisCache {
 
     fn now(&self) -> Timestamp {
         self.shared.context.time.now()
+    }
+
+    fn shard_of(&self, key: &Key) -> Shard {
+        let layout = self.shared.layout();
+        if layout.has_copies() && copies::is_generation(key) {
+            return Group::of(key).shard();
+        }
+        self.shared.client.shard_of(|| layout.slot_of(key))
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
@@ -219,6 +236,9 @@ impl CacheTags for RedisCache {
     async fn generations(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>> {
         let call = self.soon(Call::write("cache.generations"));
         self.checked(call, |can| can.check_batch(tags.len()))?;
+        if self.shared.layout().has_copies() {
+            return self.quorum(call, self.deadline).read(tags).await;
+        }
         // A script each, not a plain read: the age is by the clock of the master that made the generation.
         let reads = Scripts::many(tags.len(), |step| self.commands.generation(&tags[step.index], step));
         let replies = self.shared.client.run_all(call, reads).await?;
@@ -228,6 +248,9 @@ impl CacheTags for RedisCache {
     async fn bump(&self, tags: &[Tag]) -> Result<Vec<Generation>> {
         let call = Call::write("cache.bump");
         self.checked(call, |can| can.check_batch(tags.len()))?;
+        if self.shared.layout().has_copies() {
+            return self.quorum(call, self.shared.deadline).bump(tags).await;
+        }
         let bumps = Scripts::many(tags.len(), |step| self.commands.bump(&tags[step.index], step));
         let replies = self.shared.client.run_all(call, bumps).await?;
         call.each(replies, replies::generation)

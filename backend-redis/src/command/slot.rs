@@ -5,6 +5,13 @@ pub(crate) fn slot(key: &[u8]) -> u16 {
     crc16::State::<crc16::XMODEM>::calculate(hash_tag(key)) % 16_384
 }
 
+/// The slot of a key without a hash tag that is these parts one after the other.
+pub(crate) fn slot_of_parts<const N: usize>(parts: [&str; N]) -> u16 {
+    let mut state = crc16::State::<crc16::XMODEM>::new();
+    parts.iter().for_each(|part| state.update(part.as_bytes()));
+    state.get() % 16_384
+}
+
 /// The text between the first `{` and the next `}`, if that is not empty.
 fn hash_tag(key: &[u8]) -> &[u8] {
     let Some(open) = key.iter().position(|byte| *byte == b'{') else {
@@ -29,5 +36,6 @@ mod tests {
         assert_eq!(slot(b"foo{}{bar}"), slot(b"foo{}{bar}"));
         assert_ne!(slot(b"foo{}{bar}"), slot(b"bar"));
         assert_eq!(slot(b"foo{{bar}}zap"), slot(b"{bar"));
+        assert_eq!(slot_of_parts(["", "123", "456789"]), slot(b"123456789"));
     }
 }

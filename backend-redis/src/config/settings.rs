@@ -197,7 +197,8 @@ impl RedisConfig {
 
     /// How often a connection is pinged (the heartbeat); every 5 seconds unless set. A connection that is dead without
     /// having been closed is noticed after this time and a [`deadline`](Self::deadline): for so long a near cache may miss
-    /// invalidations.
+    /// invalidations. So is a standalone master that has become a replica, where nothing is written: for so long what it answers
+    /// may be as old as the failover.
     #[must_use]
     pub const fn ping_every(mut self, period: Duration) -> Self {
         self.ping_every = period;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis::{Cmd, Value};
+use stanchion::cache::Shard;
 use stanchion::key::Key;
 use stanchion::{Error, ErrorKind, Result};
 
@@ -48,6 +49,22 @@ impl Client {
     pub(crate) fn observe_masters(&self, observer: Weak<dyn MasterObserver>) {
         self.0.observed.set(observer);
         self.0.topology.notify(&self.0.observed);
+    }
+
+    /// The shard of a slot.
+    pub(crate) fn shard_of(&self, slot: impl FnOnce() -> u16) -> Shard {
+        self.0.topology.shard_of(slot)
+    }
+
+    /// To be called when another connection to a server was lost: those that carry commands are pinged, and a Cluster's map is
+    /// drawn anew, because a slot that moves away now does so unheard.
+    pub(crate) fn after_loss(&self) -> impl Fn() + Send + Sync + 'static {
+        let inner = Arc::downgrade(&self.0);
+        move || {
+            if let Some(inner) = inner.upgrade() {
+                inner.topology.request_heartbeats();
+            }
+        }
     }
 
     /// Refuses every call from now on, as `Closed`.

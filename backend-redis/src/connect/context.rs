@@ -7,7 +7,9 @@ use stanchion::environment::Environment;
 
 use super::authentication::Authentication;
 use super::health::HealthTracker;
+use super::logged_once::LoggedOnce;
 use super::names::ConnectionNames;
+use super::reached::Servers;
 use super::telemetry::{CommandTelemetry, Telemetry};
 use super::time::ServerTime;
 use crate::config::RedisConfig;
@@ -24,6 +26,8 @@ pub(crate) struct Context {
     pub(crate) cluster: bool,
     pub(crate) authentication: Authentication,
     pub(super) names: ConnectionNames,
+    pub(super) servers: Servers,
+    pub(super) logged: LoggedOnce,
     pub(super) telemetry: Arc<Telemetry>,
     // Of each command, if that is asked for.
     pub(super) commands: Option<CommandTelemetry>,
@@ -46,8 +50,10 @@ impl Context {
             health: HealthTracker::new(Arc::clone(&telemetry)),
             telemetry,
             time,
-            layout: Layout::new(config.prefix.as_ref(), config.buckets),
+            layout: Layout::new(config.prefix.as_ref(), config.buckets).with_copies(config.cluster),
             cluster: config.cluster,
+            servers: Servers::default(),
+            logged: LoggedOnce::default(),
             #[cfg(feature = "tls")]
             tls: Arc::new(crate::tls::TlsClient::new(config.certificates.clone())),
         })

@@ -5,12 +5,13 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use redis::{Cmd, Pipeline, Value};
 use stanchion::key::Key;
+use stanchion::time::Monotonic;
 use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
@@ -18,10 +19,11 @@ use super::connection::Connection;
 use super::context::Context;
 use super::purpose::Purpose;
 use super::push::PushHandler;
+use super::server_info::RoleCommand;
 use super::target::Target;
 use super::telemetry::Operation;
 use crate::command::Routed;
-use crate::error::Access;
+use crate::error::{self, Access};
 use crate::reply;
 
 /// A server, and the connection to it that is in use, if there is one.
@@ -33,7 +35,13 @@ pub(crate) struct Node {
     number: u64,
     pushes: Option<Arc<dyn PushHandler>>,
     context: Arc<Context>,
+    // When the connection was given up, because a reply said that the server is a replica.
+    doubted_at: Mutex<Option<Monotonic>>,
 }
+
+/// A reply that says so gives the connection up no more often than this: whoever answers it may be no replica, but something
+/// in front of a server.
+const DOUBTED_EVERY: Duration = Duration::from_secs(5);
 
 enum State {
     Live(Live),
@@ -44,6 +52,8 @@ enum State {
 struct Live {
     connection: Connection,
     generation: u64,
+    /// By which command the server says its role.
+    role_by: Option<RoleCommand>,
 }
 
 impl fmt::Debug for Node {
@@ -69,8 +79,14 @@ impl Node {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             pushes,
             context: Arc::clone(context),
+            doubted_at: Mutex::default(),
         });
         (node, wanted)
+    }
+
+    /// By which it is told from others.
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     pub(super) fn purpose(&self) -> Purpose {
@@ -111,24 +127,38 @@ impl Node {
         matches!(*self.state.read().unwrap_or_else(PoisonError::into_inner), State::Live(_))
     }
 
+    /// By which command the server says its role, if there is a connection and it does.
+    pub(super) fn role_by(&self) -> Option<RoleCommand> {
+        match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
+            State::Live(live) => live.role_by,
+            State::Down(_) => None,
+        }
+    }
+
     /// One command. An error that the server answered is an `Err` as well.
     pub(crate) async fn command(&self, command: &Cmd, access: Access) -> Result<Value> {
-        let (connection, _) = self.connection()?;
-        let Some(telemetry) = &self.context.commands else {
-            return connection.command(command, access).await;
+        let (connection, generation) = self.connection()?;
+        let reply = match &self.context.commands {
+            None => connection.command(command, access).await,
+            Some(telemetry) => {
+                let work = connection.command(command, access);
+                Box::pin(telemetry.one(self.target.host_and_port(), Operation::of(command), work)).await
+            }
         };
-        let work = connection.command(command, access);
-        Box::pin(telemetry.one(self.target.host_and_port(), Operation::of(command), work)).await
+        reply.inspect_err(|error| self.doubt(error, generation))
     }
 
     /// Reads a key, together with others that are read at the same time.
     pub(super) async fn get(&self, key: &Key, deadline: Duration) -> Result<Option<Bytes>> {
-        let (connection, _) = self.connection()?;
-        let Some(telemetry) = &self.context.commands else {
-            return connection.get(key, deadline).await;
+        let (connection, generation) = self.connection()?;
+        let work = connection.get(key, deadline);
+        let reply = match &self.context.commands {
+            None => work.await,
+            Some(telemetry) => {
+                Box::pin(telemetry.one(self.target.host_and_port(), Operation::GET, work)).await
+            }
         };
-        Box::pin(telemetry.one(self.target.host_and_port(), Operation::GET, connection.get(key, deadline)))
-            .await
+        reply.inspect_err(|error| self.doubt(error, generation))
     }
 
     /// Several commands in one write.
@@ -153,13 +183,33 @@ impl Node {
 
     async fn replies(&self, pipeline: &Pipeline, access: Access) -> Vec<Result<Value>> {
         let sending = async {
-            let (connection, _) = self.connection()?;
-            connection.pipeline(pipeline, access).await
+            let (connection, generation) = self.connection()?;
+            Ok((connection.pipeline(pipeline, access).await?, generation))
         };
         match sending.await {
-            Ok(values) => values.into_iter().map(|value| reply::checked(value, access)).collect(),
+            Ok((values, generation)) => {
+                let checked =
+                    |value| reply::checked(value, access).inspect_err(|error| self.doubt(error, generation));
+                values.into_iter().map(checked).collect()
+            }
             Err(error) => vec![Err(error); pipeline.len()],
         }
+    }
+
+    /// A reply may say that the server is a replica: then it was the master before, and its connections are given up. On a
+    /// Cluster the map of slots follows a failover.
+    fn doubt(&self, error: &Error, generation: u64) {
+        if self.context.cluster || !error::is_of_replica(error) {
+            return;
+        }
+        let now = self.context.environment.clock.now();
+        let mut doubted_at = self.doubted_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if doubted_at.is_some_and(|at| now.saturating_since(at) < DOUBTED_EVERY) {
+            return;
+        }
+        *doubted_at = Some(now);
+        drop(doubted_at);
+        self.context.servers.is_replica(self.number, generation, self.target.label());
     }
 
     /// Has the connection pinged at once: a command had no reply within its deadline, so that it may be half-open.
@@ -179,22 +229,29 @@ impl Node {
 
     /// Under the lock, so that the handler is called in order.
     fn go_down(&self, state: &mut State, why: Option<Error>) {
-        if let State::Live(Live { generation, .. }) = std::mem::replace(state, State::Down(why))
-            && let Some(pushes) = &self.pushes
-        {
-            pushes.lost(generation);
+        if let State::Live(Live { generation, .. }) = std::mem::replace(state, State::Down(why)) {
+            self.context.servers.leaves(self.number, generation);
+            if let Some(pushes) = &self.pushes {
+                pushes.lost(generation);
+            }
         }
         self.report(Some(false));
     }
 
     /// Puts a new connection to use, unless it broke in the meantime; answers whether it did not.
-    pub(super) fn go_live(&self, connection: Connection, generation: u64, broken: &AtomicBool) -> bool {
+    pub(super) fn go_live(
+        &self,
+        connection: Connection,
+        generation: u64,
+        role_by: Option<RoleCommand>,
+        broken: &AtomicBool,
+    ) -> bool {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         // Set before the lock is asked for to give the connection up.
         if broken.load(Ordering::Acquire) {
             return false;
         }
-        *state = State::Live(Live { connection, generation });
+        *state = State::Live(Live { connection, generation, role_by });
         self.report(Some(true));
         if let Some(pushes) = &self.pushes {
             pushes.ready(generation);
@@ -223,6 +280,9 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
+        if let Ok((_, generation)) = self.connection() {
+            self.context.servers.leaves(self.number, generation);
+        }
         self.report(None);
     }
 }

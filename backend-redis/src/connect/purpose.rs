@@ -9,7 +9,7 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
-    /// As in metrics, and in the names of connections.
+    /// As in metrics and logs, and in the names of connections.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Commands => "commands",

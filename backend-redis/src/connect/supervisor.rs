@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use redis::PushInfo;
+use redis::{Pipeline, PushInfo};
 use stanchion::random::jittered;
 use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
@@ -13,6 +13,8 @@ use super::connection::{Connection, ConnectionEvents};
 use super::context::Context;
 use super::node::Node;
 use super::push::PushHandler;
+use super::reached::GiveUp;
+use super::server_info::{Role, ServerInfo};
 use super::target::Target;
 use crate::error::{self, Access};
 
@@ -75,22 +77,48 @@ impl Supervisor {
         let connecting = async {
             let info = node.target().address(attempt)?;
             let listener = Some(Arc::clone(&events) as Arc<dyn ConnectionEvents>);
-            let connection = Connection::open(&info, listener, node.purpose(), &self.context).await?;
+            let (connection, server) =
+                Connection::open(&info, listener, node.purpose(), &self.context).await?;
+            self.check_role(&server, &info.addr().to_string())?;
             if let Some(pushes) = node.pushes() {
                 pushes.connected(connection.clone(), generation).await?;
             }
-            Ok(connection)
+            // Last, since it may be that others are given up for this one.
+            self.arrives(node, &server, &events)?;
+            Ok((connection, server))
         };
         // One for the credentials, one for being let in by them, and one for what is to be prepared then.
         let bound = deadline.saturating_mul(3);
         let connected = tokio::time::timeout(bound, connecting).await;
         let connected = connected.unwrap_or_else(|_| Err(error::timed_out(bound, Access::Read)));
-        let connection = connected.inspect_err(|why| node.stay_down(why))?;
-        if node.go_live(connection, generation, &events.broken) {
+        let (connection, server) = connected.inspect_err(|why| node.stay_down(why))?;
+        if node.go_live(connection, generation, server.role_by, &events.broken) {
             return Ok(());
         }
+        self.context.servers.leaves(node.number(), generation);
         node.report(Some(false));
         Err(Error::new(ErrorKind::Unavailable, "the connection broke as soon as it was made"))
+    }
+
+    /// A replica's copies may be old, and it takes no writes. On a Cluster it says itself where to go.
+    fn check_role(&self, server: &ServerInfo, address: &str) -> Result<()> {
+        if self.context.cluster || server.role != Some(Role::Replica) {
+            return Ok(());
+        }
+        let why = format!(
+            "{address} is a replica: a failover may be under way, or else the address is not that of the master"
+        );
+        Err(Error::new(ErrorKind::Unavailable, why))
+    }
+
+    /// Whether this connection may be used beside the others.
+    fn arrives(&self, node: &Arc<Node>, server: &ServerInfo, events: &Arc<NodeEvents>) -> Result<()> {
+        if self.context.cluster {
+            return Ok(());
+        }
+        let (place, events) = ((node.number(), events.generation), Arc::clone(events));
+        let now = self.context.environment.clock.now();
+        self.context.servers.arrives(place, node.purpose(), server.id.clone(), events, now)
     }
 
     async fn run(mut self, node: Weak<Node>) {
@@ -134,23 +162,33 @@ impl Supervisor {
         }
     }
 
-    /// Sends `TIME`, which is as good as a `PING`, and whose reply is of use. A refusal is a reply too.
+    /// Sends `TIME`, which is as good as a `PING`, and whose reply is of use. A refusal is a reply too. In the same write the
+    /// server is asked for its role: one that was a master and is none keeps its connections.
     async fn heartbeat(&self, node: &Arc<Node>) {
         let Ok((connection, generation)) = node.connection() else {
             return;
         };
         let clock = &self.context.environment.clock;
         let (started, sent_at) = (self.context.time.started(), clock.now());
-        let time = redis::cmd("TIME");
-        let pinging = connection.raw_command(&time, Access::Read);
+        let role_by = node.role_by();
+        let mut requests = Pipeline::with_capacity(2);
+        requests.add_command(redis::cmd("TIME"));
+        if let Some(role_by) = role_by {
+            requests.add_command(role_by.command());
+        }
+        let pinging = connection.pipeline(&requests, Access::Read);
         let reply = tokio::time::timeout(self.context.deadline, pinging).await;
-        match reply {
-            Ok(Ok(time)) => {
-                let round_trip = clock.now().saturating_since(sent_at);
-                self.context.telemetry.of(node.purpose()).round_trip(round_trip);
-                self.context.time.update_from(started, time);
-            }
-            _ => node.give_up(generation),
+        let Ok(Ok(replies)) = reply else {
+            return node.give_up(generation);
+        };
+        let round_trip = clock.now().saturating_since(sent_at);
+        self.context.telemetry.of(node.purpose()).round_trip(round_trip);
+        let mut replies = replies.into_iter();
+        self.context.time.update_from(started, replies.next().unwrap_or_default());
+        if let (Some(role_by), Some(reply)) = (role_by, replies.next())
+            && role_by.role_in(&reply) == Some(Role::Replica)
+        {
+            self.context.servers.is_replica(node.number(), generation, node.target().label());
         }
     }
 
@@ -189,6 +227,16 @@ struct NodeEvents {
     broken: AtomicBool,
 }
 
+impl GiveUp for NodeEvents {
+    fn give_up(&self) {
+        // The connection may not be in use yet.
+        self.broken.store(true, Ordering::Release);
+        if let Some(node) = self.node.upgrade() {
+            node.give_up(self.generation);
+        }
+    }
+}
+
 impl ConnectionEvents for NodeEvents {
     fn pushed(&self, info: PushInfo) {
         if let Some(pushes) = &self.pushes {
@@ -197,10 +245,6 @@ impl ConnectionEvents for NodeEvents {
     }
 
     fn broken(&self) {
-        // The connection may not be in use yet.
-        self.broken.store(true, Ordering::Release);
-        if let Some(node) = self.node.upgrade() {
-            node.give_up(self.generation);
-        }
+        self.give_up();
     }
 }

@@ -116,7 +116,8 @@ impl Target {
         context: &Arc<Context>,
     ) -> Vec<Result<Value>> {
         let sending = async {
-            let connection = Connection::open(&self.address(0)?, None, Purpose::Commands, context).await?;
+            let (connection, _) =
+                Connection::open(&self.address(0)?, None, Purpose::Commands, context).await?;
             connection.pipeline(pipeline, Access::Read).await
         };
         match sending.await {

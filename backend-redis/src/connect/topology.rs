@@ -1,17 +1,19 @@
 //! Standalone or Cluster.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use redis::Value;
 use stanchion::Result;
+use stanchion::cache::Shard;
 use stanchion::key::Key;
 use stanchion::time::Monotonic;
 
 use super::cluster::Cluster;
 use super::context::Context;
-use super::masters::Observed;
+use super::masters::{Masters, Observed};
 use super::node::Node;
 use super::supervisor;
 use super::target::Target;
@@ -72,6 +74,14 @@ impl Topology {
         }
     }
 
+    /// The shard of a slot.
+    pub(super) fn shard_of(&self, slot: impl FnOnce() -> u16) -> Shard {
+        match self {
+            Self::Standalone(_) => Shard::ONLY,
+            Self::Cluster(cluster) => cluster.shard_of(slot()),
+        }
+    }
+
     /// Has all connections pinged at once.
     pub(super) fn request_heartbeats(&self) {
         match self {
@@ -85,7 +95,12 @@ impl Topology {
         match self {
             Self::Standalone(node) => {
                 if let Some(observer) = observed.observer() {
-                    observer.masters_changed(&[node.target().clone()]);
+                    let masters = &[(node.target().clone(), Shard::ONLY)];
+                    observer.masters_changed(&Masters {
+                        masters,
+                        left: &HashSet::new(),
+                        copies: &Vec::new(),
+                    });
                 }
             }
             Self::Cluster(cluster) => cluster.notify_observer(),

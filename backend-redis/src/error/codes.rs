@@ -85,6 +85,10 @@ pub(super) fn from_code(code: &str, details: &str, access: Access) -> Error {
             .with_source(StatusCode("ERR"))
             .with_retry_after(SOON);
     }
+    if details.starts_with("This instance has cluster support disabled") {
+        let what = "the server is no node of a Cluster: write redis:// in place of redis+cluster:// (RedisConfig::standalone)";
+        return Error::new(ErrorKind::Config, what).with_source(StatusCode("ERR"));
+    }
     if details.starts_with("unknown command") || details.starts_with("unknown subcommand") {
         return Error::unsupported("the server does not know a command that this operation needs")
             .with_source(StatusCode("ERR"));
@@ -153,6 +157,7 @@ mod tests {
             ("CROSSSLOT", "Keys in request don't hash to the same slot", Internal),
             ("EXECABORT", "Transaction discarded because of previous errors.", Internal),
             ("NOPROTO", "unsupported protocol version", Config),
+            ("ERR", "This instance has cluster support disabled", Config),
             ("ERR", "unknown command 'FOO', with args beginning with: 'secret'", Unsupported),
             ("ERR", "something new about 'secret'", Internal),
             ("NEWCODE", "secret", Internal),

@@ -12,4 +12,4 @@ pub(crate) use self::access::Access;
 pub(crate) use self::client::{from_client, no_resp3, timed_out, unexpected_reply};
 pub(crate) use self::codes::from_server;
 pub(crate) use self::refusal::Refusal;
-pub(crate) use self::status::status_code;
+pub(crate) use self::status::{is_of_replica, status_code};

@@ -20,6 +20,11 @@ pub(crate) fn status_code(error: &Error) -> Option<&'static str> {
     }
 }
 
+/// Whether the server has said that it is a replica: it takes no writes, or no requests at all while its master is away.
+pub(crate) fn is_of_replica(error: &Error) -> bool {
+    matches!(status_code(error), Some("READONLY" | "MASTERDOWN"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Access;
@@ -44,6 +49,18 @@ mod tests {
         ] {
             let error = from_code(code, details, Access::Write);
             assert_eq!(status_code(&error), Some(status), "{code} {details}");
+            assert!(!is_of_replica(&error), "{code} {details}");
+        }
+        for (code, details) in [
+            ("READONLY", "You can't write against a read only replica."),
+            ("READONLY", "You can't write against a read only replica. script: f1, on @user_script:1."),
+            (
+                "ERR",
+                "Error running script (call to f_1): @user_script:1: @user_script: 1: -READONLY You can't write",
+            ),
+            ("MASTERDOWN", "Link with MASTER is down"),
+        ] {
+            assert!(is_of_replica(&from_code(code, details, Access::Write)), "{code} {details}");
         }
         assert_eq!(status_code(&Error::invalid("x")), None);
     }

@@ -1,19 +1,20 @@
 //! Receives the invalidations of every master, on a connection of its own to each.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use redis::{PushInfo, PushKind, Value};
+use stanchion::cache::Shard;
 use stanchion::random::jittered;
 use stanchion::{Error, Result};
 
 use super::request::request;
 use super::state::{MasterId, State};
 use crate::config::Invalidation;
-use crate::connect::{Connection, Context, MasterObserver, Purpose, PushHandler, Target, supervisor};
+use crate::connect::{Connection, Context, MasterObserver, Masters, Purpose, PushHandler, supervisor};
 use crate::keys::namespace_of;
 
 /// After a refusal the server is asked again: an operator may have given the right meanwhile.
@@ -24,6 +25,8 @@ pub(super) struct Listener {
     mode: Invalidation,
     // It was logged once that the server refuses.
     logged: AtomicBool,
+    /// What is to be done when the connection to a master was lost.
+    after_loss: OnceLock<Box<dyn Fn() + Send + Sync>>,
     context: Arc<Context>,
     me: Weak<Listener>,
 }
@@ -34,6 +37,7 @@ impl Listener {
             state: Mutex::default(),
             mode,
             logged: AtomicBool::new(false),
+            after_loss: OnceLock::new(),
             context: Arc::clone(context),
             me: Weak::clone(me),
         })
@@ -41,6 +45,11 @@ impl Listener {
 
     pub(super) fn mode(&self) -> Invalidation {
         self.mode
+    }
+
+    /// There is one for the life of the backend: a second is not taken.
+    pub(super) fn after_loss(&self, after_loss: Box<dyn Fn() + Send + Sync>) {
+        let _ = self.after_loss.set(after_loss);
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -130,19 +139,23 @@ impl Listener {
     /// A stored key has changed.
     fn changed(&self, stored: &[u8]) {
         // What is not ours concerns nobody.
-        if let Some(key) = self.context.layout.without_prefix(stored)
-            && let Some(namespace) = namespace_of(key)
+        if let Some(key) = self.context.layout.original(stored)
+            && let Some(namespace) = namespace_of(&key)
         {
-            self.state().changed(namespace, key);
+            self.state().changed(namespace, &key);
         }
     }
 }
 
 impl MasterObserver for Listener {
-    fn masters_changed(&self, masters: &[Target]) {
+    fn masters_changed(&self, masters: &Masters<'_>) {
         let unneeded = self.state().set_masters(masters);
         drop(unneeded);
         self.listen_to_masters_unless_closing();
+    }
+
+    fn redirected(&self, from: Shard, to: Shard) {
+        self.state().redirected(from, to);
     }
 
     fn call_timed_out(&self) {
@@ -176,7 +189,7 @@ impl PushHandler for Handler {
                         }
                     }
                 }
-                _ => listener.state().flushed(),
+                _ => listener.state().flushed(&self.master),
             },
             // By the bus: the message on the namespace's channel is the key.
             PushKind::Message => {
@@ -215,6 +228,9 @@ impl PushHandler for Handler {
     fn lost(&self, generation: u64) {
         if let Some(listener) = self.listener.upgrade() {
             listener.state().lost(&self.master, generation);
+            if let Some(after_loss) = listener.after_loss.get() {
+                after_loss();
+            }
         }
     }
 }

@@ -8,5 +8,6 @@ mod handle;
 mod listener;
 mod request;
 mod state;
+mod watched;
 
 pub(crate) use self::handle::Feed;

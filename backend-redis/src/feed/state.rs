@@ -1,29 +1,30 @@
 //! Who watches which namespaces, and which masters send their invalidations.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use stanchion::cache::Watcher;
+use stanchion::cache::{Shard, Watcher};
 
-use crate::connect::{Node, Target};
+use super::watched::{Places, Watched, Which};
+use crate::connect::{Masters, Node, Target};
+use crate::copies::{Group, is_of_generations};
 
-/// A namespace is up while every master is known to send its invalidations, each on the connection in use. Its watchers are
-/// notified when that changes, in order, under the lock around this.
+/// A shard is up in a namespace while its master is known to send the invalidations there, on the connection in use; a group of
+/// generations while two of its copies are. The watchers of the namespace are notified when that changes, in order, under the
+/// lock around this.
 #[derive(Debug, Default)]
 pub(super) struct State {
     namespaces: HashMap<String, Watched>,
     masters: HashMap<Arc<str>, Master>,
+    /// Shards of whose keys some were read from another one, by a redirect; the other one second. What was copied so is out of
+    /// date when either is lost.
+    redirected: HashSet<(Shard, Shard)>,
+    /// Where the copies of generations are, if there are any.
+    places: Places,
     next: u64,
     /// A server refuses to send invalidations.
     refused: bool,
     closed: bool,
-}
-
-#[derive(Debug, Default)]
-struct Watched {
-    watchers: Vec<(u64, Arc<dyn Watcher>)>,
-    /// They are notified of every change, and know it.
-    up: bool,
 }
 
 /// A master for as long as it is one, and its node is kept. What is reported of an earlier one, or of an earlier node of the
@@ -38,6 +39,7 @@ pub(super) struct MasterId {
 struct Master {
     number: u64,
     target: Target,
+    shard: Shard,
     node: Option<Arc<Node>>,
     /// The connection in use.
     live: Option<u64>,
@@ -56,13 +58,12 @@ impl State {
             return None;
         }
         self.next += 1;
-        let up = self.is_up(namespace);
-        let watched = self.namespaces.entry(namespace.to_owned()).or_default();
-        watched.up = up;
-        if up {
-            watcher.restored();
-        }
-        watched.watchers.push((self.next, watcher));
+        let sent = self.sent(namespace);
+        let places = Some(&self.places).filter(|places| is_of_generations(namespace) && !places.is_empty());
+        let new = || Watched::new(places.cloned());
+        let watched = self.namespaces.entry(namespace.to_owned()).or_insert_with(new);
+        watched.follow(sent, &self.redirected);
+        watched.add(self.next, watcher);
         Some(self.next)
     }
 
@@ -70,78 +71,106 @@ impl State {
     /// from now on, until the next connection no longer asks for them.
     pub(super) fn end(&mut self, namespace: &str, number: u64) -> Option<Arc<dyn Watcher>> {
         let watched = self.namespaces.get_mut(namespace)?;
-        let at = watched.watchers.iter().position(|(other, _)| *other == number)?;
-        let (_, watcher) = watched.watchers.swap_remove(at);
-        if watched.watchers.is_empty() {
+        let watcher = watched.remove(number);
+        if watched.is_empty() {
             self.namespaces.remove(namespace);
         }
-        Some(watcher)
+        watcher
     }
 
-    fn is_up(&self, namespace: &str) -> bool {
+    /// The masters that send the invalidations of a namespace. Where several are one shard, it takes all of them.
+    fn sent(&self, namespace: &str) -> BTreeSet<Shard> {
+        if self.closed || self.refused {
+            return BTreeSet::new();
+        }
         let sends = |master: &Master| master.live.is_some() && master.subscribed.contains(namespace);
-        !self.closed && !self.refused && !self.masters.is_empty() && self.masters.values().all(sends)
+        let (up, down): (Vec<_>, Vec<_>) = self.masters.values().partition(|master| sends(master));
+        let down: BTreeSet<_> = down.into_iter().map(|master| master.shard).collect();
+        up.into_iter().map(|master| master.shard).filter(|shard| !down.contains(shard)).collect()
     }
 
-    /// Notifies watchers whose namespace has come up or gone down.
+    /// Notifies watchers of the shards that have come up or gone down in their namespace.
     fn notify(&mut self) {
-        let changed: Vec<_> = self
-            .namespaces
-            .iter()
-            .map(|(name, watched)| (name, watched.up, self.is_up(name)))
-            .filter(|(_, was, is)| was != is)
-            .map(|(name, _, is)| (name.clone(), is))
-            .collect();
-        for (name, up) in changed {
-            let Some(watched) = self.namespaces.get_mut(&name) else { continue };
-            watched.up = up;
-            for (_, watcher) in &watched.watchers {
-                if up { watcher.restored() } else { watcher.lost() }
+        let sent: Vec<_> = self.namespaces.keys().map(|name| (name.clone(), self.sent(name))).collect();
+        for (name, sent) in sent {
+            if let Some(watched) = self.namespaces.get_mut(&name) {
+                watched.follow(sent, &self.redirected);
             }
         }
     }
 
     /// An entry of this namespace has changed.
     pub(super) fn changed(&self, namespace: &str, key: &str) {
-        let Some(watched) = self.namespaces.get(namespace).filter(|watched| watched.up) else { return };
-        for (_, watcher) in &watched.watchers {
-            watcher.changed(key);
+        if let Some(watched) = self.namespaces.get(namespace) {
+            watched.changed(key);
         }
     }
 
-    /// Everything may have changed.
-    pub(super) fn flushed(&self) {
-        for (_, watcher) in self.namespaces.values().filter(|watched| watched.up).flat_map(|w| &w.watchers) {
-            watcher.lost();
-            watcher.restored();
+    /// Everything at this master may have changed.
+    pub(super) fn flushed(&mut self, master: &MasterId) {
+        if let Some(shard) = self.master(master).map(|master| master.shard) {
+            self.flush(shard);
+        }
+    }
+
+    /// Everything that was copied from this shard may be out of date.
+    fn flush(&mut self, shard: Shard) {
+        self.namespaces.values_mut().for_each(|watched| watched.flush(shard));
+    }
+
+    /// A key of one shard is about to be read or written at another, to which its slot is moving.
+    pub(super) fn redirected(&mut self, from: Shard, to: Shard) {
+        self.redirected.insert((from, to));
+        // What is read there from now on may change without an invalidation.
+        let unheard = self.namespaces.values_mut().filter(|watched| !watched.is_sent(to));
+        unheard.for_each(|watched| watched.flush(from));
+    }
+
+    /// Of which copies of this group each change is received.
+    pub(super) fn covered(&self, namespace: &str, group: Group) -> Which {
+        self.namespaces.get(namespace).map(|watched| watched.covered(group)).unwrap_or_default()
+    }
+
+    /// A generation of this group was read from these copies. Before it is known to anybody.
+    pub(super) fn read_from(&mut self, namespace: &str, group: Group, copies: Which) {
+        if let Some(watched) = self.namespaces.get_mut(namespace) {
+            watched.read_from(group, copies);
         }
     }
 
     /// The masters are these from now on; answers the nodes that are no longer needed.
-    pub(super) fn set_masters(&mut self, targets: &[Target]) -> Vec<Arc<Node>> {
+    pub(super) fn set_masters(&mut self, masters: &Masters<'_>) -> Vec<Arc<Node>> {
         // Another server at the address of one is another master.
-        let stays = |master: &Master| targets.iter().any(|target| target.is_same_server(&master.target));
+        let stays =
+            |master: &Master| masters.masters.iter().any(|(target, _)| target.is_same_server(&master.target));
         let (kept, gone): (HashMap<_, _>, _) =
             std::mem::take(&mut self.masters).into_iter().partition(|(_, master)| stays(master));
         self.masters = kept;
-        for target in targets {
+        for (target, shard) in masters.masters {
             match self.masters.get_mut(target.label()) {
-                // It may have become known which server it is.
-                Some(master) => master.target = target.clone(),
-                None => self.add_master(target.clone()),
+                Some(master) => {
+                    // It may have become known which server it is.
+                    master.target = target.clone();
+                    master.shard = *shard;
+                }
+                None => self.add_master(target.clone(), *shard),
             }
         }
-        if !gone.is_empty() {
-            // It may serve on, unknown to the map, and of what was copied from it no more invalidations come.
-            self.flushed();
-        }
         self.notify();
+        // Those that are gone may serve on, unknown to the map, and of what was copied from them no more invalidations come; of
+        // what has moved they come from elsewhere.
+        let left: BTreeSet<Shard> =
+            gone.values().map(|master| master.shard).chain(masters.left.iter().copied()).collect();
+        left.iter().for_each(|shard| self.flush(*shard));
+        self.redirected.retain(|(from, _)| !left.contains(from));
+        self.places.clone_from(masters.copies);
+        self.namespaces.values_mut().for_each(|watched| watched.place(&self.places));
         gone.into_values().filter_map(|master| master.node).collect()
     }
 
-    fn add_master(&mut self, target: Target) {
+    fn add_master(&mut self, target: Target, shard: Shard) {
         self.next += 1;
-        self.masters.insert(Arc::clone(target.label()), Master::new(self.next, target));
+        self.masters.insert(Arc::clone(target.label()), Master::new(self.next, target, shard));
     }
 
     fn master(&self, id: &MasterId) -> Option<&Master> {
@@ -254,10 +283,7 @@ impl State {
         self.closed = true;
         self.notify();
         let watched = std::mem::take(&mut self.namespaces).into_values();
-        (
-            self.take_nodes(),
-            watched.flat_map(|watched| watched.watchers).map(|(_, watcher)| watcher).collect(),
-        )
+        (self.take_nodes(), watched.flat_map(Watched::into_watchers).collect())
     }
 
     /// The nodes.
@@ -268,7 +294,7 @@ impl State {
     fn take_nodes(&mut self) -> Vec<Arc<Node>> {
         let mut nodes = Vec::new();
         for master in std::mem::take(&mut self.masters).into_values() {
-            self.add_master(master.target);
+            self.add_master(master.target, master.shard);
             nodes.extend(master.node);
         }
         nodes
@@ -276,9 +302,17 @@ impl State {
 }
 
 impl Master {
-    fn new(number: u64, target: Target) -> Self {
-        let (live, subscribed) = (None, HashSet::new());
-        Self { number, target, node: None, live, subscribed, preparing: None, requesting: Arc::default() }
+    fn new(number: u64, target: Target, shard: Shard) -> Self {
+        Self {
+            number,
+            target,
+            shard,
+            node: None,
+            live: None,
+            subscribed: HashSet::new(),
+            preparing: None,
+            requesting: Arc::default(),
+        }
     }
 }
 

@@ -42,6 +42,8 @@ scripts! {
     CACHE_RELEASE = "cache_release.lua";
     CACHE_GENERATION = "cache_generation.lua";
     CACHE_BUMP = "cache_bump.lua";
+    CACHE_GENERATION_READ = "cache_generation_read.lua";
+    CACHE_GENERATION_RAISE = "cache_generation_raise.lua";
     SESSION_CREATE = "session_create.lua";
     SESSION_LOAD = "session_load.lua";
     SESSION_PATCH = "session_patch.lua";

@@ -69,9 +69,9 @@ async fn three() -> ([Scripted; 3], Vec<Master>) {
 
 /// As a node sees the others that it can't reach.
 fn with_flags(masters: &[Master], flags: &'static str, gone: impl Fn(&Master) -> bool) -> Vec<Master> {
-    let flagged = |master: &Master| match gone(master) {
-        true => Master { flags, ..master.clone() },
-        false => master.clone(),
+    let flagged = |master: &Master| {
+        let flags = if gone(master) { flags } else { master.flags };
+        Master { flags, ..master.clone() }
     };
     masters.iter().map(flagged).collect()
 }
@@ -79,7 +79,7 @@ fn with_flags(masters: &[Master], flags: &'static str, gone: impl Fn(&Master) ->
 /// A key in these slots.
 fn key_in((first, last): (u16, u16)) -> Key {
     let slot = |key: &Key| crc16::State::<crc16::XMODEM>::calculate(key.as_str().as_bytes()) % 16_384;
-    (0..).map(|n| key(&format!("k{n}"))).find(|key| (first..=last).contains(&slot(key))).unwrap()
+    (0..1_000).map(|n| key(&format!("k{n}"))).find(|key| (first..=last).contains(&slot(key))).unwrap()
 }
 
 fn urls<'a>(servers: impl IntoIterator<Item = &'a Scripted>) -> Vec<String> {

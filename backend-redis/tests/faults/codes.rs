@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use stanchion::cache::AllParts as _;
+use stanchion::environment::Health;
 use stanchion::{Effect, ErrorKind};
 use stanchion_conformance::servers::Scripted;
 use stanchion_redis::RedisConfig;
 
 use crate::operations::ALL;
-use crate::support::{config, connect, facts, failed, hour, key, refused};
+use crate::support::{becomes, config, connect, facts, failed, hour, key, refused};
 
 use ErrorKind::{Codec, Config, Denied, Internal, InvalidInput, Throttled, Unavailable, Unsupported};
 
@@ -62,6 +63,8 @@ pub(crate) async fn every_code_on_every_operation() {
     let stores = connect(config(&server.url())).await;
     for (line, kind, says_when) in CODES {
         server.set_reply(format!("-{line}\r\n").as_bytes());
+        // The reply of a replica gives the connection up.
+        becomes(&stores, Health::Up).await;
         for operation in ALL {
             let error = failed((operation.run)(&stores).await);
             let message = format!("{} answered {line:?}: {error}", operation.name);

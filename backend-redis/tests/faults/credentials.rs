@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stanchion::cache::AllParts as _;
-use stanchion::cache::Watcher;
+use stanchion::cache::{Shard, Watcher};
 use stanchion::environment::Health;
 use stanchion::event::standard::UserUpdated;
 use stanchion::key::Namespace;
@@ -111,8 +111,8 @@ struct Restored(AtomicUsize);
 
 impl Watcher for Restored {
     fn changed(&self, _: &str) {}
-    fn lost(&self) {}
-    fn restored(&self) {
+    fn lost(&self, _: Shard) {}
+    fn restored(&self, _: Shard) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
 }

@@ -4,10 +4,10 @@ use futures_util::future::join_all;
 use stanchion::environment::Environment;
 use stanchion::session::HashingKey;
 use stanchion::{Effect, ErrorKind};
-use stanchion_conformance::servers::{RedisProcess, Reply};
+use stanchion_conformance::servers::{Cluster, RedisProcess, Reply};
 use stanchion_redis::{RedisBackend, RedisConfig};
 
-use crate::support::{config, connect, facts, refused, send};
+use crate::support::{cluster_config, config, connect, facts, refused, send};
 
 fn with_key(config: RedisConfig, id: &str) -> RedisConfig {
     let key = HashingKey::new(id, &[7; 32]).unwrap();
@@ -53,6 +53,18 @@ pub(crate) async fn another_layout_names_both_values() {
     let error = refused(mine()).await;
     assert_eq!(facts(&error), (ErrorKind::Codec, Effect::NotApplied), "{error}");
     assert_eq!(send(&server, &["GET", "stanchion:meta"]).await.text(), "1");
+}
+
+/// On a Cluster generations are kept in copies, which a service of the first layout would not find.
+pub(crate) async fn a_cluster_of_the_first_layout_is_refused() {
+    let cluster = Cluster::start().await.unwrap();
+    let mine = || cluster_config(&cluster.urls());
+    connect(mine()).await;
+    let slot = cluster.slot_of("stanchion:meta").await.unwrap();
+    let node = &cluster.nodes()[Cluster::first_owner_of(slot)];
+    assert_eq!(send(node, &["HGET", "stanchion:meta", "layout"]).await.text(), "2");
+    send(node, &["HSET", "stanchion:meta", "layout", "1"]).await;
+    names_both(mine(), "layout", "1", "2").await;
 }
 
 pub(crate) async fn services_that_connect_at_once_agree() {

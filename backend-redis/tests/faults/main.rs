@@ -10,7 +10,11 @@ mod cluster;
 mod cluster_map;
 mod codes;
 mod connect;
+mod copies;
 mod credentials;
+mod deployment;
+mod elsewhere;
+mod failover;
 mod layout;
 mod locks;
 mod lost_reply;
@@ -18,9 +22,11 @@ mod nonsense;
 mod open_slot;
 mod operations;
 mod outage;
+mod pair;
 mod refused;
 mod refused_setting;
 mod settings;
+mod shards;
 mod split;
 mod stored;
 mod subscriptions;
@@ -62,6 +68,12 @@ fn main() -> ExitCode {
     let cases = cases! {
         Process:
             cluster::a_killed_master_keeps_nobody_from_the_others
+            shards::of_the_keys_of_living_masters_none_is_loaded
+            shards::with_a_near_cache_too
+            copies::one_master_away_is_not_missed_and_two_are
+            copies::what_one_holds_alone_is_answered_for_good
+            copies::what_one_has_lost_the_others_hold
+            copies::each_master_holds_one
             cluster::a_cluster_without_a_master_is_down_and_comes_back
             cluster::a_moving_slot_is_followed_with_nothing_done_twice
             cluster::a_migrating_slot_is_served_where_the_key_is
@@ -87,6 +99,17 @@ fn main() -> ExitCode {
             subscriptions::a_lost_confirmation_leaves_no_subscription
             subscriptions::a_denied_channel_ends_its_own_subscriptions
             subscriptions::a_denied_channel_keeps_no_first_subscription_from_another
+            failover::a_refused_write_is_enough_to_follow_it
+            failover::a_demoted_master_is_not_read_from
+            failover::a_replica_is_not_connected_to
+            failover::without_a_master_calls_fail_until_there_is_one
+            elsewhere::all_follow_the_commands
+            elsewhere::all_follow_the_invalidations
+            elsewhere::the_feed_is_down_until_it_is_where_commands_are
+            elsewhere::all_follow_the_subscriptions
+            elsewhere::all_follow_the_commands_without_a_name_too
+            deployment::a_node_of_a_cluster_is_no_standalone_server
+            deployment::a_standalone_server_is_no_node_of_a_cluster
             connect::a_server_that_comes_up_is_waited_for
             connect::a_server_that_is_loading_is_waited_for
             connect::wrong_credentials_are_denied_at_once
@@ -94,6 +117,7 @@ fn main() -> ExitCode {
             connect::too_many_clients_are_reported
             connect::a_lost_reply_while_connecting_is_another_attempt
             layout::another_layout_names_both_values
+            layout::a_cluster_of_the_first_layout_is_refused
             layout::services_that_connect_at_once_agree
             lost_reply::on_one_server
             settings::a_user_without_a_password_is_that_user_or_refused
@@ -128,6 +152,9 @@ fn main() -> ExitCode {
             codes::no_answer_is_a_timeout
             codes::the_handshake_is_refused
             cluster::redirects_are_bounded
+            deployment::a_sentinel_is_neither
+            deployment::a_role_that_hello_does_not_say
+            deployment::a_master_that_says_it_is_read_only
             cluster_map::subscriptions_leave_a_node_that_is_cut_off
             cluster_map::subscriptions_leave_a_node_that_has_left_the_cluster
             cluster_map::while_nothing_changes_several_are_asked_with_growing_pauses

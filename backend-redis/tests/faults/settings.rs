@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use stanchion::ErrorKind;
 use stanchion::cache::AllParts as _;
-use stanchion::cache::Watcher;
+use stanchion::cache::{Shard, Watcher};
 use stanchion::event::SubscribeOptions;
 use stanchion::key::{Name, Namespace};
 use stanchion_conformance::servers::{RedisProcess, Scripted};
@@ -69,8 +69,8 @@ struct Restored(AtomicUsize);
 
 impl Watcher for Restored {
     fn changed(&self, _: &str) {}
-    fn lost(&self) {}
-    fn restored(&self) {
+    fn lost(&self, _: Shard) {}
+    fn restored(&self, _: Shard) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
 }

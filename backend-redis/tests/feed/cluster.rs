@@ -1,4 +1,4 @@
-//! The feed of a Cluster: every master's, or none.
+//! The feed of a Cluster: each master's by itself.
 
 use std::sync::Arc;
 
@@ -43,15 +43,16 @@ async fn set(store: &dyn CacheStore, id: &str) {
 
 async fn all_heard(cluster: &Cluster, config: RedisConfig) {
     let (_stores, store) = open(config).await;
-    let watched = Watched::up(&*store, "cache", "user").await;
-    let tags = Watched::up(&*store, "tags", "tag").await;
+    let watched = Watched::up_on_all(&*store, "cache", "user", 3).await;
+    // Generations go by groups of their own.
+    let tags = Watched::up_on_all(&*store, "tags", "tag", 16).await;
     for node in 0..3 {
         let id = id_at(cluster, node).await;
         set(&*store, &id).await;
         watched.sees_change(&format!("cache:user:{id}")).await;
         assert_eq!(feeds(&cluster.nodes()[node]).await.len(), 1);
     }
-    assert!(!watched.notifications().contains(&Notification::Lost) && tags.notifications().is_empty());
+    assert!(watched.notifications().is_empty() && tags.notifications().is_empty());
 }
 
 pub(crate) async fn every_master_is_listened_to() {
@@ -67,8 +68,9 @@ pub(crate) async fn on_the_bus_every_master_is_heard() {
 pub(crate) async fn a_moved_slot_is_listened_to_where_it_is() {
     let cluster = Cluster::start().await.unwrap();
     let (_stores, store) = stores(&cluster).await;
-    let watched = Watched::up(&*store, "cache", "user").await;
+    let watched = Watched::up_on_all(&*store, "cache", "user", 3).await;
     let id = id_at(&cluster, 0).await;
+    let before = store.shard_of(&key(&id));
     let (slot, name) = (slot_of(&cluster, &id).await, format!("cache:user:{id}"));
     set(&*store, &id).await;
     watched.sees_change(&name).await;
@@ -78,6 +80,11 @@ pub(crate) async fn a_moved_slot_is_listened_to_where_it_is() {
     run(&cluster.nodes()[1], &["SET", &stored(&name), "w"]).await;
     watched.sees_change(&name).await;
     assert_eq!(store.get(&key(&id)).await.unwrap(), Some(Bytes::from_static(b"w")));
+    // The redirect has had the map drawn anew: what was read where the slot was is out of date.
+    watched.sees(&[Notification::LostOf(before), Notification::RestoredOf(before)]).await;
+    let there = store.shard_of(&key(&id));
+    let at_the_other = store.shard_of(&key(&id_at(&cluster, 1).await));
+    assert!(there != before && there == at_the_other, "{there:?}");
     set(&*store, &id).await;
     watched.sees_change(&name).await;
 }
@@ -105,7 +112,7 @@ pub(crate) async fn an_unknown_master_is_a_loss_before_it_answers() {
     let cluster = Cluster::start().await.unwrap();
     empty_last_master(&cluster).await;
     let (_stores, store) = stores(&cluster).await;
-    let watched = Watched::up(&*store, "cache", "user").await;
+    let watched = Watched::up_on_all(&*store, "cache", "user", 2).await;
     assert_eq!(feeds(&cluster.nodes()[2]).await.len(), 0, "it is not known yet");
     let id = id_at(&cluster, 2).await;
     let (slot, name) = (slot_of(&cluster, &id).await, format!("cache:user:{id}"));
@@ -116,12 +123,19 @@ pub(crate) async fn an_unknown_master_is_a_loss_before_it_answers() {
     cluster.move_key(&stored(&name), 0, 2).await.unwrap();
     watched.sees_change(&name).await;
     assert_eq!(store.get(&key(&id)).await.unwrap(), Some(Bytes::from_static(b"v")));
+    let before = store.shard_of(&key(&id));
     assert_eq!(
         watched.notifications().first(),
-        Some(&Notification::Lost),
+        Some(&Notification::LostOf(before)),
         "what was read from it may change without an invalidation"
     );
-    watched.sees(&[Notification::Lost, Notification::Restored]).await;
+    let up = until("the third is up", TIMEOUT, || async {
+        let seen = watched.notifications();
+        let is_new =
+            |seen: &Notification| matches!(seen, Notification::RestoredOf(shard) if *shard != before);
+        if seen.iter().any(is_new) { Ok(()) } else { Err(format!("{seen:?}")) }
+    });
+    up.await.unwrap();
     watched.forget();
     cluster.finish_migration(slot, 0, 2).await.unwrap();
     run(&cluster.nodes()[2], &["SET", &stored(&name), "w"]).await;
@@ -132,17 +146,28 @@ pub(crate) async fn an_unknown_master_is_a_loss_before_it_answers() {
     watched.sees_change(&name).await;
 }
 
-pub(crate) async fn a_dead_master_is_a_loss_until_it_is_back() {
+pub(crate) async fn a_dead_master_is_a_loss_of_its_shard_until_it_is_back() {
     let cluster = Cluster::start().await.unwrap();
+    for node in cluster.nodes() {
+        run(node, &["CONFIG", "SET", "cluster-require-full-coverage", "no"]).await;
+    }
     let (_stores, store) = stores(&cluster).await;
-    let watched = Watched::up(&*store, "cache", "user").await;
-    let id = id_at(&cluster, 1).await;
+    let watched = Watched::up_on_all(&*store, "cache", "user", 3).await;
+    let (dead, alive) = (id_at(&cluster, 1).await, id_at(&cluster, 2).await);
+    let shard = store.shard_of(&key(&dead));
     cluster.kill(1).unwrap();
-    watched.sees(&[Notification::Lost]).await;
-    assert_eq!(watched.notifications(), [Notification::Lost]);
+    watched.sees(&[Notification::LostOf(shard)]).await;
+    // The others go on.
+    set(&*store, &alive).await;
+    watched.sees(&[Notification::Changed(format!("cache:user:{alive}"))]).await;
+    let concerns_others = |seen: &Notification| match seen {
+        Notification::LostOf(of) | Notification::RestoredOf(of) => *of != shard,
+        _ => false,
+    };
+    assert!(!watched.notifications().iter().any(concerns_others), "{:?}", watched.notifications());
     cluster.restart(1).await.unwrap();
-    watched.sees(&[Notification::Lost, Notification::Restored]).await;
+    watched.sees(&[Notification::LostOf(shard), Notification::RestoredOf(shard)]).await;
     watched.forget();
-    set(&*store, &id).await;
-    watched.sees_change(&format!("cache:user:{id}")).await;
+    set(&*store, &dead).await;
+    watched.sees_change(&format!("cache:user:{dead}")).await;
 }

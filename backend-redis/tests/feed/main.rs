@@ -43,7 +43,7 @@ fn main() -> ExitCode {
             every_master_is_listened_to
             a_moved_slot_is_listened_to_where_it_is
             an_unknown_master_is_a_loss_before_it_answers
-            a_dead_master_is_a_loss_until_it_is_back
+            a_dead_master_is_a_loss_of_its_shard_until_it_is_back
             on_the_bus_every_master_is_heard;
         bus:
             every_write_of_the_store_is_notified

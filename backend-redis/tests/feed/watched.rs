@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use stanchion::cache::AllParts as _;
-use stanchion::cache::{CacheStore, Watch, Watcher};
+use stanchion::cache::{CacheStore, Shard, Watch, Watcher};
 use stanchion::key::{Key, Namespace};
 use stanchion::stores::Stores;
 use stanchion::time::Ttl;
@@ -20,6 +20,9 @@ pub(crate) enum Notification {
     Changed(String),
     Lost,
     Restored,
+    /// Of a shard of a Cluster.
+    LostOf(Shard),
+    RestoredOf(Shard),
 }
 
 #[derive(Debug, Default)]
@@ -36,12 +39,13 @@ impl Watcher for Recorder {
         self.keep(Notification::Changed(key.to_owned()));
     }
 
-    fn lost(&self) {
-        self.keep(Notification::Lost);
+    fn lost(&self, shard: Shard) {
+        self.keep(if shard == Shard::ONLY { Notification::Lost } else { Notification::LostOf(shard) });
     }
 
-    fn restored(&self) {
-        self.keep(Notification::Restored);
+    fn restored(&self, shard: Shard) {
+        let is_only = shard == Shard::ONLY;
+        self.keep(if is_only { Notification::Restored } else { Notification::RestoredOf(shard) });
     }
 }
 
@@ -65,6 +69,22 @@ impl Watched {
         let watched = Self::begin(store, service, kind);
         watched.sees(&[Notification::Restored]).await;
         assert_eq!(watched.notifications(), [Notification::Restored], "the first notification");
+        watched.forget();
+        watched
+    }
+
+    /// As [`up`](Self::up) on a Cluster of so many masters.
+    pub(crate) async fn up_on_all(store: &dyn CacheStore, service: &str, kind: &str, masters: usize) -> Self {
+        let watched = Self::begin(store, service, kind);
+        let restored = || {
+            let seen = watched.notifications();
+            assert!(seen.iter().all(|seen| matches!(seen, Notification::RestoredOf(_))), "{seen:?}");
+            seen.len()
+        };
+        let up = until("all shards are up", TIMEOUT, || async {
+            if restored() == masters { Ok(()) } else { Err(format!("{:?}", watched.notifications())) }
+        });
+        up.await.unwrap();
         watched.forget();
         watched
     }

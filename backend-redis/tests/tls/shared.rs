@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use stanchion::cache::AllParts as _;
-use stanchion::cache::Watcher;
+use stanchion::cache::{Shard, Watcher};
 use stanchion::environment::Health;
 use stanchion::event::Events;
 use stanchion::event::standard::UserUpdated;
@@ -44,8 +44,8 @@ impl Watcher for Recorder {
     fn changed(&self, key: &str) {
         self.keys.lock().unwrap().push(key.to_owned());
     }
-    fn lost(&self) {}
-    fn restored(&self) {
+    fn lost(&self, _: Shard) {}
+    fn restored(&self, _: Shard) {
         self.restored.fetch_add(1, Ordering::SeqCst);
     }
 }

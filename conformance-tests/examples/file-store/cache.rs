@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use stanchion::cache::{
     CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, SetEntry, SetOptions,
-    SetOutcome, When, schema_of,
+    SetOutcome, Shard, When, schema_of,
 };
 use stanchion::contract::Contract;
 use stanchion::key::Key;
@@ -78,6 +78,10 @@ impl CacheStore for FileStore {
 
     fn now(&self) -> Timestamp {
         self.0.clock.wall()
+    }
+
+    fn shard_of(&self, _: &Key) -> Shard {
+        Shard::ONLY
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>> {

@@ -129,7 +129,9 @@ impl Script {
             "HELLO" => self.hello(word(1).as_deref()),
             "AUTH" | "SELECT" | "READONLY" | "ASKING" | "CLIENT" => b"+OK\r\n".to_vec(),
             "PING" => b"+PONG\r\n".to_vec(),
-            "INFO" => bulk("# Server\r\nredis_version:7.0.0\r\n"),
+            "INFO" => {
+                bulk(&format!("# Server\r\nredis_version:7.0.0\r\nrun_id:{:040}\r\n", self.addr.port()))
+            }
             "COMMAND" => b"*0\r\n".to_vec(),
             "CLUSTER" => self.cluster(word(1).as_deref()),
             "EVAL" | "EVALSHA" if asks(words, "stanchion:meta") => layout(words),

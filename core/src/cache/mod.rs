@@ -25,8 +25,8 @@ pub use self::stats::CacheStats;
 pub use self::store::AllParts;
 pub use self::store::{
     CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheParts, CacheStore, CacheTags, Fetched,
-    Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Want,
-    Watch, Watcher, When,
+    Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Shard, Tag,
+    Want, Watch, Watcher, When,
 };
 #[cfg(feature = "compression")]
 pub use self::wire::Compression;

@@ -88,7 +88,7 @@ counts! {
     unstorable: UNSTORABLE,
     /// Changes of which the invalidation feed notified the near cache.
     invalidations: INVALIDATIONS,
-    /// How often the whole near cache became unreadable: the feed was lost, or the cache
+    /// How often the near cache, or a shard's part of it, became unreadable: the feed was lost, or the cache
     /// invalidated.
     epoch_flushes: EPOCH_FLUSHES,
     /// Bytes of values that were read from the store.

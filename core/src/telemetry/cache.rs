@@ -58,7 +58,7 @@ catalogue! {
     ).labels(&["cache"]);
     EPOCH_FLUSHES = counter(
         "stanchion_cache_epoch_flushes_total",
-        "How often the whole near cache became unreadable: the feed was lost, or the cache invalidated."
+        "How often the near cache, or on a Cluster a master's part of it, became unreadable: the feed was lost, or the cache invalidated."
     ).labels(&["cache"]);
     BYTES = counter(
         "stanchion_cache_bytes_total",

@@ -16,7 +16,7 @@ catalogue! {
     ).labels(&["domain"]);
     GAPS = counter(
         "stanchion_event_gaps_total",
-        "Reconnections of a subscription: events may have been missed, nobody knows how many."
+        "Reconnections of a subscription, and ends that nobody asked for: events may have been missed, nobody knows how many."
     ).labels(&["domain"]);
     MALFORMED = counter(
         "stanchion_event_malformed_total",

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use stanchion::Result;
 use stanchion::cache::{
     CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched, Fill,
-    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Tag,
+    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Shard, Tag,
 };
 use stanchion::contract::{BaseCapabilities, Contract};
 use stanchion::environment::Environment;
@@ -79,6 +79,9 @@ impl CacheStore for Silent {
     }
     fn now(&self) -> Timestamp {
         Timestamp::from_secs(1)
+    }
+    fn shard_of(&self, _: &Key) -> Shard {
+        Shard::ONLY
     }
     async fn get(&self, _: &Key) -> Result<Option<Bytes>> {
         pending().await

@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use stanchion::cache::{
     CacheBuilder, CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched,
-    Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Watch,
-    Watcher,
+    Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Shard, Tag,
+    Watch, Watcher,
 };
 use stanchion::clock::ManualClock;
 use stanchion::environment::Environment;
@@ -65,14 +65,14 @@ impl Watcher for Gate {
             self.inner.changed(key);
         }
     }
-    fn lost(&self) {
+    fn lost(&self, shard: Shard) {
         if !self.deaf {
-            self.inner.lost();
+            self.inner.lost(shard);
         }
     }
-    fn restored(&self) {
+    fn restored(&self, shard: Shard) {
         if !self.deaf {
-            self.inner.restored();
+            self.inner.restored(shard);
         }
     }
 }
@@ -149,6 +149,9 @@ impl CacheStore for Between {
     }
     fn now(&self) -> Timestamp {
         self.inner.now()
+    }
+    fn shard_of(&self, key: &Key) -> Shard {
+        self.inner.shard_of(key)
     }
     async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
         self.inner.get(key).await

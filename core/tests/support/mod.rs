@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 pub(crate) mod between;
+pub(crate) mod shards;
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,7 +16,7 @@ use bytes::Bytes;
 use stanchion::cache::{
     Cache, CacheBuilder, CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags,
     Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, LoadError, SetEntry, SetOptions,
-    SetOutcome, Tag, Watch, Watcher,
+    SetOutcome, Shard, Tag, Watch, Watcher,
 };
 use stanchion::clock::ManualClock;
 use stanchion::environment::Environment;
@@ -125,11 +126,11 @@ impl Watcher for Relay {
             News::Missed => {}
         }
     }
-    fn lost(&self) {
-        self.watcher.lost();
+    fn lost(&self, shard: Shard) {
+        self.watcher.lost(shard);
     }
-    fn restored(&self) {
-        self.watcher.restored();
+    fn restored(&self, shard: Shard) {
+        self.watcher.restored(shard);
     }
 }
 
@@ -167,14 +168,14 @@ impl Flaky {
     /// It answers, and nobody is told of anything.
     pub(crate) fn lose_feed(&self) {
         *self.news.lock().unwrap() = News::Missed;
-        self.watchers.lock().unwrap().iter().for_each(|watcher| watcher.lost());
+        self.watchers.lock().unwrap().iter().for_each(|watcher| watcher.lost(Shard::ONLY));
     }
 
     /// It is up again, and its feed with it; what changed meanwhile is not told.
     pub(crate) fn restore(&self) {
         self.down.store(false, Ordering::SeqCst);
         *self.news.lock().unwrap() = News::Told;
-        self.watchers.lock().unwrap().iter().for_each(|watcher| watcher.restored());
+        self.watchers.lock().unwrap().iter().for_each(|watcher| watcher.restored(Shard::ONLY));
     }
 
     /// What the feed tells from now on is on its way until it is [delivered](Self::deliver_news).
@@ -234,6 +235,9 @@ impl CacheStore for Flaky {
     }
     fn now(&self) -> Timestamp {
         self.inner.now()
+    }
+    fn shard_of(&self, key: &Key) -> Shard {
+        self.inner.shard_of(key)
     }
     async fn get(&self, key: &Key) -> Result<Option<Bytes>> {
         let inner = self.pass()?;

@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(draw(&[], &Drawn::default()), Err(Unfit::NoSlots));
         assert_eq!(draw(&[], &drawn_at_first()), Err(Unfit::NoSlots));
         let reset = view("a", &[]);
-        assert_eq!(draw(&[reset.clone()], &drawn_at_first()), Err(Unfit::NoSlots));
+        assert_eq!(draw(std::slice::from_ref(&reset), &drawn_at_first()), Err(Unfit::NoSlots));
         assert_eq!(draw(&[reset, at_first("b")], &drawn_at_first()).unwrap(), drawn_at_first());
         let backwards = view("a", &[("a", ALIVE, 1, 9, 5)]);
         assert_eq!(draw(&[backwards], &Drawn::default()), Err(Unfit::NoSlots));

@@ -18,6 +18,7 @@ mod refresh;
 mod renewals;
 mod round;
 mod send;
+mod shards;
 mod slots;
 mod sources;
 mod state;

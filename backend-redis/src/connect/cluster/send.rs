@@ -83,10 +83,12 @@ impl Cluster {
                 }
                 Next::Send(address) => {
                     node = self.node(&address).await?;
+                    self.redirected(route.slot, &node);
                     node.command(command, access).await
                 }
                 Next::Ask(address) => {
                     node = self.node(&address).await?;
+                    self.redirected(route.slot, &node);
                     ask(&node, command, access).await
                 }
                 Next::RetryAfter(pause) => {

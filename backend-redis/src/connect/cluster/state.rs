@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use redis::{ConnectionAddr, ConnectionInfo};
+use stanchion::cache::Shard;
 use stanchion::time::Monotonic;
 use stanchion::{Error, ErrorKind, Result};
 
@@ -14,13 +15,15 @@ use super::anywhere::Place;
 use super::doubts::{Doubt, Doubts, Noticed};
 use super::draw::Drawn;
 use super::renewals::Renewals;
-use super::slots::{Address, SlotMap};
+use super::shards::{Followed, Shards};
+use super::slots::{Address, SLOTS, SlotMap};
 use super::view::NodeId;
 use crate::connect::context::Context;
-use crate::connect::masters::Observed;
+use crate::connect::masters::{Masters, Observed};
 use crate::connect::node::Node;
 use crate::connect::supervisor;
 use crate::connect::target::Target;
+use crate::copies::Group;
 
 pub(in crate::connect) struct Cluster {
     map: RwLock<SlotMap<Node>>,
@@ -28,6 +31,7 @@ pub(in crate::connect) struct Cluster {
     seeds: Vec<ConnectionInfo>,
     context: Arc<Context>,
     observed: Arc<Observed>,
+    shards: Shards,
     // Differs from process to process, and so spreads them over the nodes.
     spread: RandomState,
     place: Arc<Place>,
@@ -57,6 +61,7 @@ impl Cluster {
             seeds,
             context: Arc::clone(context),
             observed: Arc::clone(observed),
+            shards: Shards::default(),
             spread: RandomState::new(),
             place: Arc::default(),
             doubts,
@@ -91,15 +96,34 @@ impl Cluster {
         self.map.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Under the lock of the map, so that the observer has followed it before a command is sent by it.
+    /// Under the lock of the map, so that the shards are known and the observer has followed before a command is sent by it.
     fn notify(&self, map: &SlotMap<Node>) {
+        let target = |(_, id, node): (_, Option<&NodeId>, &Arc<Node>)| match id {
+            Some(id) => node.target().clone().of_server(id),
+            None => node.target().clone(),
+        };
+        let targets: Vec<_> = map.nodes().map(target).collect();
+        let owner = |slot| map.owner(slot).map(|node| Arc::clone(node.target().label()));
+        let followed = self.shards.follow(targets, (0..).take(SLOTS).map(owner));
         if let Some(observer) = self.observed.observer() {
-            let target = |(_, id, node): (_, Option<&NodeId>, &Arc<Node>)| match id {
-                Some(id) => node.target().clone().of_server(id),
-                None => node.target().clone(),
-            };
-            let targets: Vec<_> = map.nodes().map(target).collect();
-            observer.masters_changed(&targets);
+            let copies =
+                Group::all().map(|group| group.slots().map(|slot| self.shards.of_slot(slot))).collect();
+            let Followed { masters, left } = &followed;
+            observer.masters_changed(&Masters { masters, left, copies: &copies });
+        }
+    }
+
+    /// The shard of a slot.
+    pub(in crate::connect) fn shard_of(&self, slot: u16) -> Shard {
+        self.shards.of_slot(slot)
+    }
+
+    /// A command for this slot is about to be sent to another node than its owner.
+    pub(super) fn redirected(&self, slot: Option<u16>, to: &Node) {
+        let Some((observer, slot)) = self.observed.observer().zip(slot) else { return };
+        let (from, to) = (self.shards.of_slot(slot), self.shards.of_master(to.target().label()));
+        if from != to {
+            observer.redirected(from, to);
         }
     }
 

@@ -41,11 +41,18 @@ struct Known {
     epoch: u64,
     /// It is a master and has slots.
     serves: bool,
-    /// It does not reply to the node that says so,
-    suspected: bool,
-    /// and most masters say the same.
-    failed: bool,
+    reach: Reach,
     has_address: bool,
+}
+
+/// Whether a node can be reached, as another one says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    Reached,
+    /// It does not reply to the node that says so.
+    Suspected,
+    /// Most masters say the same.
+    Failed,
 }
 
 impl View {
@@ -65,13 +72,13 @@ impl View {
     /// The node can't reach most masters: what it says may be old, and what is published there reaches few.
     pub(super) fn is_cut_off(&self) -> bool {
         let masters = || self.nodes.values().filter(|known| known.serves);
-        let reached = masters().filter(|known| !known.suspected).count();
+        let reached = masters().filter(|known| known.reach == Reach::Reached).count();
         !self.nodes.is_empty() && reached < masters().count() / 2 + 1
     }
 
     /// Whether that node has failed, if it is known.
     pub(super) fn has_failed(&self, id: &NodeId) -> Option<bool> {
-        self.nodes.get(id).map(|known| known.failed)
+        self.nodes.get(id).map(|known| known.reach == Reach::Failed)
     }
 
     /// Whether it speaks of any of these.
@@ -127,14 +134,12 @@ fn read_nodes(lines: &str) -> Option<(Option<NodeId>, HashMap<NodeId, Known>)> {
         let epoch = words.nth(3)?.parse().ok()?;
         // In brackets: a slot that is being moved, which is served where it was.
         let has_slots = words.skip(1).any(|word| !word.is_empty() && !word.starts_with('['));
-        let failed = is("fail");
-        let known = Known {
-            epoch,
-            serves: is("master") && has_slots,
-            suspected: failed || is("fail?"),
-            failed,
-            has_address: !is("noaddr"),
+        let reach = match (is("fail"), is("fail?")) {
+            (true, _) => Reach::Failed,
+            (_, true) => Reach::Suspected,
+            _ => Reach::Reached,
         };
+        let known = Known { epoch, serves: is("master") && has_slots, reach, has_address: !is("noaddr") };
         if is("myself") {
             me = Some(Arc::clone(&id));
         }
@@ -166,8 +171,9 @@ pub(super) mod tests {
             let port = 7_000 + i64::try_from(at).unwrap();
             slots.push(range((*first).into(), (*last).into(), bulk("host"), port, id));
             let myself = if *id == me { "myself," } else { "" };
-            nodes +=
-                &format!("{id} host:{port}@1{port} {myself}{flags} - 0 0 {epoch} connected {first}-{last}\n");
+            let line =
+                format!("{id} host:{port}@1{port} {myself}{flags} - 0 0 {epoch} connected {first}-{last}\n");
+            nodes.push_str(&line);
         }
         View::read(Value::Array(slots), Some(bulk(&nodes)), "replied").unwrap()
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join};
-use redis::{Cmd, ConnectionInfo, Pipeline, Value};
+use futures_util::future::BoxFuture;
+use redis::{Cmd, Pipeline, Value};
 use stanchion::Result;
 use stanchion::clock::Clock;
 use stanchion::key::Key;
@@ -16,7 +16,7 @@ use super::driver::Driver;
 use super::events::ConnectionEvents;
 use super::handshake;
 use super::request::{self, Commands, Expected, Read, Request};
-use super::stream::{self, Stream};
+use super::stream::Stream;
 use crate::connect::authentication::Authenticated;
 use crate::connect::context::Context;
 use crate::connect::purpose::Purpose;
@@ -34,44 +34,6 @@ struct Shared {
 }
 
 impl Connection {
-    /// Connects and authenticates: each within the deadline, to learn the credentials and to be let in by them.
-    pub(in crate::connect) async fn open(
-        info: &ConnectionInfo,
-        events: Option<Arc<dyn ConnectionEvents>>,
-        purpose: Purpose,
-        context: &Arc<Context>,
-    ) -> Result<Self> {
-        let identity = context.authentication.identity().await?;
-        let opening = async {
-            let stream = stream::open(info.addr(), context)
-                .await
-                // What is wrong with our own certificates is an error of ours already.
-                .map_err(|failure| {
-                    failure
-                        .downcast()
-                        .unwrap_or_else(|failure| error::from_client(&failure.into(), Access::Read))
-                })?;
-            let connection = Self::on(stream, events.clone(), purpose, context);
-            let hello = handshake::hello(identity.credentials.as_ref(), context.names.of(purpose));
-            // In one write. A server that refuses the first may hang up before it has replied to the others.
-            let library = handshake::library();
-            let (greeted, _) = join(
-                connection.raw_command(&hello, Access::Read),
-                connection.pipeline(&library, Access::Read),
-            )
-            .await;
-            handshake::check(greeted?)?;
-            Ok(connection)
-        };
-        let opened = tokio::time::timeout(context.deadline, opening).await;
-        let connection = opened.unwrap_or_else(|_| Err(error::timed_out(context.deadline, Access::Read)))?;
-        if let Some(events) = &events {
-            let living = Living { connection: Arc::downgrade(&connection.0), events: Arc::downgrade(events) };
-            context.authentication.entered(Arc::new(living), &identity)?;
-        }
-        Ok(connection)
-    }
-
     /// Drives a stream on which nothing was sent yet.
     pub(super) fn on(
         stream: impl Stream + 'static,
@@ -144,6 +106,11 @@ impl Connection {
         let due = self.0.clock.now().saturating_add(deadline);
         self.send(Request::Read(Read { key: key.clone(), due, deadline, reply }))?;
         received.await.unwrap_or_else(|_| Err(request::closed(Access::Read)))
+    }
+
+    /// As it is known to what authenticates it anew.
+    pub(super) fn authenticated(&self, events: &Arc<dyn ConnectionEvents>) -> Arc<dyn Authenticated> {
+        Arc::new(Living { connection: Arc::downgrade(&self.0), events: Arc::downgrade(events) })
     }
 
     /// Ends it for all its clones, and for whoever waits for a reply.

@@ -1,8 +1,9 @@
 //! The first requests on a new connection.
 
-use redis::{Cmd, Pipeline, Value};
-use stanchion::Result;
+use redis::{Cmd, ConnectionAddr, Pipeline, Value};
+use stanchion::{Error, ErrorKind, Result};
 
+use crate::connect::server_info::Mode;
 use crate::credentials::Credentials;
 use crate::error::{self, Access};
 use crate::reply;
@@ -28,6 +29,11 @@ pub(super) fn library() -> Pipeline {
     pipeline
 }
 
+/// Asks which server it is.
+pub(super) fn info() -> Cmd {
+    redis::cmd("INFO").arg("server").take()
+}
+
 /// Authenticates a connection that lives by other credentials.
 pub(super) fn auth(credentials: &Credentials) -> Cmd {
     let mut auth = redis::cmd("AUTH");
@@ -36,7 +42,7 @@ pub(super) fn auth(credentials: &Credentials) -> Cmd {
 }
 
 /// Reads the reply to `HELLO`.
-pub(super) fn check(reply: Value) -> Result<()> {
+pub(super) fn check(reply: Value) -> Result<Value> {
     if let Value::ServerError(refusal) = &reply
         && refusal.details().is_some_and(|details| details.starts_with("unknown command"))
     {
@@ -46,5 +52,50 @@ pub(super) fn check(reply: Value) -> Result<()> {
     if matches!(reply, Value::Array(_)) {
         return Err(error::no_resp3());
     }
-    reply::checked(reply, Access::Read).map(drop)
+    reply::checked(reply, Access::Read)
+}
+
+/// Refuses a server of another kind of deployment than the settings are for. Whether a server is a node of a Cluster is seen
+/// by its reply to `CLUSTER`.
+pub(super) fn check_mode(mode: Option<Mode>, cluster: bool, address: &ConnectionAddr) -> Result<()> {
+    let tls = if matches!(address, ConnectionAddr::TcpTls { .. }) { "s" } else { "" };
+    let why = match mode {
+        Some(Mode::Cluster) if !cluster => {
+            format!(
+                "{address} is a node of a Cluster: write redis{tls}+cluster://{address} (RedisConfig::cluster)"
+            )
+        }
+        Some(Mode::Sentinel) => {
+            format!(
+                "{address} is a sentinel: write redis{tls}+sentinel://{address}/name-of-the-master (RedisConfig::sentinel)"
+            )
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::new(ErrorKind::Config, why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_kind_of_deployment_is_refused_with_what_to_write() {
+        let tcp = ConnectionAddr::Tcp("here".to_owned(), 7000);
+        let tls =
+            ConnectionAddr::TcpTls { host: "here".to_owned(), port: 7000, insecure: false, tls_params: None };
+        let refused = |mode, cluster, address| {
+            let error = check_mode(Some(mode), cluster, address).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            error.to_string()
+        };
+        assert!(refused(Mode::Cluster, false, &tcp).contains("redis+cluster://here:7000"));
+        assert!(refused(Mode::Cluster, false, &tls).contains("rediss+cluster://here:7000"));
+        for cluster in [false, true] {
+            assert!(refused(Mode::Sentinel, cluster, &tcp).contains("redis+sentinel://here:7000/"));
+            check_mode(None, cluster, &tcp).unwrap();
+            check_mode(Some(Mode::Standalone), cluster, &tcp).unwrap();
+        }
+        check_mode(Some(Mode::Cluster), true, &tcp).unwrap();
+    }
 }

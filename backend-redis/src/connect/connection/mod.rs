@@ -13,6 +13,7 @@ mod handle;
 mod handshake;
 mod in_flight;
 mod incoming;
+mod open;
 mod outgoing;
 mod pacing;
 mod pending;

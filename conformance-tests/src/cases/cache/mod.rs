@@ -163,4 +163,5 @@ rules! {
         "wall_clock::lives_after_a_step_back": wall_clock::cache::lives_after_a_step_back,
         "wall_clock::lives_after_a_step_forth": wall_clock::cache::lives_after_a_step_forth,
     ];
+    "CACHE-68" Must "The feed is restored for each shard that a key of the watched namespace is said to be in." => ["watch::each_shard": watch::each_shard_of_a_namespace_is_restored];
 }

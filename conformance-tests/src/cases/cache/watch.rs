@@ -1,9 +1,10 @@
 //! Being told of changes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use stanchion::cache::{CacheStore, SetEntry, Tag, Watch, Watcher};
+use stanchion::cache::{CacheStore, SetEntry, Shard, Tag, Watch, Watcher};
 use stanchion::key::{Key, Namespace};
 use stanchion::time::Ttl;
 use tokio::sync::watch;
@@ -19,8 +20,8 @@ use stanchion::cache::AllParts as _;
 /// What a watcher was notified of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum News {
-    Restored,
-    Lost,
+    Restored(Shard),
+    Lost(Shard),
     Changed(String),
 }
 
@@ -33,12 +34,12 @@ impl Watcher for Recorder {
         self.0.send_modify(|told| told.push(News::Changed(key.to_owned())));
     }
 
-    fn lost(&self) {
-        self.0.send_modify(|told| told.push(News::Lost));
+    fn lost(&self, shard: Shard) {
+        self.0.send_modify(|told| told.push(News::Lost(shard)));
     }
 
-    fn restored(&self) {
-        self.0.send_modify(|told| told.push(News::Restored));
+    fn restored(&self, shard: Shard) {
+        self.0.send_modify(|told| told.push(News::Restored(shard)));
     }
 }
 
@@ -85,8 +86,27 @@ fn namespace(kind: &str) -> Outcome<Namespace> {
 async fn watched(store: &dyn CacheStore, namespace: &Namespace) -> Outcome<(Watch, Arc<Recorder>)> {
     let recorder = Recorder::new();
     let watch = store.watch(namespace, Arc::clone(&recorder) as Arc<dyn Watcher>)?;
-    recorder.until("restored", |told| told.contains(&News::Restored)).await?;
+    let shards = shards(store, namespace)?;
+    let is_up = |told: &[News]| shards.iter().all(|shard| told.contains(&News::Restored(*shard)));
+    recorder.until(&format!("restored of each of {shards:?}"), is_up).await?;
     Ok((watch, recorder))
+}
+
+/// The shards in which a namespace has keys: those of so many keys that every server of a cluster has some.
+fn shards(store: &dyn CacheStore, namespace: &Namespace) -> Outcome<BTreeSet<Shard>> {
+    (0..500).map(|n| Ok(store.shard_of(&namespace.key(format!("sample{n}"))?))).collect()
+}
+
+pub(super) async fn each_shard_of_a_namespace_is_restored(cx: &Context) -> Outcome {
+    let store = cx.open().await?.cache_store()?;
+    let [tags, namespaces] = Tag::namespaces()?;
+    for namespace in [namespace("user")?, tags, namespaces] {
+        let (_watch, told) = watched(&*store, &namespace).await?;
+        let told = told.told();
+        let others: Vec<_> = told.iter().filter(|news| !matches!(news, News::Restored(_))).collect();
+        ensure(others.is_empty(), "nothing but restored where nothing happens", told)?;
+    }
+    Ok(())
 }
 
 async fn set(store: &dyn CacheStore, key: &Key) -> Outcome {
@@ -118,7 +138,8 @@ pub(super) async fn restored_is_told_first(cx: &Context) -> Outcome {
         let recorder = Recorder::new();
         watches.push(store.watch(&namespace(kind)?, Arc::clone(&recorder) as Arc<dyn Watcher>)?);
         recorder.until("anything", |told| !told.is_empty()).await?;
-        same(recorder.told().into_iter().next(), Some(News::Restored), "what is told first")?;
+        let first = recorder.told().into_iter().next();
+        ensure(matches!(first, Some(News::Restored(_))), "what is told first is restored", first)?;
     }
     Ok(())
 }
@@ -202,7 +223,7 @@ pub(super) async fn nothing_is_told_of_others(cx: &Context) -> Outcome {
     let marked = markers(&*there, &told, &user).await?;
     let others = told.told().into_iter().filter(|news| match news {
         News::Changed(key) => marked.iter().all(|marker| marker.as_str() != key),
-        News::Restored | News::Lost => false,
+        News::Restored(_) | News::Lost(_) => false,
     });
     same(others.collect(), Vec::new(), "news of other namespaces")
 }
@@ -240,11 +261,17 @@ pub(super) async fn closing_tells_lost(cx: &Context) -> Outcome {
     let (_other, still_told) = watched(&*there, &user).await?;
     let before = still_told.told().len();
     closing.close(PATIENCE).await?;
-    told.until("lost after the close", |told| told.last() == Some(&News::Lost)).await?;
+    let shards = shards(&*here, &user)?;
+    let is_lost = |told: &[News], shard: Shard| {
+        let of_shard = |news: &&News| matches!(news, News::Lost(of) | News::Restored(of) if *of == shard);
+        told.iter().rfind(of_shard) == Some(&News::Lost(shard))
+    };
+    told.until("lost after the close", |told| shards.iter().all(|shard| is_lost(told, *shard))).await?;
     // The other handle's go on.
     let _marked = markers(&*there, &still_told, &user).await?;
     let since = still_told.told().split_off(before);
-    ensure(!since.contains(&News::Lost), "nothing lost in another handle", since)
+    let lost = since.iter().any(|news| matches!(news, News::Lost(_)));
+    ensure(!lost, "nothing lost in another handle", since)
 }
 
 pub(super) async fn nothing_is_missed_once_restored_is_told(cx: &Context) -> Outcome {
@@ -258,19 +285,21 @@ pub(super) async fn nothing_is_missed_once_restored_is_told(cx: &Context) -> Out
     Ok(())
 }
 
-/// Counts its notifications.
+/// Counts its notifications of a key and its shard.
 #[derive(Debug)]
-struct Bell(watch::Sender<u64>);
+struct Bell(watch::Sender<u64>, Shard);
 
 impl Watcher for Bell {
     fn changed(&self, _: &str) {
         self.0.send_modify(|times| *times += 1);
     }
 
-    fn lost(&self) {}
+    fn lost(&self, _: Shard) {}
 
-    fn restored(&self) {
-        self.0.send_modify(|times| *times += 1);
+    fn restored(&self, shard: Shard) {
+        if shard == self.1 {
+            self.0.send_modify(|times| *times += 1);
+        }
     }
 }
 
@@ -284,7 +313,7 @@ pub(super) async fn what_is_told_is_done(cx: &Context) -> Outcome {
     let (here, there) = (cx.open().await?.cache_store()?, cx.open().await?.cache_store()?);
     let user = namespace("user")?;
     let a = &user.key("a")?;
-    let bell = Arc::new(Bell(watch::channel(0).0));
+    let bell = Arc::new(Bell(watch::channel(0).0, here.shard_of(a)));
     let mut rung = bell.0.subscribe();
     let _watch = here.watch(&user, Arc::clone(&bell) as Arc<dyn Watcher>)?;
     if !rings(&mut rung).await {

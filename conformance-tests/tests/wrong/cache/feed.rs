@@ -9,7 +9,8 @@ use bytes::Bytes;
 use stanchion::cache::AllParts as _;
 use stanchion::cache::{
     CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched, Fill,
-    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher,
+    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Shard, Tag, Watch,
+    Watcher,
 };
 use stanchion::key::{Key, Namespace};
 use stanchion::time::{Timestamp, Ttl};
@@ -27,6 +28,8 @@ pub(crate) enum Bug {
     RestoredOnlyForTheFirst,
     /// The state of the connection before it is made is told as well.
     LostIsToldAtFirst,
+    /// The numbers of the feed are others than those of the keys.
+    RestoredOfAnotherShard,
     /// `NOLOOP`.
     OwnChangesAreNotTold,
     /// The process tells itself.
@@ -66,7 +69,9 @@ pub(crate) const PROOFS: &[Proof] = &[
     ]),
     proof("CACHE-54", Bug::RestoredOnlyForTheFirst, "watch::restored_first", "anything, told within")
         .also(&["CACHE-55", "CACHE-56", "CACHE-59", "CACHE-61"]),
-    proof("CACHE-54", Bug::LostIsToldAtFirst, "watch::restored_first", "what is told first: Some(Restored)"),
+    proof("CACHE-54", Bug::LostIsToldAtFirst, "watch::restored_first", "what is told first is restored"),
+    proof("CACHE-68", Bug::RestoredOfAnotherShard, "watch::each_shard", "restored of each of {Shard(0)}")
+        .also(&["CACHE-55", "CACHE-56", "CACHE-57", "CACHE-59", "CACHE-60"]),
     proof(
         "CACHE-55",
         Bug::OwnChangesAreNotTold,
@@ -174,24 +179,28 @@ impl Watcher for Spoiled {
         }
     }
 
-    fn lost(&self) {
+    fn lost(&self, shard: Shard) {
         match self.bug {
             Bug::CloseTellsNothing => {}
             Bug::CloseTellsEverybody => {
                 for spoiled in self.place.watching() {
-                    spoiled.target.lost();
+                    spoiled.target.lost(shard);
                 }
             }
-            _ => self.target.lost(),
+            _ => self.target.lost(shard),
         }
     }
 
-    fn restored(&self) {
+    fn restored(&self, shard: Shard) {
         if self.bug == Bug::LostIsToldAtFirst {
-            self.target.lost();
+            self.target.lost(shard);
         }
+        let shard = match self.bug {
+            Bug::RestoredOfAnotherShard => Shard::new(shard.number() + 1),
+            _ => shard,
+        };
         if self.bug != Bug::RestoredOnlyForTheFirst || self.number == 0 {
-            self.target.restored();
+            self.target.restored(shard);
         }
     }
 }
@@ -260,6 +269,10 @@ impl CacheStore for Wrong {
 
     fn now(&self) -> Timestamp {
         self.right.now()
+    }
+
+    fn shard_of(&self, key: &Key) -> Shard {
+        self.right.shard_of(key)
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>> {

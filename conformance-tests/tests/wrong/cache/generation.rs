@@ -9,7 +9,8 @@ use bytes::Bytes;
 use stanchion::cache::AllParts as _;
 use stanchion::cache::{
     CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched, Fill,
-    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher,
+    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Shard, Tag, Watch,
+    Watcher,
 };
 use stanchion::key::{Key, Namespace};
 use stanchion::time::{Timestamp, Ttl};
@@ -177,6 +178,10 @@ impl CacheStore for Wrong {
             Bug::NowIsTheUptime => Timestamp::from_micros(self.right.now().as_micros() - BEGINNING),
             _ => self.right.now(),
         }
+    }
+
+    fn shard_of(&self, key: &Key) -> Shard {
+        self.right.shard_of(key)
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>> {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use stanchion::cache::{
     CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched, Fill,
-    FillOutcome, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome,
+    FillOutcome, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Shard,
 };
 use stanchion::clock::{Clock, SystemClock};
 use stanchion::contract::Contract;
@@ -76,6 +76,10 @@ impl CacheStore for Files {
 
     fn now(&self) -> Timestamp {
         SystemClock.wall()
+    }
+
+    fn shard_of(&self, _: &Key) -> Shard {
+        Shard::ONLY
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>> {

@@ -240,7 +240,8 @@ impl<T, C> CacheBuilder<T, C> {
 
     /// How long the store may take to answer before the loader serves; 100 ms unless set, and more than zero. It is the
     /// deadline of each question: a read that finds tags it does not know asks a second one. After five misses of it in a
-    /// row a circuit breaker opens, and the store is asked once a second.
+    /// row a circuit breaker opens, and the store is asked once a second; a store of several [shards](crate::cache::Shard) has one
+    /// for each.
     ///
     /// A backend may have a [deadline of its own](crate::cache::CacheCapabilities::read_deadline), and the shorter of the two
     /// holds: on Redis that is `RedisConfig::cache_deadline`, 100 ms as well, so that raising this one alone changes
@@ -367,7 +368,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> CacheBui
         if let Some(feed) = feed {
             watches.push(feed.watch(&namespace, Arc::clone(&listener) as Arc<dyn Watcher>)?);
             let known = generations.as_ref().map(|generations| generations.known());
-            let whole = NamespaceListener::new(Arc::clone(&listener), namespace_tag.clone(), known);
+            let whole = NamespaceListener::new(Arc::clone(&listener), namespace_tag.clone(), known, &store);
             let [_, namespaces] = Tag::namespaces()?;
             watches.push(feed.watch(&namespaces, Arc::new(whole))?);
         }

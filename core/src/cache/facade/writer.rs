@@ -170,8 +170,10 @@ impl<C: Codec> Writer<C> {
         let known = reader.generations_of(tags.iter().flatten()).await?;
         let mut entries = Vec::with_capacity(keys.len());
         for ((key, value), tags) in keys.iter().zip(values).zip(tags) {
-            let (bytes, options) =
-                self.prepare(key, value, None, reader.stamped(&known, tags), When::Always)?;
+            let Some(tags) = reader.stamped(&known, tags) else {
+                return Err(Error::new(ErrorKind::Internal, "the store answered too few generations"));
+            };
+            let (bytes, options) = self.prepare(key, value, None, tags, When::Always)?;
             entries.push(SetEntry::new(key.clone(), bytes, options));
         }
         let _own = LocalWrite::of(&self.listener, keys);
@@ -193,7 +195,7 @@ impl<C: Codec> Writer<C> {
 
     /// The bytes that are there, and what they are.
     async fn current<T: Cached>(&self, key: &Key) -> Result<Option<(Bytes, Current)>> {
-        let before = self.reader.before(self.reader.identifier(key));
+        let before = self.reader.before(key);
         let Some((bytes, left)) = self.reader.stored(key).await? else {
             return Ok(None);
         };

@@ -184,10 +184,7 @@ impl<T: Cached, C: Codec> Loader<T, C> {
                 result.values[*place] = held.clone().map(fresh);
             }
         }
-        match self.store_all(entries, &mut permits.guard).await {
-            Ok(stored) => result.stored = stored,
-            Err(error) => self.reader.gate.failed(&error),
-        }
+        result.stored = self.store_all(entries, &mut permits.guard).await;
     }
 
     fn stale_one(&self, value: Option<Arc<T>>, age: Duration, why: StaleReason) -> Option<Served<T>> {

@@ -21,17 +21,8 @@ pub(super) struct Permits {
     pub(super) proofs: HashMap<Key, Proof>,
     generations: Generations,
     pub(super) guard: LeaseGuard,
-    /// Why there are none, if the store is away.
+    /// Why some are missing, if a part of the store is away.
     pub(super) refused: Option<Error>,
-}
-
-impl Permits {
-    /// Nothing will be stored, for this reason: nobody is to wait for it.
-    fn refuse(&mut self, error: Error) {
-        self.proofs.clear();
-        self.guard.release();
-        self.refused = Some(error);
-    }
 }
 
 impl<T: Cached, C: Codec> Loader<T, C> {
@@ -54,27 +45,38 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         if missing.is_empty() {
             return Ok(permits);
         }
-        let asked = match leases {
-            Some(leases) => self.leases(leases, requests, &mut permits).await,
-            None => self.conditions(missing.iter().map(|missing| missing.key.clone()), &mut permits).await,
-        };
-        let asked = match asked {
-            Ok(()) => {
-                let tags: Vec<Tag> =
-                    permits.proofs.keys().flat_map(|key| reader.tags_of(reader.identifier(key))).collect();
-                reader.gate.ask(reader.generations_of(tags.iter())).await
-            }
-            Err(error) => Err(error),
-        };
-        match asked {
-            Ok(generations) => permits.generations = generations,
-            Err(error) if is_callers(&error) => return Err(error),
-            Err(error) => {
-                reader.gate.failed(&error);
-                permits.refuse(error);
-            }
+        match leases {
+            Some(leases) => self.leases(leases, requests, &mut permits).await?,
+            None => self.conditions(missing.iter().map(|missing| missing.key.clone()), &mut permits).await?,
+        }
+        if permits.proofs.is_empty() {
+            return Ok(permits);
+        }
+        let tags: Vec<Tag> =
+            permits.proofs.keys().flat_map(|key| reader.tags_of(reader.identifier(key))).collect();
+        permits.generations = reader.generations_at_hand(tags.iter()).await?;
+        if let Some(error) = permits.generations.failure.clone() {
+            self.drop_unstamped(&mut permits, error);
         }
         Ok(permits)
+    }
+
+    /// What would be stored without one of its generations is not: nobody is to wait for it.
+    fn drop_unstamped(&self, permits: &mut Permits, why: Error) {
+        let Permits { proofs, generations, guard, refused } = permits;
+        let mut unneeded = Vec::new();
+        proofs.retain(|key, proof| {
+            let tags = self.reader.tags_of(self.reader.identifier(key));
+            let is_stamped = self.reader.stamped(generations, tags).is_some();
+            if !is_stamped {
+                *refused = Some(why.clone());
+                if let Proof::Lease(token) = proof {
+                    unneeded.push(*token);
+                }
+            }
+            is_stamped
+        });
+        guard.release(&unneeded);
     }
 
     async fn leases(
@@ -83,17 +85,26 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         requests: Vec<LeaseRequest>,
         permits: &mut Permits,
     ) -> Result<()> {
-        let answers = self.reader.gate.ask(leases.fetch(&requests)).await;
-        let answers = answers.inspect_err(|error| permits.guard.refused(error))?;
+        let ask = |part: Vec<LeaseRequest>| async move { leases.fetch(&part).await };
+        let gate = &self.reader.gate;
+        let failed = |error: &Error| gate.failed_unless_callers(error);
+        let answers = gate.ask_each(requests.clone(), |request| &request.key, ask, failed).await;
         for (request, answer) in requests.into_iter().zip(answers) {
             match answer {
                 // Of a newer schema since it was looked at: left alone, and the guard releases the lease.
-                Fetched::Leased { current: Some(bytes) }
+                Ok(Fetched::Leased { current: Some(bytes) })
                     if matches!(self.reader.wire.read(&request.key, &bytes), Read::Newer) => {}
-                Fetched::Leased { .. } => {
+                Ok(Fetched::Leased { .. }) => {
                     permits.proofs.insert(request.key, Proof::Lease(request.token));
                 }
-                _ => permits.guard.settle(request.token),
+                Ok(_) => permits.guard.settle(request.token),
+                Err(error) => {
+                    permits.guard.refused(request.token, &error);
+                    if is_callers(&error) {
+                        return Err(error);
+                    }
+                    permits.refused = Some(error);
+                }
             }
         }
         Ok(())
@@ -108,12 +119,18 @@ impl<T: Cached, C: Codec> Loader<T, C> {
             }
             None => vec![None; keys.len()],
         };
-        let found = self.reader.gate.ask(self.reader.gate.store().get_many(&keys)).await?;
-        for ((key, bytes), snapshot) in keys.into_iter().zip(found).zip(snapshots) {
-            let newer =
-                bytes.as_ref().is_some_and(|bytes| matches!(self.reader.wire.read(&key, bytes), Read::Newer));
-            if !newer {
-                permits.proofs.insert(key, Proof::Unchanged(unchanged(bytes), snapshot));
+        let (gate, store) = (&self.reader.gate, self.reader.gate.store());
+        let failed = |error: &Error| gate.failed_unless_callers(error);
+        let ask = |part: Vec<Key>| async move { store.get_many(&part).await };
+        let found = gate.ask_each(keys.clone(), |key| key, ask, failed).await;
+        for ((key, found), snapshot) in keys.into_iter().zip(found).zip(snapshots) {
+            match found {
+                Ok(Some(bytes)) if matches!(self.reader.wire.read(&key, &bytes), Read::Newer) => {}
+                Ok(found) => {
+                    permits.proofs.insert(key, Proof::Unchanged(unchanged(found), snapshot));
+                }
+                Err(error) if is_callers(&error) => return Err(error),
+                Err(error) => permits.refused = Some(error),
             }
         }
         Ok(())
@@ -135,10 +152,10 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         if tags.is_empty() || self.reader.generations.is_none() {
             return Generations::default();
         }
-        match self.late_generations(&tags, took).await {
-            Ok(late) => late.into_iter().flatten().collect(),
+        match self.late_each(&tags, took, |error| self.reader.gate.failed(error)).await {
+            Ok(late) => late.into_iter().filter_map(Result::ok).flatten().collect(),
             Err(error) => {
-                self.reader.gate.failed(&error);
+                self.not_stored(&error);
                 Generations::default()
             }
         }
@@ -164,7 +181,8 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         let Some(life) = reader.policy.life_of(loaded.ttl, value.is_some(), random)? else {
             return Ok(None);
         };
-        let mut tags = reader.stamped(&permits.generations, reader.tags_of(reader.identifier(key)));
+        let tags = reader.stamped(&permits.generations, reader.tags_of(reader.identifier(key)));
+        let Some(mut tags) = tags else { return Ok(None) };
         let namespace = tags.pop().map(|(_, generation)| generation);
         for tag in &loaded.tags {
             let Some(generation) = late.of(tag) else {

@@ -16,7 +16,7 @@ use crate::cache::store::{
 };
 use crate::cache::wire::Stamp;
 use crate::codec::Codec;
-use crate::error::{Effect, Error, ErrorKind, Result};
+use crate::error::{Effect, Error, Result};
 use crate::key::Key;
 use crate::time::Ttl;
 
@@ -56,14 +56,11 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         let stamp = Stamp::new(reader.gate.store().now(), life, took, permit.namespace, permit.tags);
         let bytes = reader.wire.encode(key, value, stamp, random)?;
         let entry = ToStore { key: key.clone(), bytes, kept: reader.policy.kept(life), proof: permit.proof };
-        Ok(self.store_all(vec![entry], &mut permit.guard).await? > 0)
+        Ok(self.store_all(vec![entry], &mut permit.guard).await > 0)
     }
 
-    /// Stores loaded values; answers how many were stored.
-    pub(super) async fn store_all(&self, entries: Vec<ToStore>, guard: &mut LeaseGuard) -> Result<u64> {
-        if entries.is_empty() {
-            return Ok(0);
-        }
+    /// Stores loaded values; answers how many were stored. One that could not be is counted and logged.
+    pub(super) async fn store_all(&self, entries: Vec<ToStore>, guard: &mut LeaseGuard) -> u64 {
         let sizes: Vec<usize> = entries.iter().map(|entry| entry.bytes.len()).collect();
         let (mut fills, mut sets) = (Vec::new(), Vec::new());
         for ToStore { key, bytes, kept, proof } in entries {
@@ -75,60 +72,69 @@ impl<T: Cached, C: Codec> Loader<T, C> {
             }
         }
         // Of one store they are of one kind.
-        let stored = if sets.is_empty() { self.fill(fills, guard).await? } else { self.set(sets).await? };
+        let stored = if sets.is_empty() { self.fill(fills, guard).await } else { self.set(sets).await };
         let mut count = 0;
         for (size, stored) in sizes.into_iter().zip(stored) {
-            if stored {
-                self.reader.counts.bytes_written.add(size as u64);
-                count += 1;
-            } else {
-                self.reader.counts.fenced.one();
+            match stored {
+                Ok(true) => {
+                    self.reader.counts.bytes_written.add(size as u64);
+                    count += 1;
+                }
+                Ok(false) => self.reader.counts.fenced.one(),
+                // Said once, for all that were to go to its shard.
+                Err(_) => {}
             }
         }
-        Ok(count)
+        count
     }
 
     /// Stores under leases.
-    async fn fill(&self, fills: Vec<Fill>, guard: &mut LeaseGuard) -> Result<Vec<bool>> {
-        let Some(leases) = self.reader.gate.store().leases() else {
-            return Err(Error::new(ErrorKind::Internal, "a lease of a store that has none"));
+    async fn fill(&self, fills: Vec<Fill>, guard: &mut LeaseGuard) -> Vec<Result<bool>> {
+        let gate = &self.reader.gate;
+        let Some(leases) = gate.store().leases() else {
+            // There is nothing to be filled then.
+            return Vec::new();
         };
         let keys: Vec<Key> = fills.iter().map(|fill| fill.key.clone()).collect();
+        let tokens: Vec<LeaseToken> = fills.iter().map(|fill| fill.token).collect();
         let outcomes = {
             let _own = LocalWrite::of(&self.listener, &keys);
-            self.reader.gate.ask(leases.fill(&fills)).await?
+            let ask = |part: Vec<Fill>| async move { leases.fill(&part).await };
+            gate.ask_each(fills, |fill| &fill.key, ask, |error| self.not_stored(error)).await
         };
-        let settle = |(fill, outcome): (&Fill, FillOutcome)| {
-            guard.settle(fill.token);
-            outcome == FillOutcome::Filled
+        let settle = |(token, outcome): (LeaseToken, Result<FillOutcome>)| {
+            let outcome = outcome?;
+            guard.settle(token);
+            Ok(outcome == FillOutcome::Filled)
         };
-        Ok(fills.iter().zip(outcomes).map(settle).collect())
+        tokens.into_iter().zip(outcomes).map(settle).collect()
     }
 
     /// Stores on the condition that nothing has changed. By a task of its own: whoever is aborted in between must not leave
     /// behind what was changed meanwhile.
-    async fn set(&self, sets: Vec<(SetEntry, Option<Snapshot>)>) -> Result<Vec<bool>> {
-        let setting = set_unchanged(
-            Arc::clone(self.reader.gate.store()),
-            Arc::clone(&self.in_flight),
-            Arc::clone(&self.listener),
-            sets,
-        );
+    async fn set(&self, sets: Vec<(SetEntry, Option<Snapshot>)>) -> Vec<Result<bool>> {
+        let gate = &self.reader.gate;
         // Begun within the gate: not at all while the store does not answer.
-        let outcome = async {
+        let ask = |part: Vec<(SetEntry, Option<Snapshot>)>| async {
+            let setting = set_unchanged(
+                Arc::clone(gate.store()),
+                Arc::clone(&self.in_flight),
+                Arc::clone(&self.listener),
+                part,
+            );
             match self.reader.environment.tasks.spawn_last(setting)?.await {
                 Ok(Some(outcome)) => outcome,
                 _ => Err(super::error::closed()),
             }
         };
-        self.reader.gate.ask(outcome).await
+        gate.ask_each(sets, |(entry, _)| &entry.key, ask, |error| self.not_stored(error)).await
     }
 
     /// Whether one of these generations is over. Costs no trip while the feed is up.
     pub(super) async fn is_invalidated(&self, under: &[(Tag, Generation)]) -> bool {
         let Some(generations) = &self.reader.generations else { return false };
         let tags: Vec<Tag> = under.iter().map(|(tag, _)| tag.clone()).collect();
-        match self.reader.gate.ask(generations.generations(&tags)).await {
+        match self.reader.all_generations(generations, &tags).await {
             Ok(current) => under.iter().zip(current).any(|((_, before), now)| *before != now),
             Err(error) => {
                 self.reader.gate.failed(&error);
@@ -144,14 +150,26 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         tags: &[Tag],
         took: Duration,
     ) -> Result<Vec<Option<(Tag, Generation)>>> {
+        self.late_each(tags, took, |_| ()).await?.into_iter().collect()
+    }
+
+    /// As [`late_generations`](Self::late_generations), each by itself; `failed` is called once for each shard of the store that
+    /// does not answer.
+    pub(super) async fn late_each(
+        &self,
+        tags: &[Tag],
+        took: Duration,
+        failed: impl Fn(&Error),
+    ) -> Result<Vec<Result<Option<(Tag, Generation)>>>> {
         let Some(generations) = &self.reader.generations else {
             return Err(self.reader.no_tags());
         };
         let asked_at = self.reader.now();
-        let generations = self.reader.gate.ask(generations.ask(tags)).await?;
+        let generations = self.reader.ask_generations(generations, tags.to_vec(), failed).await;
         let since = took.saturating_add(self.reader.now().saturating_since(asked_at));
-        let late = |(tag, (generation, age)): (&Tag, (Generation, Duration))| {
-            (age > since).then(|| (tag.clone(), generation))
+        let late = |(tag, answer): (&Tag, Result<(Generation, Duration)>)| {
+            let (generation, age) = answer?;
+            Ok((age > since).then(|| (tag.clone(), generation)))
         };
         Ok(tags.iter().zip(generations).map(late).collect())
     }

@@ -93,15 +93,15 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         loop {
             // Before asking, so that no change in between is missed.
             let mut wait = self.in_flight.waiters.wait_for(identifier);
-            let before = Before { again: plan.present, ..reader.before(identifier) };
+            let before = Before { again: plan.present, ..reader.before(key) };
             let request = LeaseRequest::new(key.clone(), token, reader.policy.lease, want);
             let requests = [request];
             let mut guard = LeaseGuard::of(reader.gate.store(), &reader.environment.tasks, &requests);
             leader.begin();
-            let answer = match reader.gate.ask(leases.fetch(&requests)).await {
+            let answer = match reader.gate.ask(reader.shard_of(key), leases.fetch(&requests)).await {
                 Ok(mut answers) => answers.pop(),
                 Err(error) => {
-                    guard.refused(&error);
+                    guard.refused(token, &error);
                     if is_callers(&error) {
                         return Err(error);
                     }
@@ -186,7 +186,7 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         };
         let mut tags = reader.tags_of(identifier);
         tags.push(reader.namespace_tag.clone());
-        match reader.gate.ask(generations.generations(&tags)).await {
+        match reader.all_generations(generations, &tags).await {
             Ok(mut generations) => {
                 let namespace = generations.pop();
                 tags.pop();
@@ -212,11 +212,14 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         let mut requests: Vec<_> = guard.held().map(request).collect();
         while let (false, Some(leases)) = (requests.is_empty(), self.reader.gate.store().leases()) {
             self.reader.environment.sleep(lease.as_duration() / 3).await;
-            if let Ok(answers) = self.reader.gate.ask(CacheLeases::fetch(leases, &requests)).await {
-                // A lease that a write has voided is gone; what is loaded is served and not stored.
-                let mut kept = answers.into_iter().map(|answer| matches!(answer, Fetched::Leased { .. }));
-                requests.retain(|_| kept.next().unwrap_or(false));
-            }
+            let ask = |part: Vec<LeaseRequest>| async move { CacheLeases::fetch(leases, &part).await };
+            let answers =
+                self.reader.gate.ask_each(requests.clone(), |request| &request.key, ask, |_| ()).await;
+            // A lease that a write has voided is gone; what is loaded is served and not stored. One that could not be asked for
+            // may be held still.
+            let mut kept =
+                answers.into_iter().map(|answer| matches!(answer, Ok(Fetched::Leased { .. }) | Err(_)));
+            requests.retain(|_| kept.next().unwrap_or(false));
         }
         std::future::pending().await
     }

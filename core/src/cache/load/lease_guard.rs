@@ -27,10 +27,10 @@ impl LeaseGuard {
         Self { store: Arc::clone(store), tasks: tasks.clone(), leases }
     }
 
-    /// The request failed: where it can't have been granted, there is nothing to be released.
-    pub(in crate::cache) fn refused(&mut self, error: &Error) {
+    /// The request for this lease failed: where it can't have been granted, there is nothing to be released.
+    pub(in crate::cache) fn refused(&mut self, token: LeaseToken, error: &Error) {
         if error.effect() == Effect::NotApplied && error.kind() != ErrorKind::Timeout {
-            self.leases.clear();
+            self.settle(token);
         }
     }
 
@@ -44,13 +44,18 @@ impl LeaseGuard {
         self.leases.remove(&token);
     }
 
-    /// Releases them now.
-    pub(in crate::cache) fn release(&mut self) {
-        if self.leases.is_empty() {
+    /// Releases these leases now.
+    pub(in crate::cache) fn release(&mut self, tokens: &[LeaseToken]) {
+        let held = tokens.iter().filter_map(|token| Some((self.leases.remove(token)?, *token)));
+        let leases = held.collect();
+        self.release_all(leases);
+    }
+
+    fn release_all(&self, leases: Vec<(Key, LeaseToken)>) {
+        if leases.is_empty() {
             return;
         }
         let store = Arc::clone(&self.store);
-        let leases: Vec<_> = self.leases.drain().map(|(token, key)| (key, token)).collect();
         // One that can't be released runs out.
         let _ = self.tasks.spawn_last(async move {
             match store.leases() {
@@ -63,6 +68,7 @@ impl LeaseGuard {
 
 impl Drop for LeaseGuard {
     fn drop(&mut self) {
-        self.release();
+        let leases = self.leases.drain().map(|(token, key)| (key, token)).collect();
+        self.release_all(leases);
     }
 }

@@ -31,9 +31,9 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         }
         // Before the store is read: a change by this process is seen from now on.
         let unchanged = self.in_flight.writes.as_ref().map(|writes| writes.snapshot(identifier));
-        let before = Before { again: plan.present, ..self.reader.before(identifier) };
+        let before = Before { again: plan.present, ..self.reader.before(key) };
         leader.begin();
-        let found = match self.reader.gate.ask(self.reader.stored(key)).await {
+        let found = match self.reader.gate.ask(self.reader.shard_of(key), self.reader.stored(key)).await {
             Ok(found) => found,
             Err(error) if is_callers(&error) => return Err(error),
             Err(error) => return self.refused(error),

@@ -6,6 +6,7 @@
 //! cache move the fence, since it tells of a load that was stored as of any other change.
 
 use crate::cache::near::{Fence, Snapshot};
+use crate::cache::store::Shard;
 
 /// A fence that every change through this cache moves.
 #[derive(Debug)]
@@ -14,8 +15,8 @@ pub(super) struct WriteFence(Fence);
 impl Default for WriteFence {
     fn default() -> Self {
         let fence = Fence::default();
-        // There is no feed that could be away: this process knows its own changes.
-        fence.restored();
+        // There is no feed that could be away: this process knows its own changes, whatever shard they are in.
+        fence.restored(Shard::ONLY);
         Self(fence)
     }
 }
@@ -23,7 +24,7 @@ impl Default for WriteFence {
 impl WriteFence {
     /// To be taken before the load.
     pub(super) fn snapshot(&self, identifier: &str) -> Snapshot {
-        self.0.snapshot(identifier)
+        self.0.snapshot(identifier, || Shard::ONLY)
     }
 
     /// Whether nothing was changed since the snapshot.

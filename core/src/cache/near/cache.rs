@@ -1,11 +1,12 @@
-//! A near cache: an engine behind a fence, readable while two feeds are up.
+//! A near cache: an engine behind a fence, readable while its feeds are up.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Fence, More, NearEngine, NearEntry, Snapshot};
-use crate::cache::store::{Generation, Tag};
+use crate::cache::store::{Generation, Shard, ShardSet, Tag};
 
-/// Entries are read only while both feeds are up: that of the values, and that of the namespace's generation.
+/// Entries are read only while two feeds are up: that of the values in the shard that they were read from, and that of the
+/// namespace's generation.
 #[derive(Debug)]
 pub(in crate::cache) struct NearCache {
     engine: Arc<dyn NearEngine>,
@@ -15,14 +16,15 @@ pub(in crate::cache) struct NearCache {
 
 #[derive(Debug, Default)]
 struct Up {
-    values: bool,
+    values: ShardSet,
     generation: bool,
 }
 
-/// Which of the two feeds.
+/// Which of the feeds.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::cache) enum Feed {
-    Values,
+    /// Of the values in this shard.
+    Values(Shard),
     Generation,
 }
 
@@ -35,10 +37,9 @@ impl NearCache {
     #[inline]
     pub(in crate::cache) fn get(&self, identifier: &str) -> Option<NearEntry> {
         let found = self.engine.get(identifier);
-        // After the entry: an epoch that moves in between makes it unreadable.
-        let current = self.fence.epoch();
         match &found {
-            Some(entry) if current == Some(entry.epoch) => found,
+            // Looked at after the entry was found: an epoch that moves in between makes it unreadable.
+            Some(entry) if self.fence.is_current(entry.epoch) => found,
             _ => None,
         }
     }
@@ -48,9 +49,9 @@ impl NearCache {
         self.engine.get(identifier)
     }
 
-    /// To be taken before the store is read.
-    pub(in crate::cache) fn snapshot(&self, identifier: &str) -> Snapshot {
-        self.fence.snapshot(identifier)
+    /// To be taken before the store is read. `shard_of` answers the shard that the entry is in.
+    pub(in crate::cache) fn snapshot(&self, identifier: &str, shard_of: impl Fn() -> Shard) -> Snapshot {
+        self.fence.snapshot(identifier, shard_of)
     }
 
     /// Publishes what was read since the snapshot, unless it may be out of date.
@@ -74,10 +75,12 @@ impl NearCache {
         seen: u64,
         generation_of: impl Fn(&Tag) -> Option<Generation>,
     ) -> Option<NearEntry> {
-        // The entry after the snapshot: an invalidation before it has taken the entry out, and one after it keeps the
+        // The entry after the mark: an invalidation before it has taken the entry out, and one after it keeps the
         // entry from being put in again.
-        let snapshot = self.snapshot(identifier);
+        let mark = self.fence.mark(identifier);
         let mut entry = self.get(identifier)?;
+        // In the epoch that it was published in.
+        let snapshot = mark.within(entry.epoch);
         let Some(more) = &entry.more else { return Some(entry) };
         for (tag, generation) in more.tags.iter() {
             match generation_of(tag) {
@@ -91,7 +94,6 @@ impl NearCache {
             }
         }
         entry.more = Some(Arc::new(More { tags_seen: seen, ..More::clone(more) }));
-        // In the epoch that it was published in.
         self.fence.publish(snapshot, |_| self.engine.insert(identifier, entry.clone()));
         Some(entry)
     }
@@ -116,20 +118,34 @@ impl NearCache {
     pub(in crate::cache) fn lost(&self, feed: Feed) -> bool {
         let mut up = self.up.lock().unwrap_or_else(PoisonError::into_inner);
         match feed {
-            Feed::Values => up.values = false,
-            Feed::Generation => up.generation = false,
+            Feed::Values(shard) => {
+                up.values.set(shard, false);
+                self.fence.lost(shard)
+            }
+            Feed::Generation => {
+                up.generation = false;
+                // All of them, without stopping at the first.
+                Shard::all().fold(false, |readable, shard| self.fence.lost(shard) || readable)
+            }
         }
-        self.fence.lost()
     }
 
     pub(in crate::cache) fn restored(&self, feed: Feed) {
         let mut up = self.up.lock().unwrap_or_else(PoisonError::into_inner);
-        match feed {
-            Feed::Values => up.values = true,
-            Feed::Generation => up.generation = true,
-        }
-        if up.values && up.generation {
-            self.fence.restored();
+        let restored = match feed {
+            Feed::Values(shard) => {
+                up.values.set(shard, true);
+                Some(shard)
+            }
+            Feed::Generation => {
+                up.generation = true;
+                None
+            }
+        };
+        if up.generation {
+            let concerned = |shard: &Shard| restored.is_none_or(|one| one == *shard);
+            let shards = Shard::all().filter(concerned).filter(|shard| up.values.contains(*shard));
+            shards.for_each(|shard| self.fence.restored(shard));
         }
     }
 
@@ -173,15 +189,26 @@ mod tests {
         }
     }
 
+    const A: Shard = Shard::new(1);
+    const B: Shard = Shard::new(2);
+
+    fn entry() -> NearEntry {
+        NearEntry::new(None, Monotonic::from_origin(Duration::from_secs(1)))
+    }
+
+    fn snapshot(near: &NearCache, shard: Shard) -> Snapshot {
+        near.snapshot("k", || shard)
+    }
+
     /// A near cache that is up, with one entry under a tag of generation 1.
     fn filled() -> NearCache {
         let near = NearCache::new(Arc::new(Map::default()));
-        near.restored(Feed::Values);
+        near.restored(Feed::Values(A));
         near.restored(Feed::Generation);
-        let mut entry = NearEntry::new(None, Monotonic::from_origin(Duration::from_secs(1)));
+        let mut entry = entry();
         let tags = [(Tag::new("t").unwrap(), Generation::new(1))].into();
         entry.more = Some(Arc::new(More { due: None, tags, tags_seen: 0 }));
-        assert!(near.publish("k", near.snapshot("k"), entry));
+        assert!(near.publish("k", snapshot(&near, A), entry));
         near
     }
 
@@ -199,31 +226,49 @@ mod tests {
 
     #[test]
     fn nothing_is_read_while_either_feed_is_away() {
-        let publish = |near: &NearCache, snapshot| {
-            near.publish("k", snapshot, NearEntry::new(None, Monotonic::from_origin(Duration::from_secs(1))))
-        };
-        for (first, second) in [(Feed::Values, Feed::Generation), (Feed::Generation, Feed::Values)] {
+        let publish = |near: &NearCache, snapshot| near.publish("k", snapshot, entry());
+        for (first, second) in [(Feed::Values(A), Feed::Generation), (Feed::Generation, Feed::Values(A))] {
             let near = NearCache::new(Arc::new(Map::default()));
             near.restored(first);
-            assert!(!publish(&near, near.snapshot("k")), "{second:?} is not up yet");
-            let early = near.snapshot("k");
+            assert!(!publish(&near, snapshot(&near, A)), "{second:?} is not up yet");
+            let early = snapshot(&near, A);
             near.restored(second);
             assert!(!publish(&near, early), "from before {second:?} was up");
-            assert!(publish(&near, near.snapshot("k")) && near.get("k").is_some());
+            assert!(publish(&near, snapshot(&near, A)) && near.get("k").is_some());
 
-            near.lost(first);
+            assert!(near.lost(first));
             assert!(near.get("k").is_none());
-            near.lost(second);
+            assert!(!near.lost(second));
             near.restored(first);
-            assert!(near.get("k").is_none() && !publish(&near, near.snapshot("k")), "{second:?} is away");
+            assert!(near.get("k").is_none() && !publish(&near, snapshot(&near, A)), "{second:?} is away");
             // Notified again of what is so already.
             near.restored(first);
-            assert!(near.get("k").is_none() && !publish(&near, near.snapshot("k")), "{second:?} is away");
+            assert!(near.get("k").is_none() && !publish(&near, snapshot(&near, A)), "{second:?} is away");
             near.restored(second);
             assert!(near.get("k").is_none(), "from before the loss");
             assert!(near.last_known("k").is_some());
-            assert!(publish(&near, near.snapshot("k")) && near.get("k").is_some());
+            assert!(publish(&near, snapshot(&near, A)) && near.get("k").is_some());
         }
+    }
+
+    #[test]
+    fn each_shard_is_up_by_itself() {
+        let near = NearCache::new(Arc::new(Map::default()));
+        let put = |id: &str, shard| near.publish(id, near.snapshot(id, || shard), entry());
+        near.restored(Feed::Generation);
+        near.restored(Feed::Values(A));
+        assert!(put("a", A) && !put("b", B));
+        near.restored(Feed::Values(B));
+        assert!(near.get("a").is_some(), "it is none of its business");
+        assert!(put("b", B));
+        assert!(near.lost(Feed::Values(A)));
+        assert!(near.get("a").is_none() && near.get("b").is_some() && !put("a", A) && put("b", B));
+        assert!(near.lost(Feed::Generation), "B was readable");
+        assert!(near.get("b").is_none() && !put("b", B));
+        near.restored(Feed::Generation);
+        assert!(put("b", B) && !put("a", A), "only what was up before");
+        near.flush();
+        assert!(near.get("b").is_none() && put("b", B) && !put("a", A));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+use super::epoch::Epoch;
 use crate::cache::store::{Generation, Tag};
 use crate::time::{Monotonic, Timestamp};
 
@@ -18,8 +19,8 @@ pub struct NearEntry {
     pub value: Option<NearValue>,
     /// Until when it is fresh. Whoever reads it checks that.
     pub fresh_until: Monotonic,
-    /// The epoch of the fence in which it was published.
-    pub(crate) epoch: u64,
+    /// The epoch of the fence in which it was published, and with it the shard that it was read from.
+    pub(crate) epoch: Epoch,
     /// What few entries have, so that the others are small: each hit takes a copy of an entry.
     pub(crate) more: Option<Arc<More>>,
 }
@@ -47,7 +48,7 @@ impl NearEntry {
     /// An entry without tags and of no fence, which no cache would answer: for the tests of an engine. The caches make
     /// their own.
     pub fn new(value: Option<NearValue>, fresh_until: Monotonic) -> Self {
-        Self { value, fresh_until, epoch: 0, more: None }
+        Self { value, fresh_until, epoch: Epoch::NONE, more: None }
     }
 }
 

@@ -6,11 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::Fence;
-use crate::cache::store::{CacheStore, CacheTags, Generation, Tag, Watch, Watcher};
+use super::epoch::Epoch;
+use crate::cache::store::{CacheStore, CacheTags, Generation, Shard, ShardSet, Tag, Watch, Watcher};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How many generations are cached; beyond that the cache is emptied.
 const MOST: usize = 100_000;
+
+/// A generation, and how long ago it was made.
+pub(in crate::cache) type Dated = (Generation, Duration);
 
 /// One for each store, shared by all its caches.
 #[derive(Debug)]
@@ -27,8 +31,8 @@ pub(in crate::cache) struct KnownGenerations {
     fence: Fence,
     known: RwLock<HashMap<Tag, Known>>,
     changes: AtomicU64,
-    /// Which of its feeds are up.
-    up: Mutex<[bool; 2]>,
+    /// In which shards each of its feeds is up.
+    up: Mutex<[ShardSet; 2]>,
 }
 
 /// The listener of one of the two feeds.
@@ -43,16 +47,17 @@ impl Watcher for FeedListener {
         self.state.changed(key);
     }
 
-    fn lost(&self) {
-        self.state.up()[self.feed] = false;
-        self.state.lost();
+    fn lost(&self, shard: Shard) {
+        let mut up = self.state.up();
+        up[self.feed].set(shard, false);
+        self.state.lost(shard);
     }
 
-    fn restored(&self) {
+    fn restored(&self, shard: Shard) {
         let mut up = self.state.up();
-        up[self.feed] = true;
-        if *up == [true; 2] {
-            self.state.restored();
+        up[self.feed].set(shard, true);
+        if up.iter().all(|up| up.contains(shard)) {
+            self.state.restored(shard);
         }
     }
 }
@@ -60,11 +65,11 @@ impl Watcher for FeedListener {
 #[derive(Debug, Clone, Copy)]
 struct Known {
     generation: Generation,
-    epoch: u64,
+    epoch: Epoch,
 }
 
 impl KnownGenerations {
-    fn up(&self) -> MutexGuard<'_, [bool; 2]> {
+    fn up(&self) -> MutexGuard<'_, [ShardSet; 2]> {
         self.up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -73,13 +78,13 @@ impl KnownGenerations {
         self.fence.invalidate(key, || self.forget(key));
     }
 
-    fn lost(&self) {
-        let _ = self.fence.lost();
+    fn lost(&self, shard: Shard) {
+        let _ = self.fence.lost(shard);
         self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
-    fn restored(&self) {
-        self.fence.restored();
+    fn restored(&self, shard: Shard) {
+        self.fence.restored(shard);
         self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -118,14 +123,32 @@ impl GenerationCache {
 
     /// The generation of a tag, if it is known.
     pub(in crate::cache) fn peek(&self, tag: &Tag) -> Option<Generation> {
-        let epoch = self.state.fence.epoch()?;
         let known = self.state.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(tag).filter(|known| known.epoch == epoch).map(|known| known.generation)
+        let known = known.get(tag).filter(|known| self.state.fence.is_current(known.epoch));
+        known.map(|known| known.generation)
     }
 
     /// The generations of tags, in their order; those that are not known are asked for in one trip.
     pub(in crate::cache) async fn generations(&self, tags: &[Tag]) -> Result<Vec<Generation>> {
-        let mut generations: Vec<_> = tags.iter().map(|tag| self.peek(tag)).collect();
+        let ask = |missing: Vec<Tag>| async move {
+            match self.ask(&missing).await {
+                Ok(answers) => answers.into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(error); missing.len()],
+            }
+        };
+        self.each(tags, ask).await.into_iter().collect()
+    }
+
+    /// The generations of tags, in their order; `ask` asks for those that are not known, and answers in their order.
+    pub(in crate::cache) async fn each<F>(
+        &self,
+        tags: &[Tag],
+        ask: impl FnOnce(Vec<Tag>) -> F,
+    ) -> Vec<Result<Generation>>
+    where
+        F: Future<Output = Vec<Result<Dated>>>,
+    {
+        let mut generations: Vec<_> = tags.iter().map(|tag| self.peek(tag).map(Ok)).collect();
         let missing: Vec<Tag> = tags
             .iter()
             .zip(&generations)
@@ -134,23 +157,27 @@ impl GenerationCache {
             .collect();
         if !missing.is_empty() {
             let fence = &self.state.fence;
-            let snapshots: Vec<_> = missing.iter().map(|tag| fence.snapshot(tag.key().as_str())).collect();
-            let asked = self.ask(&missing).await?;
-            let mut answers = asked.iter().zip(missing).zip(snapshots);
+            let snapshot = |tag: &Tag| fence.snapshot(tag.key().as_str(), || self.store.shard_of(tag.key()));
+            let snapshots: Vec<_> = missing.iter().map(snapshot).collect();
+            let mut answers = ask(missing.clone()).await.into_iter().zip(missing).zip(snapshots);
             for slot in generations.iter_mut().filter(|slot| slot.is_none()) {
-                let Some(((&(generation, _), tag), snapshot)) = answers.next() else {
-                    return Err(Error::new(ErrorKind::Internal, "the store answered too few generations"));
+                let Some(((answer, tag), snapshot)) = answers.next() else {
+                    *slot = Some(Err(too_few()));
+                    continue;
                 };
-                *slot = Some(generation);
-                fence.publish(snapshot, |epoch| self.keep(tag, Known { generation, epoch }));
+                if let Ok((generation, _)) = &answer {
+                    let generation = *generation;
+                    fence.publish(snapshot, |epoch| self.keep(tag, Known { generation, epoch }));
+                }
+                *slot = Some(answer.map(|(generation, _)| generation));
             }
         }
-        Ok(generations.into_iter().flatten().collect())
+        generations.into_iter().flatten().collect()
     }
 
     /// The generations of tags, in their order, and their ages, as the store has them: in one trip, unless they are more
     /// than a batch may have.
-    pub(in crate::cache) async fn ask(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>> {
+    pub(in crate::cache) async fn ask(&self, tags: &[Tag]) -> Result<Vec<Dated>> {
         let mut answers = Vec::with_capacity(tags.len());
         for batch in tags.chunks(self.store.capabilities().max_batch.max(1)) {
             answers.extend(self.tags()?.generations(batch).await?);
@@ -179,4 +206,8 @@ impl GenerationCache {
         }
         bumped.map(drop)
     }
+}
+
+fn too_few() -> Error {
+    Error::new(ErrorKind::Internal, "the store answered too few generations")
 }

@@ -4,11 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::echo::EchoProbe;
-use super::generations::KnownGenerations;
 use super::{Feed, NearCache};
 use crate::cache::keyspace::KeySpace;
 use crate::cache::stats::Counts;
-use crate::cache::store::{Tag, Watcher};
+use crate::cache::store::{Shard, Watcher};
 use crate::clock::Clock;
 use crate::key::Key;
 
@@ -104,14 +103,22 @@ impl InvalidationListener {
         self.dependents.all_changed();
     }
 
-    fn feed_lost(&self, feed: Feed) {
+    /// The generation of the namespace has changed, by anybody.
+    pub(super) fn namespace_changed(&self) {
+        self.all_changed();
+        if self.near.is_some() {
+            self.counts.epoch_flushes.one();
+        }
+    }
+
+    pub(super) fn feed_lost(&self, feed: Feed) {
         if self.near.as_ref().is_some_and(|near| near.lost(feed)) {
             self.counts.epoch_flushes.one();
         }
         self.dependents.changes_missed();
     }
 
-    fn feed_restored(&self, feed: Feed) {
+    pub(super) fn feed_restored(&self, feed: Feed) {
         if let Some(near) = &self.near {
             near.restored(feed);
         }
@@ -127,60 +134,12 @@ impl Watcher for InvalidationListener {
         self.entry_changed(key);
     }
 
-    fn lost(&self) {
-        self.feed_lost(Feed::Values);
+    fn lost(&self, shard: Shard) {
+        self.feed_lost(Feed::Values(shard));
     }
 
-    fn restored(&self) {
-        self.feed_restored(Feed::Values);
+    fn restored(&self, shard: Shard) {
+        self.feed_restored(Feed::Values(shard));
         self.dependents.changes_missed();
-    }
-}
-
-/// Receives the changes of the namespace's generation, which invalidate everything in it.
-pub(in crate::cache) struct NamespaceListener {
-    listener: Arc<InvalidationListener>,
-    tag: Tag,
-    generations: Option<Arc<KnownGenerations>>,
-}
-
-impl NamespaceListener {
-    pub(in crate::cache) fn new(
-        listener: Arc<InvalidationListener>,
-        tag: Tag,
-        generations: Option<Arc<KnownGenerations>>,
-    ) -> Self {
-        Self { listener, tag, generations }
-    }
-}
-
-impl fmt::Debug for NamespaceListener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "NamespaceListener({})", self.tag)
-    }
-}
-
-impl Watcher for NamespaceListener {
-    fn changed(&self, key: &str) {
-        if key != self.tag.key().as_str() {
-            return;
-        }
-        // Whichever of the two listeners is notified first: else what is read in between would be kept under the
-        // generation that is over.
-        if let Some(generations) = &self.generations {
-            generations.changed(key);
-        }
-        self.listener.all_changed();
-        if self.listener.near.is_some() {
-            self.listener.counts.epoch_flushes.one();
-        }
-    }
-
-    fn lost(&self) {
-        self.listener.feed_lost(Feed::Generation);
-    }
-
-    fn restored(&self) {
-        self.listener.feed_restored(Feed::Generation);
     }
 }

@@ -183,13 +183,13 @@ impl<C: Codec> Reader<C> {
         let Some(generations) = &self.generations else {
             return Ok(Lookup::Missing { present: true });
         };
-        match self.gate.ask(generations.generations(&tags)).await {
+        match self.all_generations(generations, &tags).await {
             Ok(read) => Ok(self.assess_with(key, bytes, left, before, &tags.into_iter().zip(read).collect())),
             Err(error) => self.unanswered(error),
         }
     }
 
-    /// Assesses stored bytes by the generations that were read, and those that are known.
+    /// Assesses stored bytes by the generations that could be read, and those that are known.
     pub(super) fn assess_with<T: Cached>(
         &self,
         key: &Key,
@@ -200,10 +200,11 @@ impl<C: Codec> Reader<C> {
     ) -> Lookup<T> {
         // Those that were known a moment ago are not among what was read.
         let of = |tag: &Tag| read.of(tag).or_else(|| self.known_generation(tag));
-        match self.assess(key, bytes, left, before, of) {
-            Assessment::Done(found) => found,
+        match (self.assess(key, bytes, left, before, of), &read.failure) {
+            (Assessment::Done(found), _) => found,
+            (Assessment::NeedsGenerations(_), Some(error)) => Lookup::Unavailable(error.clone()),
             // One is no longer known: its tag has just been invalidated, or the feed was lost.
-            Assessment::NeedsGenerations(_) => Lookup::Missing { present: true },
+            (Assessment::NeedsGenerations(_), None) => Lookup::Missing { present: true },
         }
     }
 

@@ -28,15 +28,15 @@ impl<C: Codec> Reader<C> {
         let places: Vec<usize> = (0..keys.len()).filter(|place| found[*place].is_none()).collect();
         if !places.is_empty() {
             let keys: Vec<Key> = places.iter().map(|place| keys[*place].clone()).collect();
-            let before = keys.iter().map(|key| self.before(self.identifier(key))).collect();
+            let before = keys.iter().map(|key| self.before(key)).collect();
             let asked = Asked { places, keys, before };
-            match self.stored_many(&asked.keys).await {
-                Ok(stored) => self.assess_many(&asked, &stored, &mut found).await?,
-                Err(error) => {
-                    self.unanswered_many(&error, asked.places.iter(), &mut found)?;
-                    return Ok(found.into_iter().flatten().collect());
-                }
-            }
+            // As a whole, also where each shard would take its part.
+            let capabilities = self.gate.store().capabilities();
+            capabilities
+                .check_batch(asked.keys.len())
+                .map_err(|error| error.with_operation("cache.get_many"))?;
+            let stored = self.stored_many(asked.keys.clone()).await;
+            self.assess_many(&asked, &stored, &mut found).await?;
         }
         Ok(found.into_iter().flatten().inspect(|found| self.count_miss(found)).collect())
     }
@@ -55,41 +55,40 @@ impl<C: Codec> Reader<C> {
         }
     }
 
-    /// The store did not answer for these places; an error if that is the caller's own.
-    fn unanswered_many<'a, T>(
-        &self,
-        error: &Error,
-        places: impl Iterator<Item = &'a usize>,
-        found: &mut Places<T>,
-    ) -> Result<()> {
-        if is_callers(error) {
-            return Err(error.clone());
-        }
-        self.gate.failed(error);
-        places.for_each(|place| found[*place] = Some(Lookup::Unavailable(error.clone())));
-        Ok(())
-    }
-
-    async fn stored_many(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>> {
+    /// What is stored under each key, asked of each shard by itself.
+    async fn stored_many(&self, keys: Vec<Key>) -> Vec<Result<Option<Stored>>> {
+        let (gate, store) = (&self.gate, self.gate.store());
+        let failed = |error: &Error| gate.failed_unless_callers(error);
         if self.wire.plain {
-            let found = self.gate.ask(self.gate.store().get_many_with_ttl(keys)).await?;
-            return Ok(found.into_iter().map(|one| one.map(|(bytes, left)| (bytes, Some(left)))).collect());
+            let ask = |part: Vec<Key>| async move { store.get_many_with_ttl(&part).await };
+            let found = gate.ask_each(keys, itself, ask, failed).await;
+            let stored = |(bytes, left)| (bytes, Some(left));
+            return found.into_iter().map(|one| one.map(|one| one.map(stored))).collect();
         }
-        let found = self.gate.ask(self.gate.store().get_many(keys)).await?;
-        Ok(found.into_iter().map(|one| one.map(|bytes| (bytes, None))).collect())
+        let ask = |part: Vec<Key>| async move { store.get_many(&part).await };
+        let found = gate.ask_each(keys, itself, ask, failed).await;
+        found.into_iter().map(|one| one.map(|one| one.map(|bytes| (bytes, None)))).collect()
     }
 
     async fn assess_many<T: Cached>(
         &self,
         asked: &Asked,
-        stored: &[Option<Stored>],
+        stored: &[Result<Option<Stored>>],
         found: &mut Places<T>,
     ) -> Result<()> {
         let (mut needed, mut open) = (Vec::new(), Vec::new());
         for (index, place) in asked.places.iter().enumerate() {
-            let Some((bytes, left)) = &stored[index] else {
-                found[*place] = Some(Lookup::Missing { present: false });
-                continue;
+            let (bytes, left) = match &stored[index] {
+                Ok(Some(stored)) => stored,
+                Ok(None) => {
+                    found[*place] = Some(Lookup::Missing { present: false });
+                    continue;
+                }
+                Err(error) if is_callers(error) => return Err(error.clone()),
+                Err(error) => {
+                    found[*place] = Some(Lookup::Unavailable(error.clone()));
+                    continue;
+                }
             };
             let known = |tag: &_| self.known_generation(tag);
             match self.assess(&asked.keys[index], bytes, *left, asked.before[index], known) {
@@ -106,12 +105,9 @@ impl<C: Codec> Reader<C> {
         if open.is_empty() {
             return Ok(());
         }
-        let read = match self.gate.ask(self.generations_of(needed.iter())).await {
-            Ok(read) => read,
-            Err(error) => return self.unanswered_many(&error, open.iter().map(|(_, place)| place), found),
-        };
+        let read = self.generations_at_hand(needed.iter()).await?;
         for (index, place) in open {
-            let Some((bytes, left)) = &stored[index] else {
+            let Ok(Some((bytes, left))) = &stored[index] else {
                 continue;
             };
             let one = self.assess_with(&asked.keys[index], bytes, *left, asked.before[index], &read);
@@ -120,4 +116,9 @@ impl<C: Codec> Reader<C> {
         }
         Ok(())
     }
+}
+
+/// What is asked for by its key alone.
+fn itself(key: &Key) -> &Key {
+    key
 }

@@ -1,4 +1,4 @@
-//! A circuit breaker: stops asking a store that does not answer.
+//! A circuit breaker: stops asking a shard of the store that does not answer.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,7 +10,7 @@ const FAILURES: u32 = 5;
 /// For how long, before one call tries again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Closed while the store answers. After some failures in a row it is open, and calls fail at once; one call at a
+/// Closed while the shard answers. After some failures in a row it is open, and calls fail at once; one call at a
 /// time tries again after each pause, and the first success closes it.
 #[derive(Debug, Default)]
 pub(super) struct CircuitBreaker {
@@ -28,7 +28,7 @@ impl CircuitBreaker {
         self.failures.load(Ordering::Relaxed) < FAILURES
     }
 
-    /// Whether a call may ask the store.
+    /// Whether a call may ask the shard.
     pub(super) fn allows(&self, now: impl FnOnce() -> Monotonic) -> bool {
         if self.is_closed() {
             return true;

@@ -2,28 +2,42 @@
 
 use std::collections::HashMap;
 
-use super::Reader;
+use super::{Reader, is_callers};
+use crate::cache::near::{Dated, GenerationCache};
 use crate::cache::store::{Generation, Tag};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
-/// Generations that were read.
+/// Generations that were read, and why some could not be.
 #[derive(Debug, Default)]
-pub(in crate::cache) struct Generations(HashMap<Tag, Generation>);
+pub(in crate::cache) struct Generations {
+    read: HashMap<Tag, Generation>,
+    /// Of the tags that are missing.
+    pub(in crate::cache) failure: Option<Error>,
+}
 
 impl FromIterator<(Tag, Generation)> for Generations {
     fn from_iter<I: IntoIterator<Item = (Tag, Generation)>>(generations: I) -> Self {
-        Self(generations.into_iter().collect())
+        Self { read: generations.into_iter().collect(), failure: None }
     }
 }
 
 impl Generations {
     pub(in crate::cache) fn of(&self, tag: &Tag) -> Option<Generation> {
-        self.0.get(tag).copied()
+        self.read.get(tag).copied()
     }
 }
 
 impl<C> Reader<C> {
-    /// The generations of these tags and of the namespace, in one trip for those that are not known.
+    /// These tags and that of the namespace, each once.
+    fn with_namespace<'a>(&self, tags: impl Iterator<Item = &'a Tag>) -> Vec<Tag> {
+        let mut all: Vec<Tag> = tags.cloned().chain([self.namespace_tag.clone()]).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// The generations of these tags and of the namespace, in one trip for those that are not known, as for a write: all of
+    /// them, however long it takes.
     pub(in crate::cache) async fn generations_of<'a>(
         &self,
         tags: impl Iterator<Item = &'a Tag>,
@@ -31,23 +45,72 @@ impl<C> Reader<C> {
         let Some(generations) = &self.generations else {
             return Ok(Generations::default());
         };
-        let mut all: Vec<Tag> = tags.cloned().chain([self.namespace_tag.clone()]).collect();
-        all.sort_unstable();
-        all.dedup();
+        let all = self.with_namespace(tags);
         let read = generations.generations(&all).await?;
         Ok(all.into_iter().zip(read).collect())
     }
 
-    /// Tags with their generations, the namespace's last.
+    /// As [`generations_of`](Self::generations_of), within the deadline of reads, and those that can be had.
+    ///
+    /// # Errors
+    /// The caller's own.
+    pub(in crate::cache) async fn generations_at_hand<'a>(
+        &self,
+        tags: impl Iterator<Item = &'a Tag>,
+    ) -> Result<Generations> {
+        let Some(generations) = &self.generations else {
+            return Ok(Generations::default());
+        };
+        let all = self.with_namespace(tags);
+        let failed = |error: &Error| self.gate.failed_unless_callers(error);
+        let ask = |missing| self.ask_generations(generations, missing, failed);
+        let answers = generations.each(&all, ask).await;
+        let mut read = Generations::default();
+        for (tag, answer) in all.into_iter().zip(answers) {
+            match answer {
+                Ok(generation) => {
+                    read.read.insert(tag, generation);
+                }
+                Err(error) if is_callers(&error) => return Err(error),
+                Err(error) => read.failure = Some(error),
+            }
+        }
+        Ok(read)
+    }
+
+    /// The generations of tags, in their order, those that are not known within the deadline of reads; an error if one can't be
+    /// had.
+    pub(in crate::cache) async fn all_generations(
+        &self,
+        generations: &GenerationCache,
+        tags: &[Tag],
+    ) -> Result<Vec<Generation>> {
+        let ask = |missing| self.ask_generations(generations, missing, |_| ());
+        generations.each(tags, ask).await.into_iter().collect()
+    }
+
+    /// The generations of tags, in their order, and their ages, as the store has them, within the deadline of reads. `failed` is
+    /// called once for each shard that fails.
+    pub(in crate::cache) async fn ask_generations(
+        &self,
+        generations: &GenerationCache,
+        tags: Vec<Tag>,
+        failed: impl Fn(&Error),
+    ) -> Vec<Result<Dated>> {
+        let ask = |part: Vec<Tag>| async move { generations.ask(&part).await };
+        self.gate.ask_each(tags, Tag::key, ask, failed).await
+    }
+
+    /// Tags with their generations, the namespace's last; `None` if one is not known.
     pub(in crate::cache) fn stamped(
         &self,
         known: &Generations,
         mut tags: Vec<Tag>,
-    ) -> Vec<(Tag, Generation)> {
+    ) -> Option<Vec<(Tag, Generation)>> {
         if self.generations.is_none() {
-            return Vec::new();
+            return Some(Vec::new());
         }
         tags.push(self.namespace_tag.clone());
-        tags.into_iter().filter_map(|tag| known.of(&tag).map(|generation| (tag, generation))).collect()
+        tags.into_iter().map(|tag| known.of(&tag).map(|generation| (tag, generation))).collect()
     }
 }

@@ -25,7 +25,7 @@ use super::keyspace::KeySpace;
 use super::near::{GenerationCache, NearCache};
 use super::policy::Policy;
 use super::stats::Counts;
-use super::store::{Generation, Tag};
+use super::store::{Generation, Shard, Tag};
 use super::wire::Wire;
 use crate::codec::Codec;
 use crate::environment::Environment;
@@ -88,11 +88,16 @@ impl<C> Reader<C> {
         })
     }
 
+    /// The shard that holds a key.
+    pub(super) fn shard_of(&self, key: &Key) -> Shard {
+        self.gate.store().shard_of(key)
+    }
+
     /// To be taken before the store is read.
-    pub(super) fn before(&self, identifier: &str) -> Before {
+    pub(super) fn before(&self, key: &Key) -> Before {
         Before {
             tags_seen: self.generations.as_ref().map_or(0, |generations| generations.changes()),
-            near: self.near.as_ref().map(|near| near.snapshot(identifier)),
+            near: self.near.as_ref().map(|near| near.snapshot(self.identifier(key), || self.shard_of(key))),
             again: false,
         }
     }
@@ -116,13 +121,17 @@ impl<C> Reader<C> {
 impl<C: Codec> Reader<C> {
     /// Reads one entry. An error is the caller's own mistake, or that the stores are closed.
     pub(super) async fn lookup<T: Cached>(&self, key: &Key) -> Result<Lookup<T>> {
-        let before = self.before(self.identifier(key));
+        let (before, shard) = (self.before(key), self.shard_of(key));
         // Each kind of read in an arm of its own: the future of the one that is not used takes no room in a hit's.
         let read = if self.wire.plain {
-            let answer = self.gate.ask(self.gate.store().get_many_with_ttl(std::slice::from_ref(key))).await;
+            let answer =
+                self.gate.ask(shard, self.gate.store().get_many_with_ttl(std::slice::from_ref(key))).await;
             answer.map(|mut found| found.pop().flatten().map(|(bytes, left)| (bytes, Some(left))))
         } else {
-            self.gate.ask(self.gate.store().get(key)).await.map(|found| found.map(|bytes| (bytes, None)))
+            self.gate
+                .ask(shard, self.gate.store().get(key))
+                .await
+                .map(|found| found.map(|bytes| (bytes, None)))
         };
         match read {
             Ok(Some((bytes, left))) => self.assessed(key, &bytes, left, before).await,

@@ -3,18 +3,20 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::Shard;
 use crate::error::Result;
 use crate::key::Namespace;
 
 /// The optional part of a [`CacheStore`](super::CacheStore) that notifies of changes.
 ///
 /// # Contract
-/// Once a watcher was notified by [`restored`](Watcher::restored), it is notified of every later change of its
-/// namespace, by anybody and by expiry of what was read, until it is notified by [`lost`](Watcher::lost); a backend that
-/// can't notify of expiry leaves that to the TTL.
+/// Once a watcher was notified by [`restored`](Watcher::restored) of a [shard](Shard), it is notified of every later change of
+/// those keys of its namespace that are [in that shard](super::CacheStore::shard_of), by anybody and by expiry of what was read,
+/// until it is notified by [`lost`](Watcher::lost) of the same shard; a backend that can't notify of expiry leaves that to the
+/// TTL. A shard that keys have moved away from is lost, and restored if changes of those that stayed are still notified.
 pub trait CacheFeed: Send + Sync {
     /// Notifies the watcher of every change in a namespace, through any handle and by any other program, until the
-    /// [`Watch`] is dropped. The watcher starts out as one that is [`lost`](Watcher::lost). Generations change in
+    /// [`Watch`] is dropped. The watcher starts out as one for which every shard is [`lost`](Watcher::lost). Generations change in
     /// [`Tag::namespaces`](super::Tag::namespaces).
     ///
     /// # Errors
@@ -22,19 +24,21 @@ pub trait CacheFeed: Send + Sync {
     fn watch(&self, namespace: &Namespace, watcher: Arc<dyn Watcher>) -> Result<Watch>;
 }
 
-/// What is notified of changes to entries. Called by the backend's reader: must not block, wait, or call the store.
+/// What is notified of changes to entries. Called by the backend's reader: must not block, wait, or call the store;
+/// [`shard_of`](super::CacheStore::shard_of) alone may be asked.
 pub trait Watcher: fmt::Debug + Send + Sync + 'static {
     /// The entry under this key was written, removed or has expired, by anybody; the key as in
     /// [`Key::as_str`](crate::key::Key::as_str), always of the watched namespace. May be called more than once for a
     /// change, and also for a write of this process.
     fn changed(&self, key: &str);
 
-    /// From now on changes may be missed. Everything that was copied may be out of date.
-    fn lost(&self);
+    /// From now on changes of keys in this shard may be missed. Everything that was copied from it may be out of date. May be
+    /// called of a shard that is lost already.
+    fn lost(&self, shard: Shard);
 
-    /// From now on no change is missed. Called once at the beginning too; whatever was copied before may be out of
-    /// date.
-    fn restored(&self);
+    /// From now on no change of keys in this shard is missed. Called once at the beginning too; whatever was copied from it
+    /// before may be out of date.
+    fn restored(&self, shard: Shard);
 }
 
 /// A watcher's registration; dropping it ends the notifications.

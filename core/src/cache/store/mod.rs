@@ -7,6 +7,7 @@ mod counters;
 mod feed;
 mod leases;
 mod options;
+mod shard;
 mod tags;
 mod values;
 
@@ -17,5 +18,7 @@ pub use self::counters::CacheCounters;
 pub use self::feed::{CacheFeed, Watch, Watcher};
 pub use self::leases::{CacheLeases, Fetched, Fill, FillOutcome, LeaseRequest, LeaseToken, Want};
 pub use self::options::{SetEntry, SetOptions, SetOutcome, When};
+pub use self::shard::Shard;
+pub(super) use self::shard::ShardSet;
 pub use self::tags::{CacheTags, Generation, Tag};
 pub use self::values::CacheStore;

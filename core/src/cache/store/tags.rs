@@ -19,8 +19,9 @@ use crate::key::{Identifier, Key, Namespace};
 /// Dropping a future of any method leaves the operation either not done or wholly done.
 #[async_trait]
 pub trait CacheTags: Send + Sync {
-    /// The generations of the tags, in their order, each with its age: how long ago it was made, by the one clock
-    /// that made it. One that is not stored is made now, greater than any before.
+    /// The generations of the tags, in their order, each with its age: how long ago it was made, by the clock that
+    /// made it, or of several by one that is not ahead of it: never more than it is. One that is not stored is made now, greater
+    /// than any before.
     async fn generations(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>>;
 
     /// Makes the generations of the tags greater, which invalidates every value that carries the old ones;

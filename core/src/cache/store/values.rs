@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::{
     CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheTags, SetEntry, SetOptions, SetOutcome,
+    Shard,
 };
 use crate::error::Result;
 use crate::key::Key;
@@ -30,6 +31,9 @@ use crate::time::{Timestamp, Ttl};
 ///   transaction.
 /// - A store that keeps deadlines as times of its wall clock may prolong or shorten a life by as much as that clock is
 ///   set back or forth, and by no more.
+/// - A call that is about keys of several [shards](Self::shard_of) fails as a whole if one of them does not answer; what it was
+///   to change in the others may be changed. Whoever wants an answer from those that live asks for the keys of each shard by a
+///   call of its own, as the façade does.
 /// - Whether a part is there is constant over the life of the store.
 ///
 /// # Cancel safety
@@ -66,6 +70,16 @@ pub trait CacheStore: fmt::Debug + Send + Sync + 'static {
     /// The store's time, as near as this process can tell without asking. For soft freshness only: nothing is
     /// fenced or ordered by it.
     fn now(&self) -> Timestamp;
+
+    /// The shard that holds the key, as far as this process knows without asking; of a generation, by the
+    /// [key](super::Tag::key) of its tag. [`Shard::ONLY`] for a store that fails as a whole. Asked before each read: no trip, no
+    /// waiting.
+    ///
+    /// What is read under a key after this was asked changes with a notification of the [feed](Self::feed) while the shard that
+    /// was answered is up there. So a store whose keys move from one shard to another answers the new one first, then notifies
+    /// watchers by [`lost`](super::Watcher::lost) of the one that it answered before, and only then reads from the new one; and
+    /// for as long as it can't tell where a key is, it answers a shard that is not up.
+    fn shard_of(&self, key: &Key) -> Shard;
 
     /// The value at the key, or `None`. Its bytes may share their memory with others that were read at the same time:
     /// copy what is kept for long.

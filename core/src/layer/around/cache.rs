@@ -9,7 +9,8 @@ use bytes::Bytes;
 use super::{Around, Layered};
 use crate::cache::{
     CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched, Fill,
-    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher,
+    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Shard, Tag, Watch,
+    Watcher,
 };
 use crate::error::{Error, Result};
 use crate::key::{Key, Namespace};
@@ -52,6 +53,10 @@ impl<A: Around> CacheStore for LayeredCache<A> {
 
     fn now(&self) -> Timestamp {
         self.inner.now()
+    }
+
+    fn shard_of(&self, key: &Key) -> Shard {
+        self.inner.shard_of(key)
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>> {

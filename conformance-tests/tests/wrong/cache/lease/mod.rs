@@ -11,8 +11,8 @@ use bytes::Bytes;
 use stanchion::cache::AllParts as _;
 use stanchion::cache::{
     CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched, Fill,
-    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Want, Watch,
-    Watcher,
+    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Shard, Tag, Want,
+    Watch, Watcher,
 };
 use stanchion::key::{Key, Namespace};
 use stanchion::time::{Timestamp, Ttl};
@@ -191,6 +191,10 @@ impl CacheStore for Wrong {
 
     fn now(&self) -> Timestamp {
         self.right.now()
+    }
+
+    fn shard_of(&self, key: &Key) -> Shard {
+        self.right.shard_of(key)
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Bytes>> {

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use stanchion::cache::AllParts as _;
 use stanchion::cache::{
     CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched, Fill,
-    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Watch, Watcher,
-    When, schema_of,
+    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Shard, Tag, Watch,
+    Watcher, When, schema_of,
 };
 use stanchion::key::{Key, Namespace};
 use stanchion::time::{Timestamp, Ttl};
@@ -305,6 +305,10 @@ impl CacheStore for Wrong {
 
     fn now(&self) -> Timestamp {
         self.right.now()
+    }
+
+    fn shard_of(&self, key: &Key) -> Shard {
+        self.right.shard_of(key)
     }
 
     async fn get_many_with_ttl(&self, keys: &[Key]) -> Result<Vec<Option<(Bytes, Ttl)>>> {

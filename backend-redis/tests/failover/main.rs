@@ -1,0 +1,48 @@
+//! What becomes of calls, near copies and events while a master of a Cluster is replaced by its replica.
+//!
+//! Each case has a Cluster of its own, since it breaks it: without a `redis-server` it is ignored with the reason, and red where
+//! `CI` is set.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+mod commands;
+mod events;
+mod support;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Completion, Trial};
+use stanchion_conformance::servers::Search;
+use tokio::runtime::Builder;
+
+fn case<F: Future<Output = ()>>(name: &str, run: impl FnOnce() -> F + Send + 'static) -> Trial {
+    let name = name.replace(' ', "");
+    Trial::ignorable_test(name, move || {
+        if let Err(absent) = Search::from_env().owned() {
+            return if absent.fatal { Err(absent.into()) } else { Ok(Completion::ignored_with(absent)) };
+        }
+        Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(run());
+        Ok(Completion::Completed)
+    })
+}
+
+macro_rules! cases {
+    ($($module:ident :: $name:ident)*) => {
+        vec![$(case(stringify!($module::$name), $module::$name),)*]
+    };
+}
+
+fn main() -> ExitCode {
+    let cases = cases! {
+        commands::a_master_whose_bus_is_cut_has_not_the_last_word
+        commands::a_killed_master_is_replaced
+        commands::a_master_that_hung_is_not_gone_back_to
+        commands::a_planned_failover_loses_nothing
+        events::a_node_whose_bus_is_cut_is_left
+        events::a_node_that_is_forgotten_is_left
+    };
+    let mut arguments = Arguments::from_args();
+    // They wait more than they work; each has six servers.
+    arguments.test_threads = arguments.test_threads.or(Some(3));
+    libtest_mimic::run(&arguments, cases).exit_code()
+}

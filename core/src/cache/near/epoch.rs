@@ -1,0 +1,59 @@
+//! What an entry was published in: the shard that its value was read from, and how often that was lost before.
+
+use crate::cache::store::Shard;
+
+/// An epoch of one shard, in one number, so that a hit compares it with a single load: the shard in the lowest byte, a bit that
+/// says that its feed is away, and above these a count. None is ever had twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Epoch(u64);
+
+impl Epoch {
+    /// Set while the feed of the shard is away.
+    pub(super) const AWAY: u64 = 1 << 8;
+
+    /// Added to end an epoch and begin another.
+    pub(super) const FLUSH: u64 = 2 * Self::AWAY;
+
+    /// Of an entry that no fence has let pass: equal to no epoch in which a shard is up.
+    pub(super) const NONE: Self = Self(Self::AWAY);
+
+    /// Before the feed of this shard has been up.
+    pub(super) fn first(shard: Shard) -> Self {
+        Self(u64::from(shard.number()) | Self::AWAY)
+    }
+
+    pub(super) const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    pub(super) const fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    pub(super) const fn is_away(self) -> bool {
+        self.0 & Self::AWAY != 0
+    }
+
+    pub(super) const fn shard(self) -> Shard {
+        // The lowest byte.
+        Shard::new(self.0.to_le_bytes()[0])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shard_stays_whatever_becomes_of_the_epoch() {
+        for shard in Shard::all() {
+            let first = Epoch::first(shard);
+            assert!(first.is_away() && first.shard() == shard);
+            let up = Epoch::from_bits(first.to_bits() + Epoch::AWAY);
+            let flushed = Epoch::from_bits(up.to_bits() + Epoch::FLUSH);
+            assert!(!up.is_away() && !flushed.is_away() && up != flushed);
+            assert_eq!((up.shard(), flushed.shard()), (shard, shard));
+        }
+        assert!(Epoch::NONE.is_away());
+    }
+}
