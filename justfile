@@ -14,7 +14,15 @@ test-container *args:
 
 # The Redis suite on Redis 6.2, the oldest version that is supported.
 test-floor *args:
-    scripts/test-floor {{args}}
+    scripts/test-servers --all redis-6.2 -- {{args}}
+
+# Conformance on other servers, by name (scripts/servers): redis-8.2 and valkey-9.1 unless named; --all is more than conformance.
+test-servers *args:
+    scripts/test-servers {{args}}
+
+# Conformance on a Cluster with replicas, and over TLS with client certificates.
+test-topologies *args:
+    scripts/test-topologies {{args}}
 
 # The suites again and again, until the time is over or one fails.
 soak minutes="30":

@@ -6,6 +6,7 @@
 
 mod coherence;
 mod commands;
+mod failover;
 mod load;
 mod machine;
 mod memory_hit;
@@ -28,8 +29,17 @@ use crate::report::Report;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Every comparison by its name.
-const NAMES: [&str; 8] =
-    ["coherence", "stampede", "near-hit", "redis-get", "redis-set", "commands", "outage", "memory-hit"];
+const NAMES: [&str; 9] = [
+    "coherence",
+    "stampede",
+    "near-hit",
+    "redis-get",
+    "redis-set",
+    "commands",
+    "outage",
+    "failover",
+    "memory-hit",
+];
 
 async fn run(name: &str) -> Result<Report, Failure> {
     match name {
@@ -40,6 +50,7 @@ async fn run(name: &str) -> Result<Report, Failure> {
         "redis-set" => redis_set::run().await,
         "commands" => commands::run().await,
         "outage" => outage::run().await,
+        "failover" => failover::run().await,
         "memory-hit" => memory_hit::run().await,
         other => Err(format!("there is no comparison {other:?}; there are {NAMES:?} and all").into()),
     }

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use stanchion::Result;
 use stanchion::stores::Stores;
-use stanchion_conformance::servers::{Cluster, Proxy, RedisProcess, ServerError, Topology, until};
+use stanchion_conformance::servers::{Cluster, ClusterSetup, Proxy, RedisProcess, ServerError, until};
 use stanchion_conformance::{OwnedServer, Place, Unavailable};
 
-use crate::{Access, DEADLINE, Redis};
+use crate::access::{Access, DEADLINE};
+use crate::acl::AclFile;
+use crate::found::unavailable;
+use crate::kind::Kind;
 
 /// The process stays, so that it keeps what it has: being away is a matter of the links.
 pub(super) struct Owned {
@@ -23,32 +26,34 @@ enum Servers {
 }
 
 impl Owned {
-    pub(super) async fn start(redis: &Redis) -> Result<Self, Unavailable> {
-        let broken = |error: ServerError| Unavailable { reason: error.to_string(), fatal: true };
-        let (servers, proxies) = match (redis.topology, &redis.acl) {
-            (Topology::Cluster, _) => {
-                let (cluster, proxies) = Cluster::start_behind_proxies().await.map_err(broken)?;
-                (Servers::Cluster(cluster), proxies)
-            }
-            (Topology::Standalone, acl) => {
-                let started = match acl {
-                    Some(acl) => acl.start().await,
-                    None => RedisProcess::start().await.map_err(Into::into),
-                };
-                let server =
-                    started.map_err(|absent| Unavailable { reason: absent.message, fatal: absent.fatal })?;
-                let proxy = Proxy::start(server.addr()).await.map_err(broken)?;
-                (Servers::One(server), vec![proxy])
-            }
+    /// A server of this kind, without TLS.
+    pub(super) async fn start(kind: Kind, acl: &AclFile) -> Result<Self, Unavailable> {
+        let broken = |error: ServerError| unavailable(error.into());
+        let cluster = match kind {
+            Kind::Cluster => Some(ClusterSetup::new()),
+            Kind::Replicas => Some(Cluster::with_replicas()),
+            _ => None,
         };
-        Ok(Self { access: redis.access(), proxies, _servers: servers })
+        let (servers, proxies) = if let Some(setup) = cluster {
+            let (cluster, proxies) = setup.start_behind_proxies().await.map_err(broken)?;
+            (Servers::Cluster(cluster), proxies)
+        } else {
+            let server = match kind {
+                Kind::Acl => acl.start().await.map_err(unavailable)?,
+                _ => RedisProcess::start().await.map_err(broken)?,
+            };
+            let proxy = Proxy::start(server.addr()).await.map_err(broken)?;
+            (Servers::One(server), vec![proxy])
+        };
+        Ok(Self { access: Access::plain(kind), proxies, _servers: servers })
     }
 }
 
 #[async_trait::async_trait]
 impl OwnedServer for Owned {
     async fn open(&self, place: &Place) -> Result<Stores> {
-        self.access.open(self.proxies.iter().map(Proxy::url).collect(), place).await
+        let urls: Vec<_> = self.proxies.iter().map(Proxy::url).collect();
+        self.access.open(&urls, place).await
     }
 
     fn deadline(&self) -> Duration {

@@ -10,7 +10,7 @@ use stanchion::{Effect, Error, ErrorKind, Result};
 use stanchion_conformance::servers::{Link, Proxy, RedisProcess, Scripted, until};
 use stanchion_redis::{RedisBackend, RedisConfig};
 
-use crate::support::{TIMEOUT, becomes, config, connect, facts, key, refused, send, soon};
+use crate::support::{TIMEOUT, becomes, cluster_config, config, connect, facts, key, refused, send, soon};
 
 /// Connects on a clock whose pauses take no time; answers what came of it, and after how many pauses.
 async fn without_waiting(config: RedisConfig) -> (Result<RedisBackend>, usize) {
@@ -72,6 +72,31 @@ pub(crate) async fn nobody_listens() {
     let short = config(&silent.url()).deadline(std::time::Duration::from_millis(50)).connect_attempts(2);
     let error = refused_after(2, short).await;
     assert!(matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable), "{error}");
+}
+
+/// The library would not get any invalidation from it.
+pub(crate) async fn a_server_without_resp3_is_refused_at_once() {
+    let server = Scripted::answering(b"+OK\r\n").await.unwrap();
+    let url = server.url();
+    for reply in [
+        "-NOPROTO unsupported protocol version\r\n",
+        "-NOPROTO sorry, this protocol version is not supported.\r\n",
+        "-ERR unknown command `HELLO`, with args beginning with: `3`, `SETNAME`, \r\n",
+        "-ERR unknown command 'HELLO', with args beginning with: '3' 'SETNAME' \r\n",
+        // It knows the command, and goes on as before.
+        "*4\r\n$6\r\nserver\r\n$5\r\nredis\r\n$5\r\nproto\r\n:2\r\n",
+    ] {
+        server.answer("HELLO", reply.as_bytes());
+        for config in [config(&url), cluster_config(std::slice::from_ref(&url))] {
+            let before = server.requests("HELLO");
+            let error = refused(config).await;
+            assert_eq!(facts(&error), (ErrorKind::Config, Effect::NotApplied), "{reply:?}: {error}");
+            for says in ["RESP3", "Redis 6.2", &server.addr().to_string(), "after 1 attempt;"] {
+                assert!(error.to_string().contains(says), "{reply:?}: no {says} in {error}");
+            }
+            assert_eq!(server.requests("HELLO") - before, 1, "{reply:?}");
+        }
+    }
 }
 
 pub(crate) async fn a_server_that_comes_up_is_waited_for() {

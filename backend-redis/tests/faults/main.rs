@@ -162,6 +162,7 @@ fn main() -> ExitCode {
             cluster_map::the_newest_map_is_taken_whoever_is_asked_first
             cluster_map::without_the_right_to_ask_for_nodes_the_majority_decides
             connect::nobody_listens
+            connect::a_server_without_resp3_is_refused_at_once
             connect::loading_is_tried_again_and_attempts_are_counted
             split::the_lease_is_voided_first_and_then_the_entry_changed
             split::a_script_that_is_not_known_goes_by_its_source

@@ -12,7 +12,7 @@ use stanchion_conformance::servers::ServerError;
 use stanchion_redis::Invalidation;
 
 use self::killer::Killer;
-use self::ours::Ours;
+pub(crate) use self::ours::Ours as Near;
 use self::peer::Peer;
 use crate::report::{Report, Row};
 use crate::server::Server;
@@ -54,7 +54,7 @@ impl Outcome {
 }
 
 /// A near cache and somebody else who writes.
-trait Racer: Clone + Send + Sync + 'static {
+pub(crate) trait Racer: Clone + Send + Sync + 'static {
     /// Reads through the near cache.
     fn read(&self, key: usize) -> impl Future<Output = Result<(), Failure>> + Send;
 
@@ -168,7 +168,7 @@ pub(crate) async fn run() -> Result<Report, Failure> {
             (Invalidation::Bus, "the bus", false),
             (Invalidation::Bus, "the bus", true),
         ] {
-            let ours = Ours::on(&server, told).await?;
+            let ours = Near::on(&server, told).await?;
             let far = matches!(server, Server::Cluster(..)) && told == Invalidation::Bus;
             let latest = if far { 16 * TRIP } else { TRIP };
             let outcome = race(&ours, latest, kills.then_some(&server)).await?;

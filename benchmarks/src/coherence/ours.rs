@@ -17,18 +17,22 @@ use crate::server::Server;
 const MARKERS: usize = 64;
 
 #[derive(Clone)]
-pub(super) struct Ours {
+pub(crate) struct Ours {
     reader: Cache<u64>,
     writer: Cache<u64>,
 }
 
 impl Ours {
     pub(super) async fn on(server: &Server, told: Invalidation) -> Result<Self, Failure> {
+        Self::between(&server.stores(PATIENCE, told).await?, &server.stores(PATIENCE, told).await?).await
+    }
+
+    pub(crate) async fn between(reader: &Stores, writer: &Stores) -> Result<Self, Failure> {
         let build = |stores: &Stores| {
             stores.cache::<u64>("race").ttl(Duration::from_hours(1)).store_deadline(PATIENCE)
         };
-        let reader = build(&server.stores(PATIENCE, told).await?).near(MokaNear::entries(100_000)).build()?;
-        let writer = build(&server.stores(PATIENCE, told).await?).build()?;
+        let reader = build(reader).near(MokaNear::entries(100_000)).build()?;
+        let writer = build(writer).build()?;
         let ours = Self { reader, writer };
         // The feed is up before it begins.
         ours.quiet().await?;

@@ -48,6 +48,10 @@ pub(super) fn check(reply: Value) -> Result<Value> {
     {
         return Err(error::no_resp3());
     }
+    // In RESP3 it is a map. This one knows the command, a proxy say, and goes on in RESP2.
+    if matches!(reply, Value::Array(_)) {
+        return Err(error::no_resp3());
+    }
     reply::checked(reply, Access::Read)
 }
 
