@@ -140,11 +140,11 @@ impl State {
 
     /// The masters are these from now on; answers the nodes that are no longer needed.
     pub(super) fn set_masters(&mut self, masters: &Masters<'_>) -> Vec<Arc<Node>> {
-        let stays = |label: &Arc<str>| masters.masters.iter().any(|(target, _)| target.label() == label);
+        let stays = |label: &Arc<str>| masters.all.iter().any(|(target, _)| target.label() == label);
         let (kept, gone): (HashMap<_, _>, _) =
             std::mem::take(&mut self.masters).into_iter().partition(|(label, _)| stays(label));
         self.masters = kept;
-        for (target, shard) in masters.masters {
+        for (target, shard) in masters.all {
             match self.masters.get_mut(target.label()) {
                 Some(master) => master.shard = *shard,
                 None => self.add_master(target.clone(), *shard),
@@ -155,7 +155,9 @@ impl State {
         // what has moved they come from elsewhere.
         let left: BTreeSet<Shard> =
             gone.values().map(|master| master.shard).chain(masters.left.iter().copied()).collect();
-        left.iter().for_each(|shard| self.flush(*shard));
+        for shard in &left {
+            self.flush(*shard);
+        }
         self.redirected.retain(|(from, _)| !left.contains(from));
         self.places.clone_from(masters.copies);
         self.namespaces.values_mut().for_each(|watched| watched.place(&self.places));
