@@ -18,7 +18,7 @@ pub(crate) const COPIES: usize = 3;
 pub(crate) const MAJORITY: usize = 2;
 
 /// How many groups there are.
-pub(crate) const GROUPS: usize = 16;
+const GROUPS: u8 = 16;
 
 /// The shard of the first group; those before are masters.
 const FIRST_SHARD: u8 = 240;
@@ -28,7 +28,7 @@ const THIRD: u16 = 5_461;
 const STRIPE: u16 = 341;
 
 /// The least number whose slot, as a hash tag, is that of the copy.
-const HASH_TAGS: [[u32; COPIES]; GROUPS] = [
+const HASH_TAGS: [[u32; COPIES]; GROUPS as usize] = [
     [42_600, 24_409, 525],
     [18, 11_214, 2_682],
     [4_397, 69_386, 3_918],
@@ -55,11 +55,11 @@ impl Group {
     /// That of a generation, by its key.
     pub(crate) fn of(key: &Key) -> Self {
         // The remainder is below 16.
-        Self(slot_of_parts([key.as_str()]).to_le_bytes()[0] % GROUPS as u8)
+        Self(slot_of_parts([key.as_str()]).to_le_bytes()[0] % GROUPS)
     }
 
     pub(crate) fn all() -> impl Iterator<Item = Self> {
-        (0..GROUPS as u8).map(Self)
+        (0..GROUPS).map(Self)
     }
 
     pub(crate) fn index(self) -> usize {

@@ -92,7 +92,9 @@ impl Quorum<'_> {
     pub(super) async fn bump(&self, tags: &[Tag]) -> Result<Vec<Generation>> {
         let started = self.shared.context.environment.clock.now();
         let mut times: HashMap<&Tag, u64> = HashMap::new();
-        tags.iter().for_each(|tag| *times.entry(tag).or_default() += 1);
+        for tag in tags {
+            *times.entry(tag).or_default() += 1;
+        }
         let mut open: Vec<Tag> = times.keys().map(|tag| (*tag).clone()).collect();
         let mut done: HashMap<Tag, u64> = HashMap::new();
         for attempt in 0..ATTEMPTS {

@@ -8,7 +8,9 @@ pub(crate) fn slot(key: &[u8]) -> u16 {
 /// The slot of a key without a hash tag that is these parts one after the other.
 pub(crate) fn slot_of_parts<const N: usize>(parts: [&str; N]) -> u16 {
     let mut state = crc16::State::<crc16::XMODEM>::new();
-    parts.iter().for_each(|part| state.update(part.as_bytes()));
+    for part in parts {
+        state.update(part.as_bytes());
+    }
     state.get() % 16_384
 }
 

@@ -19,7 +19,7 @@ pub(crate) const UNSERVED: Shard = Shard::ONLY;
 #[derive(Debug)]
 pub(crate) struct Masters<'a> {
     /// Each with the shard that it is.
-    pub(crate) masters: &'a [(Target, Shard)],
+    pub(crate) all: &'a [(Target, Shard)],
     /// The shards that slots have left: what was read from them may change elsewhere from now on.
     pub(crate) left: &'a HashSet<Shard>,
     /// For each group of generations the shards of its copies; none where there are no copies.

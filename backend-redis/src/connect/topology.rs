@@ -95,12 +95,8 @@ impl Topology {
         match self {
             Self::Standalone(node) => {
                 if let Some(observer) = observed.observer() {
-                    let masters = &[(node.target().clone(), Shard::ONLY)];
-                    observer.masters_changed(&Masters {
-                        masters,
-                        left: &HashSet::new(),
-                        copies: &Vec::new(),
-                    });
+                    let all = &[(node.target().clone(), Shard::ONLY)];
+                    observer.masters_changed(&Masters { all, left: &HashSet::new(), copies: &Vec::new() });
                 }
             }
             Self::Cluster(cluster) => cluster.notify_observer(),

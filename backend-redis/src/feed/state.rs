@@ -142,11 +142,11 @@ impl State {
     pub(super) fn set_masters(&mut self, masters: &Masters<'_>) -> Vec<Arc<Node>> {
         // Another server at the address of one is another master.
         let stays =
-            |master: &Master| masters.masters.iter().any(|(target, _)| target.is_same_server(&master.target));
+            |master: &Master| masters.all.iter().any(|(target, _)| target.is_same_server(&master.target));
         let (kept, gone): (HashMap<_, _>, _) =
             std::mem::take(&mut self.masters).into_iter().partition(|(_, master)| stays(master));
         self.masters = kept;
-        for (target, shard) in masters.masters {
+        for (target, shard) in masters.all {
             match self.masters.get_mut(target.label()) {
                 Some(master) => {
                     // It may have become known which server it is.
@@ -161,7 +161,9 @@ impl State {
         // what has moved they come from elsewhere.
         let left: BTreeSet<Shard> =
             gone.values().map(|master| master.shard).chain(masters.left.iter().copied()).collect();
-        left.iter().for_each(|shard| self.flush(*shard));
+        for shard in &left {
+            self.flush(*shard);
+        }
         self.redirected.retain(|(from, _)| !left.contains(from));
         self.places.clone_from(masters.copies);
         self.namespaces.values_mut().for_each(|watched| watched.place(&self.places));

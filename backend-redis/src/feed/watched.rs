@@ -84,8 +84,12 @@ impl Watched {
         match &self.copies {
             None => {
                 let restored = self.sent.difference(&was);
-                lost.iter().for_each(|shard| self.notify(|watcher| watcher.lost(*shard)));
-                restored.for_each(|shard| self.notify(|watcher| watcher.restored(*shard)));
+                for shard in &lost {
+                    self.notify(|watcher| watcher.lost(*shard));
+                }
+                for shard in restored {
+                    self.notify(|watcher| watcher.restored(*shard));
+                }
             }
             Some(copies) => {
                 let still = |group: usize| from_fn(|copy| self.sent.contains(&copies.places[group][copy]));
@@ -95,7 +99,9 @@ impl Watched {
         // What was read there under the name of another is out of date too.
         let elsewhere: BTreeSet<_> =
             redirected.iter().filter(|(_, to)| lost.contains(to)).map(|(from, _)| *from).collect();
-        elsewhere.into_iter().for_each(|shard| self.flush(shard));
+        for shard in elsewhere {
+            self.flush(shard);
+        }
     }
 
     /// Everything that was copied from this shard may be out of date. Also where it is lost already: something may have moved.
@@ -163,8 +169,12 @@ impl Watched {
                 restored.push(group.shard());
             }
         }
-        lost.into_iter().for_each(|shard| self.notify(|watcher| watcher.lost(shard)));
-        restored.into_iter().for_each(|shard| self.notify(|watcher| watcher.restored(shard)));
+        for shard in lost {
+            self.notify(|watcher| watcher.lost(shard));
+        }
+        for shard in restored {
+            self.notify(|watcher| watcher.restored(shard));
+        }
     }
 
     fn notify(&self, notify: impl Fn(&dyn Watcher)) {

@@ -53,9 +53,9 @@ pub(crate) async fn each_master_holds_one() {
     let (cluster, store) = cluster().await;
     let made = generation(&*store).await;
     let all_hold = async |generation: Generation| {
-        for node in 0..3 {
+        for (node, key) in COPIES.into_iter().enumerate() {
             assert_eq!(copy(&cluster, node).await, generation.get().to_string(), "node {node}");
-            let kept = send(&cluster.nodes()[node], &["TTL", COPIES[node]]).await;
+            let kept = send(&cluster.nodes()[node], &["TTL", key]).await;
             assert!(
                 matches!(kept, stanchion_conformance::servers::Reply::Int(2_591_000..=2_592_000)),
                 "{kept:?}"
@@ -73,18 +73,18 @@ pub(crate) async fn what_one_has_lost_the_others_hold() {
     let (cluster, store) = cluster().await;
     let bumped = bump(&*store).await;
     let forget = async |node: usize| send(&cluster.nodes()[node], &["DEL", COPIES[node]]).await;
-    for node in 0..3 {
+    for (node, key) in COPIES.into_iter().enumerate() {
         forget(node).await;
         assert_eq!(generation(&*store).await, bumped, "node {node}");
         // Written again with the next.
         let next = bump(&*store).await;
         assert_eq!(copy(&cluster, node).await, next.get().to_string());
-        send(&cluster.nodes()[node], &["SET", COPIES[node], &bumped.get().to_string()]).await;
+        send(&cluster.nodes()[node], &["SET", key, &bumped.get().to_string()]).await;
         assert_eq!(generation(&*store).await, next, "one that is behind");
         let bumped_again = bump(&*store).await;
         assert!(bumped_again > next);
-        for other in 0..3 {
-            send(&cluster.nodes()[other], &["SET", COPIES[other], &bumped.get().to_string()]).await;
+        for (other, key) in cluster.nodes().iter().zip(COPIES) {
+            send(other, &["SET", key, &bumped.get().to_string()]).await;
         }
     }
     // Of two that have lost it nobody knows what it was.

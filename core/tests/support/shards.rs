@@ -106,18 +106,20 @@ impl Sharded {
 
     fn notify(&self, shard: u8, notify: impl Fn(&dyn Watcher, Shard)) {
         let watchers = self.parts[usize::from(shard)].watchers.lock().unwrap().clone();
-        watchers.iter().for_each(|watcher| notify(&**watcher, Shard::new(shard)));
+        for watcher in watchers {
+            notify(&*watcher, Shard::new(shard));
+        }
     }
 
     /// A shard is away, and its feed with it.
     pub(crate) fn take_away(&self, shard: u8) {
         self.parts[usize::from(shard)].down.store(true, SeqCst);
-        self.notify(shard, |watcher, shard| watcher.lost(shard));
+        self.notify(shard, Watcher::lost);
     }
 
     pub(crate) fn bring_back(&self, shard: u8) {
         self.parts[usize::from(shard)].down.store(false, SeqCst);
-        self.notify(shard, |watcher, shard| watcher.restored(shard));
+        self.notify(shard, Watcher::restored);
     }
 
     /// Moves a key with its value to another shard, and nobody is notified by the one that it leaves but as the contract says.
@@ -128,9 +130,9 @@ impl Sharded {
             assert_eq!(set, SetOutcome::Stored);
         }
         self.moved.lock().unwrap().insert(key.as_str().to_owned(), to);
-        self.notify(from, |watcher, shard| watcher.lost(shard));
+        self.notify(from, Watcher::lost);
         if !self.parts[usize::from(from)].down.load(SeqCst) {
-            self.notify(from, |watcher, shard| watcher.restored(shard));
+            self.notify(from, Watcher::restored);
         }
     }
 

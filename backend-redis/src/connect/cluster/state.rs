@@ -109,7 +109,7 @@ impl Cluster {
             let copies =
                 Group::all().map(|group| group.slots().map(|slot| self.shards.of_slot(slot))).collect();
             let Followed { masters, left } = &followed;
-            observer.masters_changed(&Masters { masters, left, copies: &copies });
+            observer.masters_changed(&Masters { all: masters, left, copies: &copies });
         }
     }
 

@@ -37,20 +37,20 @@ fn shard(label: &str) -> Shard {
 fn masters(state: &mut State, labels: &[&str], left: &[&str]) {
     let all: Vec<_> = labels.iter().map(|label| (target(label), shard(label))).collect();
     let left = left.iter().map(|label| shard(label)).collect();
-    let _ = state.set_masters(&Masters { masters: &all, left: &left, copies: &Vec::new() });
+    let _ = state.set_masters(&Masters { all: &all, left: &left, copies: &Vec::new() });
 }
 
 /// The master a is this server from now on, and there is no other.
 fn only(state: &mut State, server: Target) {
     let all = [(server, shard("a"))];
-    let _ = state.set_masters(&Masters { masters: &all, left: &HashSet::new(), copies: &Vec::new() });
+    let _ = state.set_masters(&Masters { all: &all, left: &HashSet::new(), copies: &Vec::new() });
 }
 
 /// The same, with the copies of every generation at these.
 fn masters_with_copies(state: &mut State, labels: &[&str], copies: [&str; 3]) {
     let all: Vec<_> = labels.iter().map(|label| (target(label), shard(label))).collect();
     let copies = Group::all().map(|_| copies.map(shard)).collect();
-    let _ = state.set_masters(&Masters { masters: &all, left: &HashSet::new(), copies: &copies });
+    let _ = state.set_masters(&Masters { all: &all, left: &HashSet::new(), copies: &copies });
 }
 
 /// One group of many, of which all have the same fate here.

@@ -65,13 +65,15 @@ const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'stat
 pub(crate) const PROOFS: &[Proof] = &[
     proof("CACHE-53", Bug::WatchIsRefused, "watch::declared", "a watch, as declared").also(&[
         "CACHE-25", "CACHE-54", "CACHE-55", "CACHE-56", "CACHE-57", "CACHE-58", "CACHE-59", "CACHE-60",
-        "CACHE-61", "CACHE-62", "CACHE-63",
+        "CACHE-61", "CACHE-62", "CACHE-63", "CACHE-68",
     ]),
     proof("CACHE-54", Bug::RestoredOnlyForTheFirst, "watch::restored_first", "anything, told within")
-        .also(&["CACHE-55", "CACHE-56", "CACHE-59", "CACHE-61"]),
+        .also(&["CACHE-55", "CACHE-56", "CACHE-59", "CACHE-61", "CACHE-68"]),
     proof("CACHE-54", Bug::LostIsToldAtFirst, "watch::restored_first", "what is told first is restored"),
     proof("CACHE-68", Bug::RestoredOfAnotherShard, "watch::each_shard", "restored of each of {Shard(0)}")
-        .also(&["CACHE-55", "CACHE-56", "CACHE-57", "CACHE-59", "CACHE-60"]),
+        .also(&[
+            "CACHE-25", "CACHE-55", "CACHE-56", "CACHE-57", "CACHE-58", "CACHE-59", "CACHE-60", "CACHE-61",
+        ]),
     proof(
         "CACHE-55",
         Bug::OwnChangesAreNotTold,

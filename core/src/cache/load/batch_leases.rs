@@ -56,13 +56,13 @@ impl<T: Cached, C: Codec> Loader<T, C> {
             permits.proofs.keys().flat_map(|key| reader.tags_of(reader.identifier(key))).collect();
         permits.generations = reader.generations_at_hand(tags.iter()).await?;
         if let Some(error) = permits.generations.failure.clone() {
-            self.drop_unstamped(&mut permits, error);
+            self.drop_unstamped(&mut permits, &error);
         }
         Ok(permits)
     }
 
     /// What would be stored without one of its generations is not: nobody is to wait for it.
-    fn drop_unstamped(&self, permits: &mut Permits, why: Error) {
+    fn drop_unstamped(&self, permits: &mut Permits, why: &Error) {
         let Permits { proofs, generations, guard, refused } = permits;
         let mut unneeded = Vec::new();
         proofs.retain(|key, proof| {

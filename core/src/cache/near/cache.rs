@@ -124,8 +124,7 @@ impl NearCache {
             }
             Feed::Generation => {
                 up.generation = false;
-                // All of them, without stopping at the first.
-                Shard::all().fold(false, |readable, shard| self.fence.lost(shard) || readable)
+                Shard::all().filter(|shard| self.fence.lost(*shard)).count() > 0
             }
         }
     }
