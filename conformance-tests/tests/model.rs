@@ -2,21 +2,23 @@
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use stanchion::clock::ManualClock;
 use stanchion::environment::Environment;
 use stanchion::key::{Key, Name};
+use stanchion::layer::{Around, Call, FaultRates, Faults};
 use stanchion::limit::{Decision, LimitCapabilities, RateLimiter, Tier, TierStatus};
 use stanchion::session::{
     CreateOutcome, NewSession, Patch, PatchOutcome, SessionCapabilities, SessionId, SessionRecord,
     SessionStore, TouchOutcome,
 };
 use stanchion::stores::Stores;
-use stanchion::{ErrorKind, Result};
+use stanchion::{Error, ErrorKind, Result};
 use stanchion_conformance::Offers;
-use stanchion_conformance::model::{Answer, Operation, World, agree, cases};
+use stanchion_conformance::model::{Answer, Operation, World, agree, agree_despite_faults, cases};
 use stanchion_memory::{MemoryBackend, MemoryConfig};
 use tokio::runtime::Runtime;
 
@@ -188,4 +190,81 @@ fn one_area_is_enough_and_none_is_no_agreement() {
     let nothing = agree(&runtime(), offers(false, false), 64, 60, all, all).unwrap_err();
     assert!(nothing.steps.is_empty());
     assert!(matches!(nothing.observed, Answer::Failed(ErrorKind::Unsupported, _)), "{nothing}");
+}
+
+/// Faults of every kind, of this seed. Their delays pass by themselves: the clock of the stores stands still.
+fn faults(seed: u64) -> Faults {
+    let faults = Faults::seeded(&Environment::system(), seed);
+    let rates = FaultRates::new().not_done(0.15).unwrap().lost(0.15).unwrap();
+    faults.rate("*", rates.late(0.1, Duration::from_micros(100)).unwrap()).unwrap();
+    faults
+}
+
+#[test]
+fn what_is_answered_through_faults_is_true() {
+    for seed in 0..8 {
+        let agreed = agree_despite_faults(
+            &runtime(),
+            Offers::all(),
+            cases(24),
+            30,
+            async || world(Stores::clone),
+            async || {
+                let faults = faults(seed);
+                world(move |stores| stores.layer(faults.clone()))
+            },
+        );
+        assert!(agreed.is_ok(), "seed {seed}:\n{}", agreed.unwrap_err());
+    }
+}
+
+/// Makes every change, and says of each fifth that it was not made.
+#[derive(Debug, Clone, Default)]
+struct SaysThatNothingWasDone(Arc<AtomicU64>);
+
+impl Around for SaysThatNothingWasDone {
+    fn deadline(&self, own: Option<Duration>) -> Option<Duration> {
+        own
+    }
+
+    async fn call<'a, T: Send + 'a>(
+        &'a self,
+        call: Call,
+        mut work: impl FnMut() -> stanchion::layer::Answer<'a, T> + Send + 'a,
+    ) -> Result<T> {
+        let answer = work().await;
+        if call.changes && self.0.fetch_add(1, Ordering::SeqCst) % 5 == 4 {
+            return Err(Error::new(ErrorKind::Unavailable, "nothing was done").with_operation(call.operation));
+        }
+        answer
+    }
+}
+
+#[test]
+fn a_layer_that_says_not_done_of_what_is_done_is_found() {
+    let wrong = async || {
+        let (faults, wrong) = (faults(1), SaysThatNothingWasDone::default());
+        world(move |stores| stores.layer(wrong.clone()).layer(faults.clone()))
+    };
+    let found =
+        agree_despite_faults(&runtime(), Offers::all(), 1_000, 40, async || world(Stores::clone), wrong)
+            .unwrap_err();
+    let told = found.to_string();
+    assert!(told.contains("Failed(Unavailable, NotApplied)") && told.contains("could be"), "{told}");
+    // The first steps are those that are reported rightly.
+    assert!((6..=12).contains(&found.steps.len()), "{told}");
+}
+
+#[test]
+fn what_is_answered_as_done_and_is_not_is_found_through_faults() {
+    let wrong = async || {
+        let faults = faults(2);
+        world(move |stores| {
+            altered(stores, |s| s, |limits| Arc::new(KeepsWhatIsRefunded(limits))).layer(faults.clone())
+        })
+    };
+    let limits = offers(true, false);
+    let found = agree_despite_faults(&runtime(), limits, 1_000, 30, async || world(Stores::clone), wrong);
+    let found = found.unwrap_err();
+    assert!(found.to_string().contains("Refund"), "{found}");
 }

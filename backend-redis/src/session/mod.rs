@@ -8,6 +8,3 @@ mod split;
 mod store;
 
 pub(crate) use self::store::RedisSessions;
-
-/// What the names of data fields begin with, so that they never meet the record's own fields.
-const DATA: &str = "d:";

@@ -9,9 +9,11 @@ use stanchion::session::{CreateOutcome, NewSession, PatchOutcome, SessionId, Ses
 use stanchion::time::Timestamp;
 use stanchion::{Error, ErrorKind, Result};
 
-use super::DATA;
 use crate::command::Call;
 use crate::reply;
+
+/// What the names of data fields begin with, so that they never meet the record's own fields.
+pub(super) const DATA: &str = "d:";
 
 /// The key holds something else than a session.
 pub(super) fn malformed(call: Call) -> Error {

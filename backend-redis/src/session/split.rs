@@ -20,8 +20,7 @@ use stanchion::session::{CreateOutcome, NewSession, SessionLimit, SessionRecord}
 use stanchion::time::Timestamp;
 use stanchion::{Effect, Error, ErrorKind, Result};
 
-use super::DATA;
-use super::replies::{dated, id_of, ids_of, is_live, new_record, readable, record, texts};
+use super::replies::{DATA, dated, id_of, ids_of, is_live, new_record, readable, record, texts};
 use crate::command::{Call, Scripts};
 use crate::shared::Shared;
 use crate::{error, reply, scripts};

@@ -12,8 +12,7 @@ use stanchion::session::{
 };
 use stanchion::{Error, Result};
 
-use super::DATA;
-use super::replies::{created, found, ids_of, patched, readable, texts};
+use super::replies::{DATA, created, found, ids_of, patched, readable, texts};
 use super::split::SplitSessions;
 use crate::command::Call;
 use crate::connect::is_split;

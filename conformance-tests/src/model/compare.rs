@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 
+use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use stanchion::{Effect, ErrorKind};
 use tokio::runtime::Runtime;
@@ -59,46 +60,57 @@ pub fn agree(
     let Some(steps) = steps(most, offers) else {
         return Err(nothing(ErrorKind::Unsupported));
     };
-    // A sequence is shown with its failure; files of seeds would age with every change of an operation.
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 4_096, ..Config::default() };
     let difference = |steps: &[Step]| {
         runtime.block_on(async {
             let (expected, observed) = (in_world(&model, steps).await, in_world(&subject, steps).await);
             let at = expected.iter().zip(&observed).position(|(expected, observed)| expected != observed)?;
-            Some(Box::new(Difference {
+            Some(Difference {
                 steps: steps[..=at].to_vec(),
                 expected: expected[at].clone(),
                 observed: observed[at].clone(),
-            }))
+            })
         })
     };
+    shortest(cases, &steps, |found: &Difference| &found.steps, difference)
+        .map_err(|found| found.map_or_else(|| nothing(ErrorKind::Internal), Box::new))
+}
+
+/// Looks for a sequence in which something is found, and answers the shortest. None if the runner gave up for another reason.
+pub(super) fn shortest<D>(
+    cases: u32,
+    steps: &impl Strategy<Value = Vec<Step>>,
+    steps_of: impl Fn(&D) -> &Vec<Step>,
+    find: impl Fn(&[Step]) -> Option<D>,
+) -> Result<(), Option<D>> {
+    // A sequence is shown with its failure; files of seeds would age with every change of an operation.
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 4_096, ..Config::default() };
     // Each failing sequence is shorter than the one before.
     let shortest = Cell::new(None);
-    let outcome = TestRunner::new(config).run(&steps, |steps| match difference(&steps) {
+    let outcome = TestRunner::new(config).run(steps, |steps| match find(&steps) {
         None => Ok(()),
         Some(found) => {
             shortest.set(Some(found));
-            Err(TestCaseError::fail("answered differently"))
+            Err(TestCaseError::fail("something was found"))
         }
     });
     match (outcome, shortest.take()) {
         (Ok(()), _) => Ok(()),
-        (Err(_), Some(found)) => Err(without_needless(found, difference)),
-        (Err(_), None) => Err(nothing(ErrorKind::Internal)),
+        (Err(_), found) => Err(found.map(|found| without_needless(found, steps_of, find))),
     }
 }
 
 /// Leaves out steps until none can be. The runner tries each of them once, before it makes the others simpler; with those a
 /// step may be needless that was not.
-fn without_needless(
-    mut found: Box<Difference>,
-    difference: impl Fn(&[Step]) -> Option<Box<Difference>>,
-) -> Box<Difference> {
+fn without_needless<D>(
+    mut found: D,
+    steps_of: impl Fn(&D) -> &Vec<Step>,
+    find: impl Fn(&[Step]) -> Option<D>,
+) -> D {
     loop {
-        let shorter = (0..found.steps.len()).find_map(|left_out| {
-            let mut steps = found.steps.clone();
+        let shorter = (0..steps_of(&found).len()).find_map(|left_out| {
+            let mut steps = steps_of(&found).clone();
             steps.remove(left_out);
-            difference(&steps)
+            find(&steps)
         });
         match shorter {
             Some(shorter) => found = shorter,

@@ -18,6 +18,9 @@
 //!
 //! A backend that has some areas only says which: no sequence has a step in another.
 //!
+//! Stores whose calls may fail, because a layer of [faults](stanchion::layer::Faults) or a network is in between, are held to
+//! the model by [`agree_despite_faults`].
+//!
 //! Time can't be driven everywhere, so nothing in a sequence ends by itself: lives are hours, and what is left of
 //! them is compared to some minutes.
 
@@ -25,6 +28,7 @@ mod answer;
 mod cache;
 mod compare;
 mod event;
+mod faults;
 mod limit;
 mod lock;
 mod run;
@@ -34,5 +38,6 @@ mod token;
 
 pub use self::answer::Answer;
 pub use self::compare::{Difference, agree, cases};
+pub use self::faults::{Violation, agree_despite_faults};
 pub use self::run::{World, run};
 pub use self::step::{Operation, Step, steps};

@@ -29,6 +29,21 @@ impl World {
         self
     }
 
+    /// Does one step, and lets a moment pass.
+    pub(super) async fn act(&self, step: &Step, memory: &mut Memory) -> Answer {
+        let answer = match self.handles.get(step.handle % self.handles.len().max(1)) {
+            Some(stores) => one(step, stores, memory).await.unwrap_or_else(Answer::from),
+            None => Answer::Failed(ErrorKind::Config, Effect::NotApplied),
+        };
+        self.pass();
+        answer
+    }
+
+    /// Lets a moment pass.
+    pub(super) fn pass(&self) {
+        (self.tick)();
+    }
+
     /// Ends it.
     pub(super) async fn close(self) {
         for stores in self.handles {
@@ -57,12 +72,7 @@ pub async fn run(steps: &[Step], world: &World) -> Vec<Answer> {
     let mut memory = Memory::default();
     let mut answers = Vec::with_capacity(steps.len());
     for step in steps {
-        let answer = match world.handles.get(step.handle % world.handles.len().max(1)) {
-            Some(stores) => one(step, stores, &mut memory).await.unwrap_or_else(Answer::from),
-            None => Answer::Failed(ErrorKind::Config, Effect::NotApplied),
-        };
-        answers.push(answer);
-        (world.tick)();
+        answers.push(world.act(step, &mut memory).await);
     }
     answers
 }

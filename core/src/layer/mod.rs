@@ -27,7 +27,7 @@
 //! | [`Retry`] | repeats it after a passing error, if that does no harm | not put on; 3 attempts, back-off from 20 ms to 1 s, budget of 10 % |
 //! | `Metrics`, with the feature `metrics` | counts it by its outcome, and records how long it took | not put on |
 //! | [`Trace`] | opens a span | not put on |
-//! | `Faults`, with the feature `test-util` | makes it fail, for tests | not put on |
+//! | `Faults`, with the feature `test-util` | makes it fail, for tests: as planned, or at random by a seed | not put on |
 //!
 //! # Order
 //! The last one that is put on is the outermost. `Deadline`, then `Retry`, bounds each attempt; `Retry`, then `Deadline`,
@@ -97,7 +97,7 @@ pub use self::around::{Answer, Around};
 pub use self::call::Call;
 pub use self::deadline::Deadline;
 #[cfg(feature = "test-util")]
-pub use self::fault::{Fault, Faults};
+pub use self::fault::{Fault, FaultRates, Faults, Injected, InjectedOutcome};
 #[cfg(feature = "metrics")]
 pub use self::metrics::Metrics;
 pub use self::retry::Retry;

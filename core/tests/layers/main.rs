@@ -4,6 +4,7 @@
 mod calls;
 mod deadline;
 mod facades;
+mod faults;
 mod retry;
 mod seen;
 mod silent;
