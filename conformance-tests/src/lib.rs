@@ -78,6 +78,7 @@ mod check;
 mod child;
 mod context;
 mod harness;
+pub mod history;
 #[cfg(feature = "model")]
 pub mod model;
 mod owned;

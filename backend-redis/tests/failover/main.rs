@@ -1,4 +1,4 @@
-//! What becomes of calls, near copies and events while a master of a Cluster is replaced by its replica.
+//! What becomes of calls, near copies, events and what was confirmed while a master of a Cluster is replaced by its replica.
 //!
 //! Each case has a Cluster of its own, since it breaks it: without a `redis-server` it is ignored with the reason, and red where
 //! `CI` is set.
@@ -7,7 +7,9 @@
 
 mod commands;
 mod events;
+mod history;
 mod support;
+mod work;
 
 use std::process::ExitCode;
 
@@ -38,6 +40,8 @@ fn main() -> ExitCode {
         commands::a_killed_master_is_replaced
         commands::a_master_that_hung_is_not_gone_back_to
         commands::a_planned_failover_loses_nothing
+        history::a_killed_master_loses_what_was_not_replicated_and_nothing_else
+        history::a_planned_failover_loses_nothing_that_was_confirmed
         events::a_node_whose_bus_is_cut_is_left
         events::a_node_that_is_forgotten_is_left
     };
