@@ -163,7 +163,7 @@ impl Supervisor {
             () = closing => {}
             () = supervised => {}
         }
-        ending.is_expected();
+        ending.dismiss();
     }
 
     /// Checks that the connection lives, if there is one, and gives it up if it does not. It may take long, while much comes
@@ -264,7 +264,7 @@ struct Ending {
 }
 
 impl Ending {
-    fn is_expected(mut self) {
+    fn dismiss(mut self) {
         self.expected = true;
     }
 }
