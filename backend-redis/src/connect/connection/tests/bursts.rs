@@ -12,7 +12,7 @@ const BURST: usize = 60_000;
 
 #[test]
 fn a_burst_leaves_no_memory_behind() {
-    one_thread().block_on(async {
+    run(async {
         let (ours, its) = duplex(64 * 1_024 * 1_024);
         let context = context_with(Arc::new(ManualClock::new()), LONG_WAIT);
         let (connection, mut driver) = Connection::driven_by_hand(ours, None, Purpose::Commands, &context);

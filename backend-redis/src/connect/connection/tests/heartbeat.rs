@@ -36,7 +36,7 @@ async fn trickle(its: &mut DuplexStream) {
 
 #[test]
 fn a_heartbeat_is_not_given_up_while_bytes_arrive() {
-    one_thread().block_on(async {
+    run(async {
         let (connection, context, mut its) = connect_here(64 * 1_024, &Arc::default());
         let mut get = redis::cmd("GET");
         get.arg("key");
@@ -56,7 +56,7 @@ fn a_heartbeat_is_not_given_up_while_bytes_arrive() {
 
 #[test]
 fn silence_ends_it_after_a_deadline() {
-    one_thread().block_on(async {
+    run(async {
         let (connection, context, mut its) = connect_here(64 * 1_024, &Arc::default());
         let began = SystemClock.now();
         let error = heartbeat(&connection, &context).await.unwrap_err();
@@ -73,7 +73,7 @@ fn silence_ends_it_after_a_deadline() {
 
 #[test]
 fn bytes_without_a_reply_end_it_at_last() {
-    one_thread().block_on(async {
+    run(async {
         let clock = Arc::new(ManualClock::new());
         let (connection, context, mut its) = connect_here(64 * 1_024, &clock);
         let never = async {
@@ -98,7 +98,7 @@ fn bytes_without_a_reply_end_it_at_last() {
 
 #[test]
 fn a_heartbeat_behind_a_large_write_waits_for_it() {
-    one_thread().block_on(async {
+    run(async {
         let (connection, context, mut its) = connect_here(64, &Arc::default());
         let large = set(2_000_000);
         let server = async {
@@ -127,7 +127,7 @@ fn a_heartbeat_behind_a_large_write_waits_for_it() {
 
 #[test]
 fn what_the_system_takes_for_a_server_that_is_gone_is_no_sign_of_life() {
-    one_thread().block_on(async {
+    run(async {
         // As much room as a system has, and nobody at the other end.
         let (connection, context, _its) = connect_here(1_000_000, &Arc::default());
         let small = set(100);

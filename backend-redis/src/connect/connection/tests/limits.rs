@@ -10,7 +10,7 @@ use crate::connect::connection::queued::{MAX_QUEUED, MAX_QUEUED_BYTES};
 
 #[test]
 fn reads_do_not_wait_for_commands() {
-    one_thread().block_on(async {
+    run(async {
         let (ours, mut its) = duplex(64 * 1_024);
         let (connection, _writes) = connect(ours);
         let (time, key) = (redis::cmd("TIME"), key(0));
@@ -26,7 +26,7 @@ fn reads_do_not_wait_for_commands() {
 #[test]
 fn requests_beyond_the_backlog_are_refused_and_not_sent() {
     const MANY_MORE: usize = MAX_QUEUED as usize + MAX_READS_IN_FLIGHT + 1;
-    one_thread().block_on(async {
+    run(async {
         // Nobody reads at the other end.
         let (ours, _its) = duplex(64);
         let (connection, _writes) = connect(ours);
@@ -52,7 +52,7 @@ fn requests_beyond_the_backlog_are_refused_and_not_sent() {
 fn requests_are_bounded_by_their_bytes_too() {
     const MIB: usize = 1_024 * 1_024;
     const WAITING: usize = MAX_QUEUED_BYTES as usize / MIB;
-    one_thread().block_on(async {
+    run(async {
         // Nobody reads at the other end, and nothing is added to what is not written.
         let (ours, mut its) = duplex(MIB);
         let connection = connect_plainly(ours);
@@ -89,7 +89,7 @@ fn requests_are_bounded_by_their_bytes_too() {
 
 #[test]
 fn callers_do_not_outrun_a_task_that_is_not_run() {
-    one_thread().block_on(async {
+    run(async {
         let (ours, _its) = duplex(64);
         let context = context_with(Arc::new(ManualClock::new()), LONG_WAIT);
         let (connection, _driver) = Connection::driven_by_hand(ours, None, Purpose::Commands, &context);
@@ -110,7 +110,7 @@ fn callers_do_not_outrun_a_task_that_is_not_run() {
 
 #[test]
 fn a_heartbeat_is_not_refused_where_too_much_waits() {
-    one_thread().block_on(async {
+    run(async {
         let (ours, _its) = duplex(64);
         let context = context_with(Arc::new(ManualClock::new()), Duration::from_millis(5));
         let (connection, _driver) = Connection::driven_by_hand(ours, None, Purpose::Commands, &context);

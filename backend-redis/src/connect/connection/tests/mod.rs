@@ -44,6 +44,12 @@ fn one_thread() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
+/// Runs a test, which is red where it would hang.
+fn run<F: Future>(test: F) -> F::Output {
+    let test = async { tokio::time::timeout(6 * LONG_WAIT, test).await.expect("it hangs") };
+    one_thread().block_on(test)
+}
+
 /// How many requests were in each write.
 type Writes = Arc<Mutex<Vec<usize>>>;
 

@@ -43,7 +43,7 @@ impl ConnectionEvents for Broken {
 
 #[test]
 fn a_panic_of_the_task_is_everybodys_error_and_the_connection_is_given_up() {
-    one_thread().block_on(async {
+    run(async {
         let (clock, broken) = (Arc::new(ManualClock::new()), Arc::new(Broken::default()));
         let context = context_with(clock, LONG_WAIT);
         let connection = connect_on(Panics, Some(Arc::clone(&broken) as _), &context);

@@ -32,7 +32,7 @@ fn when_the_runtime_has_ended_all_that_wait_know_it() {
             connect_on(ours, Some(Arc::clone(&broken) as _), &context)
         });
         let (write, key) = (set(1), key(0));
-        one_thread().block_on(async {
+        run(async {
             let ending = async {
                 // It is driven until the requests have been sent.
                 let driving = tokio::task::spawn_blocking(move || {
@@ -68,7 +68,7 @@ fn where_the_runtime_is_not_driven_each_call_ends_by_its_deadline() {
         let context = context_with(Arc::new(ManualClock::new()), LONG_WAIT);
         connect_on(ours, None, &context)
     });
-    one_thread().block_on(async {
+    run(async {
         let (write, key) = (set(1), key(0));
         let late = within(DEADLINE, || connection.command(&write, Access::Write)).await.unwrap_err();
         assert_eq!(late, Late { sent: false, not_run: true });

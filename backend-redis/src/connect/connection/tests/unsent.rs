@@ -8,7 +8,7 @@ use crate::connect::connection::late::{Late, within};
 
 #[test]
 fn what_was_packed_and_not_written_is_not_applied() {
-    one_thread().block_on(async {
+    run(async {
         // The first of them is written in part, and nobody reads it.
         let (ours, its) = duplex(64);
         let connection = connect_plainly(ours);
@@ -29,7 +29,7 @@ fn what_was_packed_and_not_written_is_not_applied() {
 
 #[test]
 fn what_is_written_to_its_end_is_in_doubt_and_what_follows_is_not() {
-    one_thread().block_on(async {
+    run(async {
         let command = set(100);
         let (ours, its) = duplex(command.get_packed_command().len());
         let connection = connect_plainly(ours);
@@ -48,7 +48,7 @@ fn what_is_written_to_its_end_is_in_doubt_and_what_follows_is_not() {
 
 #[test]
 fn a_caller_whose_commands_wait_at_its_deadline_knows_that_they_are_not_sent() {
-    one_thread().block_on(async {
+    run(async {
         let (ours, mut its) = duplex(64);
         let connection = connect_plainly(ours);
         // No more is added to it.
@@ -81,7 +81,7 @@ fn a_caller_whose_commands_wait_at_its_deadline_knows_that_they_are_not_sent() {
 
 #[test]
 fn an_operation_of_which_a_part_was_answered_is_in_doubt() {
-    one_thread().block_on(async {
+    run(async {
         let (ours, mut its) = duplex(64);
         let connection = connect_plainly(ours);
         let (first, large, last) = (redis::cmd("TIME"), set(2 * MAX_UNWRITTEN), redis::cmd("INCRBY"));
