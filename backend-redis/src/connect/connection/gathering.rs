@@ -78,9 +78,9 @@ mod tests {
         assert!(gathering.gathers(MGET_MIN, &clock), "one of the keys is denied to `GET` too");
         gathering.learn(&outcome(ReadForm::GetAgain { denied: true }, false, true, false), &clock);
         assert!(!gathering.gathers(MGET_MIN, &clock));
-        clock.advance(REFUSED_FOR - Duration::from_millis(1));
+        clock.advance(REFUSED_FOR * 9 / 10);
         assert!(!gathering.gathers(MGET_MIN, &clock));
-        clock.advance(Duration::from_millis(1));
+        clock.advance(REFUSED_FOR / 10);
         assert!(gathering.gathers(MGET_MIN, &clock), "the right may have been given");
     }
 }

@@ -71,8 +71,11 @@ impl Connection {
 
     /// One command. An error that the server answered is an `Err` as well.
     ///
+    /// # Errors
+    /// [`Throttled`](stanchion::ErrorKind::Throttled) if [too much](super::queued) waits already; otherwise those of the connection.
+    ///
     /// # Cancel safety
-    /// It may still be sent, or not.
+    /// What is not sent yet is never sent; what is may be carried out.
     pub(crate) async fn command(&self, command: &Cmd, access: Access) -> Result<Value> {
         self.raw_command(command, access).await.and_then(|value| reply::checked(value, access))
     }

@@ -124,8 +124,8 @@ mod tests {
 
     #[test]
     fn the_memory_of_a_large_request_goes_although_there_is_always_something_to_write() {
-        let (mut outgoing, mut cx) = (Outgoing::default(), Context::from_waker(Waker::noop()));
         const LARGE: usize = 10_000_000;
+        let (mut outgoing, mut cx) = (Outgoing::default(), Context::from_waker(Waker::noop()));
         outgoing.packed(&vec![b'x'; LARGE]);
         assert!(outgoing.write(&mut Slow(10_000, LARGE - 1), &mut cx).is_pending());
         assert_eq!((outgoing.len(), outgoing.written(), outgoing.end()), (1, LARGE as u64 - 1, LARGE as u64));

@@ -6,9 +6,9 @@ use std::time::Duration;
 use stanchion::{Error, ErrorKind, Result};
 
 /// So many requests of one kind may wait; more are refused, as the server is far behind.
-pub(super) const MAX_QUEUED: u64 = 65_536;
+pub(super) const MAX_QUEUED: usize = 65_536;
 /// While so many bytes of one kind wait, no more are taken. One request may be larger than that, if it comes before.
-pub(super) const MAX_QUEUED_BYTES: u64 = 64 * 1_024 * 1_024;
+pub(super) const MAX_QUEUED_BYTES: usize = 64 * 1_024 * 1_024;
 
 /// The bytes are below the number.
 const BYTES: u32 = 40;
@@ -53,7 +53,7 @@ impl Queued {
     pub(super) fn add(&self, bytes: usize) -> Result<()> {
         let more = Amount::of(bytes);
         let before = self.add_always(more);
-        if before.requests() >= MAX_QUEUED || before.bytes() >= MAX_QUEUED_BYTES {
+        if before.requests() >= MAX_QUEUED as u64 || before.bytes() >= MAX_QUEUED_BYTES as u64 {
             self.remove(more);
             return Err(full());
         }
@@ -97,7 +97,7 @@ mod tests {
             queued.add(10).unwrap();
         }
         let full = queued.waiting();
-        assert_eq!((full.requests(), full.bytes()), (MAX_QUEUED, 10 * MAX_QUEUED));
+        assert_eq!((full.requests(), full.bytes()), (MAX_QUEUED as u64, 10 * MAX_QUEUED as u64));
         let refused = queued.add(0).unwrap_err();
         assert_eq!((refused.kind(), refused.effect()), (ErrorKind::Throttled, stanchion::Effect::NotApplied));
         assert!(refused.retry_after().is_some());
@@ -106,7 +106,7 @@ mod tests {
         queued.add(10).unwrap();
 
         let queued = Queued::default();
-        let half = usize::try_from(MAX_QUEUED_BYTES / 2).unwrap();
+        let half = MAX_QUEUED_BYTES / 2;
         for _ in 0..2 {
             queued.add(half).unwrap();
         }

@@ -25,7 +25,7 @@ fn reads_do_not_wait_for_commands() {
 
 #[test]
 fn requests_beyond_the_backlog_are_refused_and_not_sent() {
-    const MANY_MORE: usize = MAX_QUEUED as usize + MAX_READS_IN_FLIGHT + 1;
+    const MANY_MORE: usize = MAX_QUEUED + MAX_READS_IN_FLIGHT + 1;
     run(async {
         // Nobody reads at the other end.
         let (ours, _its) = duplex(64);
@@ -51,7 +51,7 @@ fn requests_beyond_the_backlog_are_refused_and_not_sent() {
 #[test]
 fn requests_are_bounded_by_their_bytes_too() {
     const MIB: usize = 1_024 * 1_024;
-    const WAITING: usize = MAX_QUEUED_BYTES as usize / MIB;
+    const WAITING: usize = MAX_QUEUED_BYTES / MIB;
     run(async {
         // Nobody reads at the other end, and nothing is added to what is not written.
         let (ours, mut its) = duplex(MIB);
@@ -72,10 +72,10 @@ fn requests_are_bounded_by_their_bytes_too() {
         assert!(futures_util::poll!(all_the_room.as_mut()).is_pending());
         // And what is written does.
         drop(all_the_room);
-        let huge = set(2 * MAX_QUEUED_BYTES as usize);
+        let huge = set(2 * MAX_QUEUED_BYTES);
         let server = async {
             let mut read = 0;
-            let length = 2 * MAX_QUEUED_BYTES as usize + MAX_UNWRITTEN + MIB;
+            let length = 2 * MAX_QUEUED_BYTES + MAX_UNWRITTEN + MIB;
             let mut piece = vec![0; MIB];
             while read < length {
                 read += its.read(&mut piece).await.unwrap();
@@ -94,7 +94,7 @@ fn callers_do_not_outrun_a_task_that_is_not_run() {
         let context = context_with(Arc::new(ManualClock::new()), LONG_WAIT);
         let (connection, _driver) = Connection::driven_by_hand(ours, None, Purpose::Commands, &context);
         let (command, key) = (redis::cmd("TIME"), key(0));
-        let more = MAX_QUEUED as usize + 10;
+        let more = MAX_QUEUED + 10;
         let mut commands: FuturesUnordered<_> =
             (0..more).map(|_| connection.command(&command, Access::Write)).collect();
         let mut reads: FuturesUnordered<_> = (0..more).map(|_| connection.get(&key, LONG_WAIT)).collect();
@@ -114,7 +114,7 @@ fn a_heartbeat_is_not_refused_where_too_much_waits() {
         let (ours, _its) = duplex(64);
         let context = context_with(Arc::new(ManualClock::new()), Duration::from_millis(5));
         let (connection, _driver) = Connection::driven_by_hand(ours, None, Purpose::Commands, &context);
-        let large = set(MAX_QUEUED_BYTES as usize);
+        let large = set(MAX_QUEUED_BYTES);
         let mut waiting = Box::pin(connection.command(&large, Access::Write));
         assert!(futures_util::poll!(waiting.as_mut()).is_pending());
         let refused = connection.command(&redis::cmd("TIME"), Access::Read).await.unwrap_err();
