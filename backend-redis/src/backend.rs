@@ -31,6 +31,19 @@ use crate::shared::Shared;
 use crate::token::RedisTokens;
 
 /// All stores on one deployment of Redis. Cheap to clone; clones share the connections.
+///
+/// # Runtime
+/// Connections are driven by tasks on the tokio runtime in which [`connect`](Self::connect) is called, whichever runtime calls
+/// come from. Once that one has ended every call answers [`Config`](stanchion::ErrorKind::Config), with what to do, and the health is
+/// `Down`: each `#[tokio::test]` has a runtime of its own, so that tests that share a backend have to share a runtime too. While
+/// it lives and is not driven (a runtime of one thread runs its tasks only within `block_on`), or is blocked, calls of the stores
+/// end by their deadlines, as [`Timeout`](stanchion::ErrorKind::Timeout), and the error names this as a possible cause; who waits
+/// for an event, or without a deadline of its own, is not told.
+///
+/// # Bounds
+/// For each server, 65,536 commands and as many reads of one key may wait to be sent, and 64 MiB of each. More are refused as
+/// [`Throttled`](stanchion::ErrorKind::Throttled), with nothing sent and a time after which to try again. A single call may be
+/// larger than that; it is taken while less waits.
 #[derive(Clone)]
 pub struct RedisBackend(Arc<Connected>);
 

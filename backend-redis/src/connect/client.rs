@@ -11,6 +11,7 @@ use stanchion::cache::Shard;
 use stanchion::key::Key;
 use stanchion::{Error, ErrorKind, Result};
 
+use super::connection::{Late, within};
 use super::context::Context;
 use super::masters::{MasterObserver, Observed};
 use super::target::Target;
@@ -94,11 +95,13 @@ impl Client {
         self.check_open(call)?;
         let deadline = call.deadline.unwrap_or(self.0.deadline);
         call.until = self.0.topology.until(deadline);
-        let Ok(outcome) = tokio::time::timeout(deadline, work(call)).await else {
-            self.timed_out();
-            return Err(call.named(error::timed_out(deadline, call.access)));
-        };
-        outcome.map_err(|error| call.named(error))
+        match within(deadline, || work(call)).await {
+            Ok(outcome) => outcome.map_err(|error| call.named(error)),
+            Err(Late { sent, not_run }) => {
+                self.timed_out();
+                Err(call.named(error::late(deadline, call.access, sent, not_run)))
+            }
+        }
     }
 
     /// A reply is overdue: a heartbeat of each connection finds those that are dead.

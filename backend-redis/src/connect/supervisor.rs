@@ -1,7 +1,9 @@
 //! Opens nodes, and keeps them connected: one task for each, with heartbeats and back-off.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::thread;
 use std::time::Duration;
 
 use redis::{Pipeline, PushInfo};
@@ -121,7 +123,13 @@ impl Supervisor {
         self.context.servers.arrives(place, node.purpose(), server.id.clone(), events, now)
     }
 
-    async fn run(mut self, node: Weak<Node>) {
+    fn run(self, node: Weak<Node>) -> impl Future<Output = ()> {
+        // Made before the task is: it may end before it has begun.
+        let ending = Ending { node: Weak::clone(&node), context: Arc::clone(&self.context), expected: false };
+        self.supervise(node, ending)
+    }
+
+    async fn supervise(mut self, node: Weak<Node>, ending: Ending) {
         let environment = self.context.environment.clone();
         let closing = environment.tasks.closing();
         let supervised = async {
@@ -133,25 +141,20 @@ impl Supervisor {
                     () = target.changed() => false,
                     () = environment.sleep(self.context.ping_every) => false,
                 };
-                let Some(node) = node.upgrade().filter(|_| !dropped) else {
+                if dropped {
+                    return;
+                }
+                leave_if_changed(&node, &target);
+                self.heartbeat(&node, &target).await;
+                leave_if_changed(&node, &target);
+                let Some(live) = node.upgrade().map(|node| node.is_live()) else {
                     return;
                 };
-                if !target.is_current()
-                    && let Ok((_, generation)) = node.connection()
-                {
-                    tracing::info!(server = %target.label(), "leaving a server that is not to be used any more");
-                    node.give_up(generation);
-                }
-                if node.is_live() {
-                    self.heartbeat(&node).await;
-                }
-                if !node.is_live() {
-                    let weak = Arc::downgrade(&node);
-                    drop(node);
+                if !live {
                     if environment.clock.now().saturating_since(since) > LONGEST_PAUSE {
                         self.pause = FIRST_PAUSE;
                     }
-                    self.reconnect(&weak).await;
+                    self.reconnect(&node).await;
                     since = environment.clock.now();
                 }
             }
@@ -160,35 +163,57 @@ impl Supervisor {
             () = closing => {}
             () = supervised => {}
         }
+        ending.dismiss();
     }
 
-    /// Sends `TIME`, which is as good as a `PING`, and whose reply is of use. A refusal is a reply too. In the same write the
-    /// server is asked for its role: one that was a master and is none keeps its connections.
-    async fn heartbeat(&self, node: &Arc<Node>) {
-        let Ok((connection, generation)) = node.connection() else {
+    /// Checks that the connection lives, if there is one, and gives it up if it does not. It may take long, while much comes
+    /// from the server: so the node is not held, and who gives the connection up meanwhile is not kept waiting.
+    ///
+    /// It sends `TIME`, whose reply is of use. In the same write the server is asked for its role: one that was a master
+    /// and is none keeps its connections.
+    async fn heartbeat(&mut self, node: &Weak<Node>, target: &Target) {
+        let Some(strong) = node.upgrade() else {
             return;
         };
-        let clock = &self.context.environment.clock;
-        let (started, sent_at) = (self.context.time.started(), clock.now());
-        let role_by = node.role_by();
+        let (Ok((connection, generation)), role_by) = (strong.connection(), strong.role_by()) else {
+            return;
+        };
+        drop(strong);
         let mut requests = Pipeline::with_capacity(2);
         requests.add_command(redis::cmd("TIME"));
         if let Some(role_by) = role_by {
             requests.add_command(role_by.command());
         }
-        let pinging = connection.pipeline(&requests, Access::Read);
-        let reply = tokio::time::timeout(self.context.deadline, pinging).await;
-        let Ok(Ok(replies)) = reply else {
+        let Self { context, heartbeats, .. } = self;
+        let clock = &context.environment.clock;
+        let (started, sent_at) = (context.time.started(), clock.now());
+        let mut reply = pin!(connection.heartbeat(&requests, context));
+        let reply = loop {
+            let changed = tokio::select! {
+                reply = &mut reply => break reply,
+                // Where another one is wanted, this is it.
+                changed = heartbeats.changed() => changed.is_ok(),
+                () = target.changed() => target.is_current(),
+            };
+            let current = node.upgrade().and_then(|node| node.connection().ok());
+            if !changed || current.is_none_or(|(_, current)| current != generation) {
+                return;
+            }
+        };
+        let Some(node) = node.upgrade() else {
+            return;
+        };
+        let Ok(replies) = reply else {
             return node.give_up(generation);
         };
         let round_trip = clock.now().saturating_since(sent_at);
-        self.context.telemetry.of(node.purpose()).round_trip(round_trip);
+        context.telemetry.of(node.purpose()).round_trip(round_trip);
         let mut replies = replies.into_iter();
-        self.context.time.update_from(started, replies.next().unwrap_or_default());
+        context.time.update_from(started, replies.next().unwrap_or_default());
         if let (Some(role_by), Some(reply)) = (role_by, replies.next())
             && role_by.role_in(&reply) == Some(Role::Replica)
         {
-            self.context.servers.is_replica(node.number(), generation, node.target().label());
+            context.servers.is_replica(node.number(), generation, node.target().label());
         }
     }
 
@@ -216,6 +241,50 @@ impl Supervisor {
             }
             attempt = attempt.saturating_add(1);
         }
+    }
+}
+
+/// Gives up the connection to a server that is not chosen any more.
+fn leave_if_changed(node: &Weak<Node>, target: &Target) {
+    if !target.is_current()
+        && let Some(node) = node.upgrade()
+        && let Ok((_, generation)) = node.connection()
+    {
+        tracing::info!(server = %target.label(), "leaving a server that is not to be used any more");
+        node.give_up(generation);
+    }
+}
+
+/// Tells the node if its supervisor ends before it: with the runtime, which is shut down, or by a panic. Nobody reconnects
+/// any more then, and calls have to know why.
+struct Ending {
+    node: Weak<Node>,
+    context: Arc<Context>,
+    expected: bool,
+}
+
+impl Ending {
+    fn dismiss(mut self) {
+        self.expected = true;
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if self.expected || self.context.environment.tasks.is_closing() {
+            return;
+        }
+        let Some(node) = self.node.upgrade() else {
+            return;
+        };
+        let why = if thread::panicking() {
+            Error::new(ErrorKind::Internal, "the task that keeps the connection has ended unexpectedly")
+        } else {
+            error::runtime_ended(Access::Read)
+        };
+        let server = node.target().label();
+        tracing::debug!(%server, error = %why, "the connection is not restored any more");
+        node.stay_down(&why);
     }
 }
 

@@ -40,6 +40,31 @@ pub(crate) fn timed_out(deadline: Duration, access: Access) -> Error {
     Error::new(ErrorKind::Timeout, format!("no answer within {deadline:?}")).with_effect(access.unanswered())
 }
 
+/// The deadline has passed of an operation of which something was sent, or not. If not, a task that was to send it may not have
+/// been run.
+pub(crate) fn late(deadline: Duration, access: Access, sent: bool, not_run: bool) -> Error {
+    if sent {
+        return timed_out(deadline, access);
+    }
+    let why = if not_run {
+        "the task that drives the connection did not run: its tokio runtime, in which the backend was connected, is not \
+         driven (a runtime of one thread runs its tasks only within `block_on`), or is blocked"
+    } else {
+        "nothing was sent"
+    };
+    Error::new(ErrorKind::Timeout, format!("no answer within {deadline:?}; {why}"))
+}
+
+/// The runtime has ended on which the tasks of the backend were run, and with it all its connections.
+pub(crate) fn runtime_ended(access: Access) -> Error {
+    Error::new(
+        ErrorKind::Config,
+        "the tokio runtime in which the backend was connected has ended: connect it inside the runtime that lives for as \
+         long as it is used (each `#[tokio::test]` has a runtime of its own: one backend for each, or one runtime for all)",
+    )
+    .with_effect(access.unanswered())
+}
+
 /// The reply is not of the form that the command has.
 pub(crate) fn unexpected_reply(access: Access) -> Error {
     Error::new(ErrorKind::Internal, "the server's reply has an unexpected form")

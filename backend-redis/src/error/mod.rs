@@ -9,7 +9,7 @@ mod status;
 mod tls;
 
 pub(crate) use self::access::Access;
-pub(crate) use self::client::{from_client, no_resp3, timed_out, unexpected_reply};
+pub(crate) use self::client::{from_client, late, no_resp3, runtime_ended, timed_out, unexpected_reply};
 pub(crate) use self::codes::from_server;
 pub(crate) use self::refusal::Refusal;
 pub(crate) use self::status::{is_of_replica, status_code};

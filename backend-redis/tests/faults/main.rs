@@ -25,8 +25,10 @@ mod outage;
 mod pair;
 mod refused;
 mod refused_setting;
+mod runtimes;
 mod settings;
 mod shards;
+mod slow_link;
 mod split;
 mod stored;
 mod subscriptions;
@@ -140,6 +142,10 @@ fn main() -> ExitCode {
             refused_setting::a_password_that_is_new
             refused_setting::rights_that_are_withdrawn
             refused_setting::rights_that_end_inside_a_script
+            runtimes::a_backend_whose_runtime_has_ended_says_so
+            runtimes::a_cluster_whose_runtime_has_ended_says_so
+            runtimes::where_the_runtime_is_not_driven_calls_end_and_say_so
+            slow_link::a_connection_that_is_busy_is_not_given_up
             stored::undecodable_values_are_misses
             stored::undecodable_fields_and_counters_are_errors
             stored::another_type_at_a_cache_key_is_left_as_it_is

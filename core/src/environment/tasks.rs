@@ -32,7 +32,8 @@ impl Tasks {
     /// Runs a task to its end, or until the deadline of [`Stores::close`](crate::stores::Stores::close).
     ///
     /// # Errors
-    /// [`Config`](ErrorKind::Config) if there is no tokio runtime, [`Closed`](ErrorKind::Closed) after close.
+    /// [`Config`](ErrorKind::Config) if there is no tokio runtime, or the captured one has been shut down;
+    /// [`Closed`](ErrorKind::Closed) after close.
     pub fn spawn<F>(&self, task: F) -> Result<JoinHandle<Option<F::Output>>>
     where
         F: Future + Send + 'static,
@@ -57,7 +58,17 @@ impl Tasks {
             ));
         };
         let abort = self.abort.clone();
-        Ok(self.tracker.spawn_on(async move { abort.run_until_cancelled(task).await }, &handle))
+        let task = self.tracker.spawn_on(async move { abort.run_until_cancelled(task).await }, &handle);
+        // Seldom by having run.
+        if task.is_finished() && is_shut_down(&handle) {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "the tokio runtime in which the backend was built has ended: build it inside the runtime that lives for as \
+                 long as it is used (each `#[tokio::test]` has a runtime of its own: one backend for each, or one runtime \
+                 for all)",
+            ));
+        }
+        Ok(task)
     }
 
     /// Resolves once the stores are closing: long-lived tasks finish up then.
@@ -85,6 +96,14 @@ impl Tasks {
     }
 }
 
+/// Whether a runtime takes no tasks any more: it drops them at once then, even those that would never end.
+fn is_shut_down(runtime: &Handle) -> bool {
+    let probe = runtime.spawn(std::future::pending::<()>());
+    let dropped = probe.is_finished();
+    probe.abort();
+    dropped
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +126,24 @@ mod tests {
     #[test]
     fn without_a_runtime_spawning_says_so() {
         assert_eq!(Tasks::capture().spawn(async {}).unwrap_err().kind(), ErrorKind::Config);
+    }
+
+    #[test]
+    fn after_the_end_of_the_captured_runtime_spawning_says_so() {
+        for runtime in [
+            tokio::runtime::Builder::new_current_thread().build().unwrap(),
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap(),
+        ] {
+            let tasks = runtime.block_on(async { Tasks::capture() });
+            // What is finished before anybody looks has run all the same.
+            for _ in 0..100 {
+                drop(tasks.spawn(async {}).unwrap());
+            }
+            drop(runtime);
+            let refused = tasks.spawn(async {}).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::Config);
+            assert!(refused.to_string().contains("has ended"), "{refused}");
+        }
     }
 
     #[test]

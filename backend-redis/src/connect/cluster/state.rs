@@ -228,6 +228,13 @@ impl Cluster {
         }
         .ok_or_else(|| {
             self.doubt(Doubt::unserved());
+            // Where none can be used, one of them may say what an operator has to do.
+            let any = map.any(None, |_| true, |address| self.rank(address));
+            if let (None, Some(Err(why))) = (slot, any.map(|node| node.connection()))
+                && !why.kind().is_transient()
+            {
+                return why;
+            }
             let missing = match slot {
                 Some(_) => "no master of the Cluster serves this slot now",
                 None => "no master of the Cluster is connected, or they are cut off from most of the others",

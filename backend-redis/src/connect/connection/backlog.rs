@@ -1,17 +1,19 @@
-//! The backlog: requests that wait to be sent.
+//! The backlog: requests that the task has received, and that wait to be sent. How much may wait is [decided](super::queued)
+//! before they are handed to the task.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use stanchion::time::Monotonic;
-use stanchion::{Error, ErrorKind};
 
 use super::deadlines::Deadlines;
+use super::end::End;
+use super::queued::Amount;
 use super::request::{Commands, Read, Request, time_out};
+use super::room;
+use super::status::Status;
 
-/// So many reads may wait, and so many commands; more are refused, as the server is far behind.
-pub(super) const MAX_BACKLOG: usize = 65_536;
-/// With so many commands more than were wanted at the last look, it is looked for those that are cancelled.
+/// With so many commands more than were wanted at the last look, it is looked for those that are cancelled. Their bytes have
+/// gone with their callers.
 const SWEPT_AFTER: usize = 4_096;
 
 /// Commands and reads, each in their order. They do not wait for each other.
@@ -21,34 +23,42 @@ pub(super) struct Backlog {
     reads: VecDeque<Option<Read>>,
     // With more commands than these the cancelled ones are dropped.
     sweep_above: usize,
+    // Commands that do not wait any more, and are still counted as if they did,
+    sent: Amount,
+    // and such reads.
+    read: Amount,
 }
 
 impl Default for Backlog {
     fn default() -> Self {
-        Self { commands: VecDeque::new(), reads: VecDeque::new(), sweep_above: SWEPT_AFTER }
+        Self {
+            commands: VecDeque::new(),
+            reads: VecDeque::new(),
+            sweep_above: SWEPT_AFTER,
+            sent: Amount::default(),
+            read: Amount::default(),
+        }
     }
 }
 
 impl Backlog {
-    /// Waits behind the others of its kind, or is refused.
+    /// Waits behind the others of its kind.
     pub(super) fn push(&mut self, request: Request, deadlines: &mut Deadlines) {
         match request {
-            Request::Commands(commands) if self.commands.len() < MAX_BACKLOG => {
-                self.commands.push_back(commands);
-            }
-            Request::Read(read) if self.reads.len() < MAX_BACKLOG => {
+            Request::Commands(commands) => self.commands.push_back(commands),
+            Request::Read(read) => {
                 deadlines.note(read.due);
                 self.reads.push_back(Some(read));
             }
-            one_too_many => one_too_many.refuse(full()),
+            Request::Close => {}
         }
     }
 
     /// Drops cancelled commands, if there are so many that it may be worth a look.
     pub(super) fn sweep(&mut self) {
         if self.commands.len() > self.sweep_above {
-            self.commands.retain(|commands| !commands.is_cancelled());
-            self.sweep_above = 2 * self.commands.len() + SWEPT_AFTER;
+            self.commands.retain(|commands| !commands.caller.is_cancelled());
+            self.sweep_above = self.commands.len() + SWEPT_AFTER;
         }
     }
 
@@ -56,9 +66,15 @@ impl Backlog {
         !self.commands.is_empty()
     }
 
-    /// The commands that are to be sent next; they may be cancelled.
-    pub(super) fn next_commands(&mut self) -> Option<Commands> {
-        self.commands.pop_front()
+    /// The commands that are to be sent next, as they are sent. Those whose callers have left are passed over.
+    pub(super) fn next_commands(&mut self) -> Option<(Commands, Vec<u8>)> {
+        while let Some(commands) = self.commands.pop_front() {
+            if let Some(packed) = commands.caller.take() {
+                self.sent.add(Amount::of(packed.len()));
+                return Some((commands, packed));
+            }
+        }
+        None
     }
 
     /// The reads that are to be sent next, at most so many. Cancelled ones are not among them.
@@ -67,83 +83,122 @@ impl Backlog {
         while reads.len() < at_most
             && let Some(read) = self.reads.pop_front()
         {
-            reads.extend(read.filter(|read| !read.is_cancelled()));
+            let Some(read) = read else { continue };
+            self.read.add(read.amount());
+            if !read.is_cancelled() {
+                reads.push(read);
+            }
         }
         reads
     }
 
     /// Ends the reads whose deadline is over, and notes the deadlines of the others.
     pub(super) fn time_out(&mut self, now: Monotonic, deadlines: &mut Deadlines) {
-        self.reads.retain_mut(|read| {
-            let Some(due) = time_out(read, now) else { return false };
-            deadlines.note(due);
-            true
+        let over = &mut self.read;
+        self.reads.retain_mut(|place| {
+            let amount = place.as_ref().map(Read::amount).unwrap_or_default();
+            if let Some(due) = time_out(place, now) {
+                deadlines.note(due);
+                return true;
+            }
+            over.add(amount);
+            false
         });
     }
 
+    /// Takes what waits no longer from what is known to wait, and gives back what a burst has taken.
+    pub(super) fn settle(&mut self, status: &Status) {
+        status.commands.remove(std::mem::take(&mut self.sent));
+        status.reads.remove(std::mem::take(&mut self.read));
+        self.sweep_above = self.sweep_above.min(self.commands.len() + SWEPT_AFTER);
+        room::shrink(&mut self.commands);
+        room::shrink(&mut self.reads);
+    }
+
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.commands.capacity().max(self.reads.capacity())
+    }
+
     /// Nothing of it will be sent.
-    pub(super) fn refuse(self, why: impl Fn() -> Error) {
+    pub(super) fn refuse(self, end: &End) {
         let commands = self.commands.into_iter().map(Request::Commands);
         let waiting = commands.chain(self.reads.into_iter().flatten().map(Request::Read));
-        waiting.for_each(|request| request.refuse(why()));
+        waiting.for_each(|request| request.refuse(end));
     }
-}
-
-fn full() -> Error {
-    Error::new(ErrorKind::Throttled, format!("{MAX_BACKLOG} requests wait for this server already"))
-        .with_retry_after(Duration::from_millis(100))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use stanchion::key::Key;
     use tokio::sync::oneshot;
 
+    use super::super::handover::{CallerEnd, handover};
+    use super::super::queued::MAX_QUEUED;
     use super::super::request::Expected;
     use super::*;
     use crate::error::Access;
 
-    fn commands() -> (Request, impl Sized) {
-        let (reply, caller) = oneshot::channel();
-        let (packed, expected, access) = (Vec::new(), Expected::Values(1), Access::Write);
-        (Request::Commands(Commands { packed, expected, access, reply }), caller)
+    fn commands(status: &Status) -> (Request, CallerEnd<'_>) {
+        status.commands.add(0).unwrap();
+        let (task, caller) = handover(Vec::new(), status);
+        let (expected, access) = (Expected::Values(1), Access::Write);
+        (Request::Commands(Commands { expected, access, caller: task }), caller)
     }
 
-    fn read(due: u64) -> (Request, impl Sized) {
+    fn read(due: u64, status: &Status) -> (Request, impl Sized) {
         let (reply, caller) = oneshot::channel();
         let (key, deadline) = (Key::new("cache", "t", "k").unwrap(), Duration::from_secs(due));
+        status.reads.add(key.as_str().len()).unwrap();
         (Request::Read(Read { key, due: Monotonic::from_origin(deadline), deadline, reply }), caller)
     }
 
     #[test]
     fn cancelled_commands_do_not_pile_up() {
-        let (mut backlog, mut deadlines) = (Backlog::default(), Deadlines::default());
+        let (mut backlog, mut deadlines, status) =
+            (Backlog::default(), Deadlines::default(), Status::default());
         let mut wanted = Vec::new();
-        for at in 0..MAX_BACKLOG {
-            let (request, caller) = commands();
+        for at in 0..2 * MAX_QUEUED {
+            let (request, caller) = commands(&status);
             backlog.push(request, &mut deadlines);
             // Most callers give up.
             if at % 100 == 0 {
                 wanted.push(caller);
             }
             backlog.sweep();
-            let bound = 2 * wanted.len() + SWEPT_AFTER + 1;
+            let bound = wanted.len() + SWEPT_AFTER + 1;
             assert!(backlog.commands.len() <= bound, "{} commands at {at}", backlog.commands.len());
         }
+        assert_eq!(status.commands.waiting().requests(), wanted.len() as u64, "who has left does not count");
+        let mut sent = 0;
+        while backlog.next_commands().is_some() {
+            sent += 1;
+        }
+        backlog.settle(&status);
+        assert_eq!((sent, status.commands.waiting()), (wanted.len(), Amount::default()));
+        assert_eq!(backlog.sweep_above, SWEPT_AFTER, "as if there had been no burst");
+        assert!(backlog.commands.capacity() <= room::KEPT);
     }
 
     #[test]
     fn reads_that_are_over_or_cancelled_are_not_sent() {
-        let (mut backlog, mut deadlines) = (Backlog::default(), Deadlines::default());
+        let (mut backlog, mut deadlines, status) =
+            (Backlog::default(), Deadlines::default(), Status::default());
         let mut callers = Vec::new();
         for due in [1, 3, 2, 4] {
-            let (request, caller) = read(due);
+            let (request, caller) = read(due, &status);
             backlog.push(request, &mut deadlines);
             callers.push(caller);
         }
         drop(callers.remove(1));
         backlog.time_out(Monotonic::from_origin(Duration::from_secs(2)), &mut deadlines);
+        backlog.settle(&status);
+        assert_eq!(status.reads.waiting().requests(), 2);
         let sent = backlog.next_reads(usize::MAX);
         assert_eq!(sent.iter().map(|read| read.deadline.as_secs()).collect::<Vec<_>>(), [4]);
+        backlog.settle(&status);
+        assert_eq!(status.reads.waiting(), Amount::default());
     }
 }

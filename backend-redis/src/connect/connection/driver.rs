@@ -1,18 +1,19 @@
 //! The task that writes the requests of a connection, and reads the replies.
 
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::{io, mem};
+use std::{io, mem, thread};
 
-use redis::{PushInfo, RedisError, RedisResult, Value};
-use stanchion::Error;
+use redis::{PushInfo, RedisResult, Value};
 use stanchion::clock::Clock;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
 use super::backlog::Backlog;
 use super::deadlines::Deadlines;
+use super::end::{End, Ended};
 use super::events::ConnectionEvents;
 use super::gathering::{Gathering, MGET_MAX};
 use super::in_flight::InFlight;
@@ -22,11 +23,12 @@ use super::pacing::Pacing;
 use super::pending::Pending;
 use super::pending_commands::PendingCommands;
 use super::pending_reads::{Outcome, PendingReads, ReadForm};
-use super::request::{Commands, Read, Request, closed, never_sent};
+use super::request::{Read, Request};
+use super::room;
+use super::status::Status;
 use super::traffic::Traffic;
 use crate::connect::context::Context as Shared;
 use crate::connect::purpose::Purpose;
-use crate::error::{self, Access};
 
 /// With so many reads in flight the others wait: enough for a server that is far, and where one hangs the others are not
 /// sent once their deadline is over.
@@ -55,34 +57,10 @@ pub(super) struct Driver<S> {
     failed: Option<io::Error>,
     events: Option<Arc<dyn ConnectionEvents>>,
     traffic: Traffic,
+    status: Arc<Status>,
+    // It has come to its end, and everybody knows.
+    ended: bool,
     context: Arc<Shared>,
-}
-
-/// Why a connection ends.
-enum End {
-    /// All its handles are dropped.
-    Unwanted,
-    Closed,
-    Broken(RedisError),
-}
-
-impl End {
-    /// The error of requests in flight,
-    fn of_sent(&self, access: Access) -> Error {
-        match self {
-            Self::Unwanted | Self::Closed => closed(access),
-            // Also where the system says that a connection was refused, which was there.
-            Self::Broken(failure) => error::from_client(failure, access).with_effect(access.unanswered()),
-        }
-    }
-
-    /// and of those that were not sent.
-    fn of_unsent(&self) -> Error {
-        match self {
-            Self::Unwanted | Self::Closed => closed(Access::Read),
-            Self::Broken(_) => never_sent(),
-        }
-    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
@@ -91,6 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         requests: mpsc::UnboundedReceiver<Request>,
         events: Option<Arc<dyn ConnectionEvents>>,
         purpose: Purpose,
+        status: &Arc<Status>,
         context: &Arc<Shared>,
     ) -> Self {
         Self {
@@ -108,28 +87,54 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             failed: None,
             events,
             traffic: Traffic::of(context.telemetry.of(purpose)),
+            status: Arc::clone(status),
+            ended: false,
             context: Arc::clone(context),
         }
     }
 
     pub(super) async fn run(mut self) {
-        let end = poll_fn(|cx| {
-            let polled = self.poll(cx);
-            self.traffic.polled(self.in_flight.requests());
-            polled
-        })
-        .await;
+        let end = poll_fn(|cx| self.run_once(cx)).await;
+        self.end(&end).await;
+    }
+
+    /// Does what can be done now; ready at the end of the connection.
+    pub(super) fn run_once(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        self.status.polled();
+        // What is half done then is not looked at any more: only those who wait for a reply learn that there will be none.
+        let Ok(polled) = catch_unwind(AssertUnwindSafe(|| self.poll(cx))) else {
+            return Poll::Ready(End::Panicked);
+        };
+        self.settle();
+        polled
+    }
+
+    /// Counts what the task has done, and gives back the room that it does not need any more.
+    fn settle(&mut self) {
+        self.traffic.polled(self.in_flight.requests());
+        self.backlog.settle(&self.status);
+        self.in_flight.shrink();
+        room::shrink_vec(&mut self.received);
+    }
+
+    async fn end(&mut self, end: &End) {
+        self.status.end(end.code());
+        if let End::Panicked = end {
+            tracing::error!("the task that drives a connection has panicked; it is given up");
+        }
         // Before any caller knows, who would try again at once.
-        if let (End::Broken(_), Some(events)) = (&end, &self.events) {
+        if let (End::Broken(_) | End::Panicked, Some(events)) = (end, &self.events) {
             events.broken();
         }
-        self.in_flight.fail(|access| end.of_sent(access));
-        self.backlog.refuse(|| end.of_unsent());
+        mem::take(&mut self.in_flight).fail(end, self.outgoing.written());
+        mem::take(&mut self.backlog).refuse(end);
+        self.received.drain(..).for_each(|request| request.refuse(end));
         self.requests.close();
         // Also those that are being sent at this moment.
         while let Some(request) = self.requests.recv().await {
-            request.refuse(end.of_unsent());
+            request.refuse(end);
         }
+        self.ended = true;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -164,6 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 }
                 Poll::Ready(Ok(bytes)) => {
                     self.traffic.read(bytes);
+                    self.status.progressed(bytes);
                     continue;
                 }
                 // It says more than that a write has failed.
@@ -215,7 +221,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             self.fill_outgoing();
             let before = self.outgoing.len();
             let written = self.outgoing.write(&mut self.stream, cx);
-            self.traffic.written(before - self.outgoing.len());
+            let sent = before - self.outgoing.len();
+            self.traffic.written(sent);
+            // All of it may be swallowed by the system, for a server that is not there any more.
+            if self.outgoing.len() > 0 {
+                self.status.progressed(sent);
+            }
             match written {
                 // There is room for more of them.
                 Poll::Ready(Ok(())) if self.backlog.has_commands() => {}
@@ -225,17 +236,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
-    /// Cancelled requests are not sent.
     fn fill_outgoing(&mut self) {
         while self.outgoing.len() < MAX_UNWRITTEN
-            && let Some(commands) = self.backlog.next_commands()
+            && let Some((commands, packed)) = self.backlog.next_commands()
         {
-            self.add_commands(commands);
+            if let Some(pending) = PendingCommands::new(commands) {
+                self.in_flight.push(Pending::Commands(pending), self.outgoing.end());
+                self.outgoing.packed(&packed);
+            }
         }
         let room = MAX_READS_IN_FLIGHT.saturating_sub(self.in_flight.reads());
         let reads = self.backlog.next_reads(room);
         // On a Cluster a command has keys of one slot only.
-        if self.context.cluster || !self.gathering.gathers(reads.len()) {
+        if self.context.cluster || !self.gathering.gathers(reads.len(), &*self.context.environment.clock) {
             return self.add_reads(reads, ReadForm::Get);
         }
         let mut reads = reads.into_iter();
@@ -244,21 +257,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         }
     }
 
-    fn add_commands(&mut self, mut commands: Commands) {
-        if commands.is_cancelled() {
-            return;
-        }
-        let packed = mem::take(&mut commands.packed);
-        if let Some(pending) = PendingCommands::new(commands) {
-            self.outgoing.packed(&packed);
-            self.in_flight.push(Pending::Commands(pending));
-        }
-    }
-
     fn add_reads(&mut self, reads: Vec<Read>, form: ReadForm) {
         if reads.is_empty() {
             return;
         }
+        let begins = self.outgoing.end();
         let layout = &self.context.layout;
         let keys = reads.iter().map(|read| layout.key(&read.key));
         if form == ReadForm::Mget {
@@ -272,7 +275,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 self.outgoing.word(&key);
             }
         }
-        self.in_flight.push(Pending::Reads(PendingReads::new(reads, form)));
+        self.in_flight.push(Pending::Reads(PendingReads::new(reads, form)), begins);
     }
 
     /// Delivers a share of the replies that have come; answers whether that is all of them.
@@ -304,7 +307,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
     /// Sends the reads once more that have no reply yet.
     fn read_again(&mut self, outcome: Outcome) {
-        self.gathering.learn(&outcome);
+        self.gathering.learn(&outcome, &*self.context.environment.clock);
         let again = outcome.again.into_iter().flatten().filter(|read| !read.is_cancelled()).collect();
         self.add_reads(again, ReadForm::GetAgain { denied: outcome.denied });
     }
@@ -317,5 +320,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         if let Some(events) = &self.events {
             events.pushed(PushInfo { kind, data });
         }
+    }
+}
+
+/// The runtime drops its tasks when it is shut down; whoever still waits is on another one.
+impl<S> Drop for Driver<S> {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        if thread::panicking() {
+            return self.status.end(Ended::Panicked);
+        }
+        self.status.end(Ended::WithRuntime);
+        if let Some(events) = &self.events {
+            events.broken();
+        }
+    }
+}
+
+#[cfg(test)]
+impl<S> Driver<S> {
+    /// For how much there is room in each of its queues.
+    pub(super) fn capacities(&self) -> [usize; 5] {
+        [
+            self.received.capacity(),
+            self.backlog.capacity(),
+            self.in_flight.capacity(),
+            self.outgoing.capacity(),
+            self.incoming.capacity(),
+        ]
     }
 }

@@ -10,12 +10,17 @@ use redis::{Cmd, Pipeline, Value};
 use stanchion::Result;
 use stanchion::clock::Clock;
 use stanchion::key::Key;
+use tokio::runtime::{self, Handle};
 use tokio::sync::{mpsc, oneshot};
 
 use super::driver::Driver;
+use super::end;
 use super::events::ConnectionEvents;
+use super::handover::{Dropped, handover};
 use super::handshake;
-use super::request::{self, Commands, Expected, Read, Request};
+use super::queued::Amount;
+use super::request::{Commands, Expected, Read, Request};
+use super::status::Status;
 use super::stream::Stream;
 use crate::connect::authentication::Authenticated;
 use crate::connect::context::Context;
@@ -29,8 +34,12 @@ use crate::reply;
 pub(crate) struct Connection(Arc<Shared>);
 
 struct Shared {
+    // It has no bound of its own: what may be sent is counted before.
     requests: mpsc::UnboundedSender<Request>,
     clock: Arc<dyn Clock>,
+    status: Arc<Status>,
+    // That of the task.
+    runtime: runtime::Id,
 }
 
 impl Connection {
@@ -41,16 +50,32 @@ impl Connection {
         purpose: Purpose,
         context: &Arc<Context>,
     ) -> Self {
+        let (connection, driver) = Self::driven_by_hand(stream, events, purpose, context);
+        drop(tokio::spawn(driver.run()));
+        connection
+    }
+
+    /// A connection, and what is to be run for it on this runtime.
+    pub(super) fn driven_by_hand<S: Stream>(
+        stream: S,
+        events: Option<Arc<dyn ConnectionEvents>>,
+        purpose: Purpose,
+        context: &Arc<Context>,
+    ) -> (Self, Driver<S>) {
         let (requests, received) = mpsc::unbounded_channel();
-        drop(tokio::spawn(Driver::new(stream, received, events, purpose, context).run()));
-        let clock = Arc::clone(&context.environment.clock);
-        Self(Arc::new(Shared { requests, clock }))
+        let status = Arc::new(Status::default());
+        let driver = Driver::new(stream, received, events, purpose, &status, context);
+        let (clock, runtime) = (Arc::clone(&context.environment.clock), Handle::current().id());
+        (Self(Arc::new(Shared { requests, clock, status, runtime })), driver)
     }
 
     /// One command. An error that the server answered is an `Err` as well.
     ///
+    /// # Errors
+    /// [`Throttled`](stanchion::ErrorKind::Throttled) if [too much](super::queued) waits already; otherwise those of the connection.
+    ///
     /// # Cancel safety
-    /// It may still be sent, or not.
+    /// What is not sent yet is never sent; what is may be carried out.
     pub(crate) async fn command(&self, command: &Cmd, access: Access) -> Result<Value> {
         self.raw_command(command, access).await.and_then(|value| reply::checked(value, access))
     }
@@ -92,9 +117,30 @@ impl Connection {
     }
 
     async fn request(&self, packed: Vec<u8>, expected: Expected, access: Access) -> Result<Vec<Value>> {
-        let (reply, received) = oneshot::channel();
-        self.send(Request::Commands(Commands { packed, expected, access, reply }))?;
-        received.await.unwrap_or_else(|_| Err(request::closed(access)))
+        self.0.status.commands.add(packed.len())?;
+        self.counted_request(packed, expected, access).await
+    }
+
+    /// As [`pipeline`](Self::pipeline), for small commands that only read, which are sent however much waits.
+    pub(super) async fn urgent_pipeline(&self, pipeline: &Pipeline) -> Result<Vec<Value>> {
+        let packed = pipeline.get_packed_pipeline();
+        let _ = self.0.status.commands.add_always(Amount::of(packed.len()));
+        self.counted_request(packed, Expected::Values(pipeline.len()), Access::Read).await
+    }
+
+    async fn counted_request(
+        &self,
+        packed: Vec<u8>,
+        expected: Expected,
+        access: Access,
+    ) -> Result<Vec<Value>> {
+        let (task, caller) = handover(packed, &self.0.status);
+        // If that fails the caller's end knows it.
+        let _ = self.0.requests.send(Request::Commands(Commands { expected, access, caller: task }));
+        match caller.await {
+            Ok(replies) => replies,
+            Err(Dropped { taken }) => Err(self.0.status.dropped(access, taken)),
+        }
     }
 
     /// Reads a key, together with others that are read at the same time.
@@ -102,10 +148,34 @@ impl Connection {
     /// # Cancel safety
     /// Dropping the future takes nothing from others.
     pub(in crate::connect) async fn get(&self, key: &Key, deadline: Duration) -> Result<Option<Bytes>> {
+        let status = &self.0.status;
+        status.reads.add(key.as_str().len())?;
+        let polls = status.polls();
         let (reply, received) = oneshot::channel();
         let due = self.0.clock.now().saturating_add(deadline);
-        self.send(Request::Read(Read { key: key.clone(), due, deadline, reply }))?;
-        received.await.unwrap_or_else(|_| Err(request::closed(Access::Read)))
+        let read = Request::Read(Read { key: key.clone(), due, deadline, reply });
+        // What can't be sent is dropped here, and with it the way for a reply.
+        let sent = self.0.requests.send(read).is_ok();
+        // The task keeps the deadline, for as long as it is run; where that is another runtime's affair this one keeps it too.
+        let received = if sent && self.is_elsewhere() {
+            let Ok(received) = tokio::time::timeout(deadline, received).await else {
+                let not_run = status.polls() == polls;
+                return Err(error::late(deadline, Access::Read, !not_run, not_run));
+            };
+            received
+        } else {
+            received.await
+        };
+        received.unwrap_or_else(|_| Err(status.dropped(Access::Read, sent)))
+    }
+
+    /// The task runs on another runtime than this call.
+    fn is_elsewhere(&self) -> bool {
+        Handle::try_current().is_ok_and(|here| here.id() != self.0.runtime)
+    }
+
+    pub(super) fn progress(&self) -> u64 {
+        self.0.status.progress()
     }
 
     /// As it is known to what authenticates it anew.
@@ -117,10 +187,6 @@ impl Connection {
     pub(in crate::connect) fn close(&self) {
         // If that fails it has ended already.
         let _ = self.0.requests.send(Request::Close);
-    }
-
-    fn send(&self, request: Request) -> Result<()> {
-        self.0.requests.send(request).map_err(|_| request::never_sent())
     }
 }
 
@@ -137,7 +203,7 @@ impl Authenticated for Living {
 
     fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> BoxFuture<'a, Result<()>> {
         async move {
-            let connection = self.connection.upgrade().map(Connection).ok_or_else(request::never_sent)?;
+            let connection = self.connection.upgrade().map(Connection).ok_or_else(end::never_sent)?;
             connection.command(&handshake::auth(credentials), Access::Read).await.map(drop)
         }
         .boxed()

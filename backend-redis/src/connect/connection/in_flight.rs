@@ -1,15 +1,15 @@
-//! The requests in flight: sent, and not answered yet.
+//! The requests in flight: sent, or about to be, and not answered yet.
 
 use std::collections::VecDeque;
 
 use redis::{PushKind, RedisError, RedisResult};
-use stanchion::Error;
 use stanchion::time::Monotonic;
 
 use super::deadlines::Deadlines;
+use super::end::End;
 use super::incoming::Incoming;
 use super::pending::Pending;
-use crate::error::Access;
+use super::room;
 
 /// The requests in flight, in the order of their replies, and two counts of them.
 ///
@@ -21,9 +21,16 @@ use crate::error::Access;
 /// are a share of `requests`.
 #[derive(Default)]
 pub(super) struct InFlight {
-    queue: VecDeque<Pending>,
+    queue: VecDeque<Sent>,
     requests: usize,
     reads: usize,
+}
+
+/// A request in flight.
+struct Sent {
+    pending: Pending,
+    /// Where it begins in all that is written on this connection.
+    begins: u64,
 }
 
 /// What one reply did.
@@ -45,14 +52,14 @@ impl InFlight {
         self.reads
     }
 
-    /// It was sent, behind all that is in flight.
-    pub(super) fn push(&mut self, pending: Pending) {
+    /// It is sent, behind all that is in flight, and begins at this place of what is written.
+    pub(super) fn push(&mut self, pending: Pending, begins: u64) {
         let count = pending.unanswered();
         self.requests += count;
         if let Pending::Reads(_) = pending {
             self.reads += count;
         }
-        self.queue.push_back(pending);
+        self.queue.push_back(Sent { pending, begins });
     }
 
     /// Reads the next reply, or part of it, if it has come.
@@ -60,7 +67,7 @@ impl InFlight {
     /// # Errors
     /// If it can't be read, or is to no request: whatever follows would be taken for the reply to another.
     pub(super) fn read_reply(&mut self, incoming: &mut Incoming) -> RedisResult<Option<Handled>> {
-        let Some(first) = self.queue.front_mut() else { return Err(unrequested()) };
+        let Some(Sent { pending: first, .. }) = self.queue.front_mut() else { return Err(unrequested()) };
         let before = first.unanswered();
         let Some(progress) = first.read_reply(incoming)? else { return Ok(None) };
         let after = if progress.done { 0 } else { first.unanswered() };
@@ -70,7 +77,7 @@ impl InFlight {
 
     /// Takes a pushed message; answers the request of which it is the last confirmation, if it is.
     pub(super) fn confirm(&mut self, kind: &PushKind) -> Option<Pending> {
-        let first = self.queue.front_mut()?;
+        let first = &mut self.queue.front_mut()?.pending;
         let before = first.unanswered();
         if first.confirm(kind) { self.first_has_lost(before, true) } else { None }
     }
@@ -78,23 +85,33 @@ impl InFlight {
     /// Takes from the counts what the first entry no longer waits for, and the entry from the queue if it is done.
     fn first_has_lost(&mut self, count: usize, done: bool) -> Option<Pending> {
         self.requests -= count;
-        if let Some(Pending::Reads(_)) = self.queue.front() {
+        if let Some(Sent { pending: Pending::Reads(_), .. }) = self.queue.front() {
             self.reads -= count;
         }
-        if done { self.queue.pop_front() } else { None }
+        if done { self.queue.pop_front().map(|sent| sent.pending) } else { None }
     }
 
     /// Ends the reads whose deadline is over, and notes the deadlines of the others. The places of those that end stay, since
     /// the server replies to them all the same; so the counts stay too.
     pub(super) fn time_out(&mut self, now: Monotonic, deadlines: &mut Deadlines) {
-        for due in self.queue.iter_mut().filter_map(|pending| pending.time_out(now)) {
+        for due in self.queue.iter_mut().filter_map(|sent| sent.pending.time_out(now)) {
             deadlines.note(due);
         }
     }
 
-    /// There will be no more replies.
-    pub(super) fn fail(self, why: impl Fn(Access) -> Error) {
-        self.queue.into_iter().for_each(|pending| pending.fail(&why));
+    /// There will be no more replies. So much was written of all: what begins behind that has not left this process.
+    pub(super) fn fail(self, end: &End, written: u64) {
+        self.queue.into_iter().for_each(|sent| sent.pending.fail(end, sent.begins < written));
+    }
+
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.queue.capacity()
+    }
+
+    /// Gives back what a burst has taken.
+    pub(super) fn shrink(&mut self) {
+        room::shrink(&mut self.queue);
     }
 }
 
@@ -110,16 +127,20 @@ mod tests {
     use stanchion::key::Key;
     use tokio::sync::oneshot;
 
+    use super::super::handover::handover;
     use super::super::pending_commands::PendingCommands;
     use super::super::pending_reads::{PendingReads, ReadForm};
     use super::super::request::{Commands, Expected, Read};
+    use super::super::status::Status;
     use super::*;
+    use crate::error::Access;
 
     impl InFlight {
         /// Whether the invariant holds.
         fn is_consistent(&self) -> bool {
             let of = |reads: bool| {
-                let counted = self.queue.iter().filter(|p| !reads || matches!(p, Pending::Reads(_)));
+                let all = self.queue.iter().map(|sent| &sent.pending);
+                let counted = all.filter(|p| !reads || matches!(p, Pending::Reads(_)));
                 counted.map(Pending::unanswered).sum::<usize>()
             };
             (self.requests, self.reads) == (of(false), of(true))
@@ -128,7 +149,7 @@ mod tests {
 
     /// A request, and what the server sends for it.
     #[derive(Debug, Clone)]
-    enum Sent {
+    enum Request {
         Commands(usize),
         Subscribe(usize),
         Get(Vec<bool>),
@@ -137,15 +158,15 @@ mod tests {
         MgetOddly(usize),
     }
 
-    fn sent() -> impl Strategy<Value = Sent> {
+    fn sent() -> impl Strategy<Value = Request> {
         let found = || prop::collection::vec(any::<bool>(), 1..6);
         prop_oneof![
-            (1..5_usize).prop_map(Sent::Commands),
-            (1..4_usize).prop_map(Sent::Subscribe),
-            found().prop_map(Sent::Get),
-            found().prop_map(Sent::Mget),
-            (1..6_usize).prop_map(Sent::MgetDenied),
-            (1..6_usize).prop_map(Sent::MgetOddly),
+            (1..5_usize).prop_map(Request::Commands),
+            (1..4_usize).prop_map(Request::Subscribe),
+            found().prop_map(Request::Get),
+            found().prop_map(Request::Mget),
+            (1..6_usize).prop_map(Request::MgetDenied),
+            (1..6_usize).prop_map(Request::MgetOddly),
         ]
     }
 
@@ -160,12 +181,12 @@ mod tests {
     }
 
     fn commands(expected: Expected) -> Pending {
-        let (packed, reply) = (Vec::new(), oneshot::channel().0);
-        let commands = Commands { packed, expected, access: Access::Write, reply };
+        let (caller, _) = handover(Vec::new(), &Status::default());
+        let commands = Commands { expected, access: Access::Write, caller };
         Pending::Commands(PendingCommands::new(commands).unwrap())
     }
 
-    impl Sent {
+    impl Request {
         fn pending(&self, due: u64) -> Pending {
             match self {
                 Self::Commands(count) => commands(Expected::Values(*count)),
@@ -200,7 +221,7 @@ mod tests {
         ) {
             let mut in_flight = InFlight::default();
             for (at, sent) in all.iter().enumerate() {
-                in_flight.push(sent.pending(at as u64));
+                in_flight.push(sent.pending(at as u64), 0);
                 prop_assert!(in_flight.is_consistent());
             }
             if late {
@@ -212,7 +233,7 @@ mod tests {
                 let mut incoming = Incoming::of(sent.replies().as_bytes());
                 let mut finished = false;
                 while !finished {
-                    finished = if let Sent::Subscribe(_) = sent {
+                    finished = if let Request::Subscribe(_) = sent {
                         prop_assert!(in_flight.confirm(&PushKind::Message).is_none());
                         in_flight.confirm(&PushKind::Subscribe).is_some()
                     } else {

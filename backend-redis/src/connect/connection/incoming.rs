@@ -50,6 +50,11 @@ impl Incoming {
         Self { bytes: bytes.into(), ..Self::default() }
     }
 
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }

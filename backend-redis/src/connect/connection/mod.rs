@@ -6,13 +6,17 @@
 mod backlog;
 mod deadlines;
 mod driver;
+mod end;
 mod events;
 mod framing;
 mod gathering;
 mod handle;
+mod handover;
 mod handshake;
+mod heartbeat;
 mod in_flight;
 mod incoming;
+mod late;
 mod open;
 mod outgoing;
 mod pacing;
@@ -20,7 +24,10 @@ mod pending;
 mod pending_commands;
 mod pending_reads;
 mod progress;
+mod queued;
 mod request;
+mod room;
+mod status;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -28,3 +35,4 @@ mod traffic;
 
 pub(super) use self::events::ConnectionEvents;
 pub(crate) use self::handle::Connection;
+pub(super) use self::late::{Late, within};

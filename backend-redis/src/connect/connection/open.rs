@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use redis::{ConnectionAddr, ConnectionInfo, Value};
 use stanchion::Result;
+use tokio_util::task::AbortOnDropHandle;
 
+use super::end::Ended;
 use super::events::ConnectionEvents;
 use super::handle::Connection;
 use super::{handshake, stream};
@@ -25,8 +27,9 @@ impl Connection {
         context: &Arc<Context>,
     ) -> Result<(Self, ServerInfo)> {
         let identity = context.authentication.identity().await?;
-        let opening = async {
-            let stream = stream::open(info.addr(), context)
+        let (info, listener, shared) = (info.clone(), events.clone(), Arc::clone(context));
+        let opening = async move {
+            let stream = stream::open(info.addr(), &shared)
                 .await
                 // What is wrong with our own certificates is an error of ours already.
                 .map_err(|failure| {
@@ -34,17 +37,32 @@ impl Connection {
                         .downcast()
                         .unwrap_or_else(|failure| error::from_client(&failure.into(), Access::Read))
                 })?;
-            let connection = Self::on(stream, events.clone(), purpose, context);
+            let connection = Self::on(stream, listener, purpose, &shared);
             let credentials = identity.credentials.as_ref();
-            let server = greet(&connection, credentials, purpose, info.addr(), context).await?;
-            Ok((connection, server))
+            let server = greet(&connection, credentials, purpose, info.addr(), &shared).await?;
+            Ok((connection, server, identity))
         };
-        let opened = tokio::time::timeout(context.deadline, opening).await;
-        let opened = opened.unwrap_or_else(|_| Err(error::timed_out(context.deadline, Access::Read)))?;
+        let (connection, server, identity) = at_home(opening, context).await?;
         if let Some(events) = &events {
-            context.authentication.entered(opened.0.authenticated(events), &identity)?;
+            context.authentication.entered(connection.authenticated(events), &identity)?;
         }
-        Ok(opened)
+        Ok((connection, server))
+    }
+}
+
+/// Makes a connection on the runtime in which the backend was connected, within the deadline: one that was made on that of a
+/// caller would end with it. A caller that leaves takes the attempt along.
+async fn at_home<T: Send + 'static>(
+    opening: impl Future<Output = Result<T>> + Send + 'static,
+    context: &Context,
+) -> Result<T> {
+    let opening = AbortOnDropHandle::new(context.environment.tasks.spawn(opening)?);
+    match tokio::time::timeout(context.deadline, opening).await {
+        Ok(Ok(Some(opened))) => opened,
+        Ok(Ok(None)) => Err(Ended::Closed.error(Access::Read, false)),
+        Ok(Err(ended)) if ended.is_panic() => Err(Ended::Panicked.error(Access::Read, true)),
+        Ok(Err(_)) => Err(error::runtime_ended(Access::Read)),
+        Err(_) => Err(error::timed_out(context.deadline, Access::Read)),
     }
 }
 

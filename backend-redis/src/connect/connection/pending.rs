@@ -1,14 +1,13 @@
 //! A request that waits for its replies.
 
 use redis::{PushKind, RedisResult};
-use stanchion::Error;
 use stanchion::time::Monotonic;
 
+use super::end::End;
 use super::incoming::Incoming;
 use super::pending_commands::PendingCommands;
 use super::pending_reads::PendingReads;
 use super::progress::Progress;
-use crate::error::Access;
 
 pub(super) enum Pending {
     Commands(PendingCommands),
@@ -49,11 +48,11 @@ impl Pending {
         }
     }
 
-    /// There will be no reply.
-    pub(super) fn fail(self, why: impl Fn(Access) -> Error) {
+    /// There will be no reply to what was sent, at least in part, or not.
+    pub(super) fn fail(self, end: &End, sent: bool) {
         match self {
-            Self::Commands(commands) => commands.fail(why),
-            Self::Reads(reads) => reads.fail(why),
+            Self::Commands(commands) => commands.fail(end, sent),
+            Self::Reads(reads) => reads.fail(end, sent),
         }
     }
 }

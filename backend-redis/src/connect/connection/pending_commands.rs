@@ -1,12 +1,11 @@
 //! Commands of one caller, who gets all replies together.
 
 use redis::{PushKind, RedisResult, Value};
-use stanchion::Error;
 
+use super::end::End;
 use super::incoming::Incoming;
 use super::progress::Progress;
 use super::request::{Commands, Expected};
-use crate::error::Access;
 
 pub(super) struct PendingCommands {
     commands: Commands,
@@ -18,7 +17,7 @@ impl PendingCommands {
     pub(super) fn new(commands: Commands) -> Option<Self> {
         let values = match commands.expected {
             Expected::Values(0) | Expected::Confirmations(0) => {
-                let _ = commands.reply.send(Ok(Vec::new()));
+                commands.caller.reply(Ok(Vec::new()));
                 return None;
             }
             Expected::Values(count) => Vec::with_capacity(count),
@@ -54,11 +53,11 @@ impl PendingCommands {
 
     /// Hands the replies to the caller.
     pub(super) fn reply(self) {
-        // It may be cancelled by now.
-        let _ = self.commands.reply.send(Ok(self.values));
+        self.commands.caller.reply(Ok(self.values));
     }
 
-    pub(super) fn fail(self, why: impl Fn(Access) -> Error) {
-        let _ = self.commands.reply.send(Err(why(self.commands.access)));
+    pub(super) fn fail(self, end: &End, sent: bool) {
+        let why = end.error(self.commands.access, sent);
+        self.commands.caller.reply(Err(why));
     }
 }

@@ -3,9 +3,10 @@
 use std::vec;
 
 use redis::RedisResult;
+use stanchion::ErrorKind;
 use stanchion::time::Monotonic;
-use stanchion::{Error, ErrorKind};
 
+use super::end::End;
 use super::incoming::{Incoming, Reply};
 use super::progress::Progress;
 use super::request::{Read, time_out};
@@ -117,8 +118,8 @@ impl PendingReads {
         waiting.filter_map(|read| time_out(read, now)).min()
     }
 
-    pub(super) fn fail(self, why: impl Fn(Access) -> Error) {
-        let why = why(Access::Read);
+    pub(super) fn fail(self, end: &End, sent: bool) {
+        let why = end.error(Access::Read, sent);
         self.left.chain(self.again).flatten().for_each(|read| read.reply(Err(why.clone())));
     }
 }

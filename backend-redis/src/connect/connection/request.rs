@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use redis::Value;
+use stanchion::Result;
 use stanchion::key::Key;
 use stanchion::time::Monotonic;
-use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::oneshot;
 
+use super::end::End;
+use super::handover::TaskEnd;
+use super::queued::Amount;
 use crate::error::{self, Access};
 
 pub(super) enum Request {
@@ -38,6 +40,11 @@ impl Read {
     pub(super) fn is_cancelled(&self) -> bool {
         self.reply.is_closed()
     }
+
+    /// What it counts for while it waits.
+    pub(super) fn amount(&self) -> Amount {
+        Amount::of(self.key.as_str().len())
+    }
 }
 
 /// Ends a read whose deadline is over, and leaves its place empty; answers the deadline of one whose is not.
@@ -55,17 +62,9 @@ pub(super) fn time_out(place: &mut Option<Read>, now: Monotonic) -> Option<Monot
 
 /// Commands of one caller, who wants the replies to all of them, and keeps a deadline itself.
 pub(super) struct Commands {
-    pub(super) packed: Vec<u8>,
     pub(super) expected: Expected,
     pub(super) access: Access,
-    pub(super) reply: oneshot::Sender<Result<Vec<Value>>>,
-}
-
-impl Commands {
-    /// Their caller has dropped the future.
-    pub(super) fn is_cancelled(&self) -> bool {
-        self.reply.is_closed()
-    }
+    pub(super) caller: TaskEnd,
 }
 
 /// The replies of the server to them.
@@ -79,21 +78,14 @@ pub(super) enum Expected {
 
 impl Request {
     /// Fails, with nothing sent.
-    pub(super) fn refuse(self, why: Error) {
+    pub(super) fn refuse(self, end: &End) {
         match self {
-            Self::Read(read) => read.reply(Err(why)),
-            Self::Commands(commands) => drop(commands.reply.send(Err(why))),
+            Self::Read(read) => read.reply(Err(end.error(Access::Read, false))),
+            Self::Commands(commands) => {
+                let why = end.error(commands.access, false);
+                commands.caller.reply(Err(why));
+            }
             Self::Close => {}
         }
     }
-}
-
-pub(super) fn never_sent() -> Error {
-    Error::new(ErrorKind::Unavailable, "the connection broke before the request was sent; reconnecting")
-        .with_retry_after(Duration::from_millis(100))
-}
-
-pub(super) fn closed(access: Access) -> Error {
-    Error::new(ErrorKind::Closed, "the backend was closed before the answer came")
-        .with_effect(access.unanswered())
 }
