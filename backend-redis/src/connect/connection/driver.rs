@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll};
 use std::{io, mem};
 
@@ -110,6 +111,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             traffic: Traffic::of(context.telemetry.of(purpose)),
             context: Arc::clone(context),
         }
+    }
+
+    /// How many bytes were read so far.
+    pub(super) fn progress(&self) -> Arc<AtomicU64> {
+        Arc::clone(self.traffic.progress())
     }
 
     pub(super) async fn run(mut self) {

@@ -1,5 +1,6 @@
 //! The handle by which callers send requests, and wait for the replies.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ pub(crate) struct Connection(Arc<Shared>);
 struct Shared {
     requests: mpsc::UnboundedSender<Request>,
     clock: Arc<dyn Clock>,
+    progress: Arc<AtomicU64>,
 }
 
 impl Connection {
@@ -42,9 +44,11 @@ impl Connection {
         context: &Arc<Context>,
     ) -> Self {
         let (requests, received) = mpsc::unbounded_channel();
-        drop(tokio::spawn(Driver::new(stream, received, events, purpose, context).run()));
+        let driver = Driver::new(stream, received, events, purpose, context);
+        let progress = driver.progress();
+        drop(tokio::spawn(driver.run()));
         let clock = Arc::clone(&context.environment.clock);
-        Self(Arc::new(Shared { requests, clock }))
+        Self(Arc::new(Shared { requests, clock, progress }))
     }
 
     /// One command. An error that the server answered is an `Err` as well.
@@ -111,6 +115,11 @@ impl Connection {
     /// As it is known to what authenticates it anew.
     pub(super) fn authenticated(&self, events: &Arc<dyn ConnectionEvents>) -> Arc<dyn Authenticated> {
         Arc::new(Living { connection: Arc::downgrade(&self.0), events: Arc::downgrade(events) })
+    }
+
+    /// It grows with each byte that is read.
+    pub(in crate::connect) fn progress(&self) -> u64 {
+        self.0.progress.load(Ordering::Relaxed)
     }
 
     /// Ends it for all its clones, and for whoever waits for a reply.

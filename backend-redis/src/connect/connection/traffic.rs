@@ -2,6 +2,7 @@
 
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use stanchion::telemetry::Tracked;
 
@@ -13,15 +14,29 @@ pub(super) struct Traffic {
     // Since the last time.
     read: usize,
     written: usize,
+    // All that was read so far.
+    progress: Arc<AtomicU64>,
 }
 
 impl Traffic {
     pub(super) fn of(telemetry: &Arc<ConnectionTelemetry>) -> Self {
-        Self { in_flight: telemetry.in_flight(), telemetry: Arc::clone(telemetry), read: 0, written: 0 }
+        Self {
+            in_flight: telemetry.in_flight(),
+            telemetry: Arc::clone(telemetry),
+            read: 0,
+            written: 0,
+            progress: Arc::default(),
+        }
     }
 
     pub(super) fn read(&mut self, bytes: usize) {
         self.read += bytes;
+        self.progress.fetch_add(u64::try_from(bytes).unwrap_or_default(), Ordering::Relaxed);
+    }
+
+    /// How many bytes were read so far.
+    pub(super) fn progress(&self) -> &Arc<AtomicU64> {
+        &self.progress
     }
 
     pub(super) fn written(&mut self, bytes: usize) {
