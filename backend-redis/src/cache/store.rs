@@ -185,8 +185,7 @@ impl CacheStore for RedisCache {
             shared.client.run_all(call, sets.separable())
         };
         let written = |at: usize| entries[at].key.as_str().len() + entries[at].value.len();
-        let replies =
-            self.groups.send((call, shared.deadline), entries.len(), Some(&written), send).await?;
+        let replies = self.groups.send((call, shared.deadline), entries.len(), Some(&written), send).await?;
         call.each(replies, replies::set)
     }
 

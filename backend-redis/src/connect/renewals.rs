@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 
-use tokio::runtime::{Builder};
+use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 use super::context::Context;

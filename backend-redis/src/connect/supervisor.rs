@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::connection::{Connection, ConnectionEvents};
 use super::context::Context;
 use super::node::Node;
+use super::progress::while_it_comes;
 use super::purpose::Purpose;
 use super::push::PushHandler;
 use super::reached::GiveUp;
@@ -208,9 +209,10 @@ impl Supervisor {
         if let Some(role_by) = role_by {
             requests.add_command(role_by.command());
         }
+        // Behind large replies its own may come late: silence is what a dead connection is known by.
         let pinging = connection.pipeline(&requests, Access::Read);
-        let reply = tokio::time::timeout(self.context.deadline, pinging).await;
-        let Ok(Ok(replies)) = reply else {
+        let reply = while_it_comes(&connection, self.context.deadline, Access::Read, pinging).await;
+        let Ok(replies) = reply else {
             return node.give_up(generation);
         };
         let round_trip = clock.now().saturating_since(sent_at);

@@ -212,7 +212,8 @@ pub(crate) async fn a_silent_server_ends_a_batch() {
 pub(crate) async fn each_master_has_connections_of_its_own() {
     let cluster = Cluster::start().await.unwrap();
     let config = RedisConfig::cluster(cluster.urls().iter().map(String::as_str)).unwrap();
-    let stores = RedisBackend::connect(config.deadline(TIMEOUT).cache_deadline(TIMEOUT)).await.unwrap().stores();
+    let stores =
+        RedisBackend::connect(config.deadline(TIMEOUT).cache_deadline(TIMEOUT)).await.unwrap().stores();
     let (cache, keys) = (stores.cache_store().unwrap(), keys(300));
     let entry = |key: &Key| SetEntry::new(key.clone(), Bytes::from(key.to_string()), SetOptions::new(ttl()));
     let _ = cache.set_many(&keys.iter().map(entry).collect::<Vec<_>>()).await.unwrap();
