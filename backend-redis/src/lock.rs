@@ -14,7 +14,7 @@ use stanchion::lock::{
 };
 use stanchion::time::Ttl;
 
-use crate::command::{Call, Scripts};
+use crate::command::{Call, Lane, Scripts};
 use crate::shared::{CONTRACT, Shared};
 use crate::{reply, scripts};
 
@@ -56,7 +56,7 @@ impl Locker for RedisLocks {
     }
 
     async fn renew(&self, leases: &[Lease]) -> Result<Vec<RenewOutcome>> {
-        let call = Call::write("lock.renew");
+        let call = Call::write("lock.renew").by(Lane::Renewals);
         let renewals = Scripts::many(leases.len(), |step| {
             let lease = &leases[step.index];
             let lock = self.0.layout().lock(&lease.key);

@@ -4,6 +4,7 @@
 //! `-- all` runs every one and writes `benchmarks/results/NAME.md`; `-- soak MINUTES` looks for what is left behind. Only ratios within one run mean anything:
 //! the machines are shared, and client and server share their cores.
 
+mod bulk;
 mod coherence;
 mod commands;
 mod failover;
@@ -29,7 +30,8 @@ use crate::report::Report;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Every comparison by its name.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
+    "bulk",
     "coherence",
     "stampede",
     "near-hit",
@@ -43,6 +45,7 @@ const NAMES: [&str; 9] = [
 
 async fn run(name: &str) -> Result<Report, Failure> {
     match name {
+        "bulk" => bulk::run().await,
         "coherence" => coherence::run().await,
         "stampede" => stampede::run().await,
         "near-hit" => near_hit::run().await,

@@ -1,6 +1,7 @@
 //! The cache store.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +17,10 @@ use stanchion::time::{Timestamp, Ttl};
 use stanchion::{Error, Result};
 
 use super::commands::{self, CacheCommands};
+use super::groups::Groups;
 use super::quorum::Quorum;
 use super::replies;
-use crate::command::{Call, Scripts};
+use crate::command::{Call, Scripts, Step};
 use crate::config::{Invalidation, RedisConfig};
 use crate::copies::{self, Group};
 use crate::feed::Feed;
@@ -57,6 +59,7 @@ pub(crate) struct RedisCache {
     capabilities: CacheCapabilities,
     has_feed: bool,
     deadline: Duration,
+    groups: Groups,
 }
 
 impl RedisCache {
@@ -68,6 +71,7 @@ impl RedisCache {
             capabilities: settings.capabilities,
             has_feed: settings.has_feed,
             deadline: settings.deadline,
+            groups: Groups::default(),
         }
     }
 
@@ -129,16 +133,24 @@ impl CacheStore for RedisCache {
         let call = self.soon(Call::read("cache.get_many"));
         self.checked(call, |can| can.check_batch(keys.len()))?;
         // One `GET` each, not `MGET`: that takes a list at a key for nothing, and the keys of one slot only.
-        let commands = keys.iter().map(|key| self.commands.get(key));
-        let replies = self.shared.client.batch(call, commands.collect()).await?;
+        let Self { shared, commands, .. } = self;
+        let send = |call, group: Range<usize>| {
+            shared.client.batch(call, keys[group].iter().map(|key| commands.get(key)).collect())
+        };
+        let replies = self.groups.send((call, self.deadline), keys.len(), None, send).await?;
         call.each(replies, reply::maybe_bytes)
     }
 
     async fn get_many_with_ttl(&self, keys: &[Key]) -> Result<Vec<Option<(Bytes, Ttl)>>> {
         let call = self.soon(Call::read("cache.get_many_with_ttl"));
         self.checked(call, |can| can.check_batch(keys.len()))?;
-        let reads = Scripts::many(keys.len(), |step| self.commands.get_with_ttl(&keys[step.index], step));
-        let replies = self.shared.client.run_all(call, reads).await?;
+        let Self { shared, commands, .. } = self;
+        let send = |call, group: Range<usize>| {
+            let keys = &keys[group];
+            let read = move |step: Step| commands.get_with_ttl(&keys[step.index], step);
+            shared.client.run_all(call, Scripts::many(keys.len(), read))
+        };
+        let replies = self.groups.send((call, self.deadline), keys.len(), None, send).await?;
         call.each(replies, replies::value_with_ttl)
     }
 
@@ -160,13 +172,20 @@ impl CacheStore for RedisCache {
                 can.check_value(entry.value.len())
             })
         })?;
-        let sets = Scripts::many(entries.len(), |step| {
-            let SetEntry { key, value, options, .. } = &entries[step.index];
-            self.commands.set(key, value, options, step)
-        });
         let distinct = entries.iter().map(|entry| &entry.key).collect::<HashSet<_>>().len() == entries.len();
-        let sets = if distinct { sets } else { sets.in_order() };
-        let replies = self.shared.client.run_all(call, sets.separable()).await?;
+        let Self { shared, commands, .. } = self;
+        let send = |call, group: Range<usize>| {
+            let entries = &entries[group];
+            let sets = Scripts::many(entries.len(), move |step: Step| {
+                let SetEntry { key, value, options, .. } = &entries[step.index];
+                commands.set(key, value, options, step)
+            });
+            // The groups are in order too.
+            let sets = if distinct { sets } else { sets.in_order() };
+            shared.client.run_all(call, sets.separable())
+        };
+        let written = |at: usize| entries[at].key.as_str().len() + entries[at].value.len();
+        let replies = self.groups.send((call, shared.deadline), entries.len(), Some(&written), send).await?;
         call.each(replies, replies::set)
     }
 
@@ -204,8 +223,13 @@ impl CacheLeases for RedisCache {
             can.check_batch(requests.len())?;
             requests.iter().try_for_each(|request| commands::wanted(request.want).map(drop))
         })?;
-        let fetches = Scripts::many(requests.len(), |step| self.commands.fetch(&requests[step.index], step));
-        let replies = self.shared.client.run_all(call, fetches).await?;
+        let Self { shared, commands, .. } = self;
+        let send = |call, group: Range<usize>| {
+            let requests = &requests[group];
+            let fetch = move |step: Step| commands.fetch(&requests[step.index], step);
+            shared.client.run_all(call, Scripts::many(requests.len(), fetch))
+        };
+        let replies = self.groups.send((call, self.deadline), requests.len(), None, send).await?;
         call.each(replies, replies::fetched)
     }
 
@@ -215,8 +239,14 @@ impl CacheLeases for RedisCache {
             can.check_batch(fills.len())?;
             fills.iter().try_for_each(|fill| can.check_value(fill.value.len()))
         })?;
-        let stores = Scripts::many(fills.len(), |step| self.commands.fill(&fills[step.index], step));
-        let replies = self.shared.client.run_all(call, stores).await?;
+        let Self { shared, commands, .. } = self;
+        let send = |call, group: Range<usize>| {
+            let fills = &fills[group];
+            let fill = move |step: Step| commands.fill(&fills[step.index], step);
+            shared.client.run_all(call, Scripts::many(fills.len(), fill))
+        };
+        let written = |at: usize| fills[at].key.as_str().len() + fills[at].value.len();
+        let replies = self.groups.send((call, self.deadline), fills.len(), Some(&written), send).await?;
         call.each(replies, replies::filled)
     }
 

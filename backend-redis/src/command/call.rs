@@ -18,15 +18,44 @@ pub(crate) struct Call {
     /// When that deadline is over, on a Cluster, where a command may have to be retried until then; set once the call is
     /// under way.
     pub(crate) until: Option<Monotonic>,
+    pub(crate) lane: Lane,
+    /// The deadline is one of silence: it begins anew while something comes on the connection.
+    pub(crate) extended: bool,
+}
+
+/// The connection to a server that requests go by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    Commands,
+    /// For what small requests must not wait for.
+    Bulk,
+    /// For what must not wait for other requests.
+    Renewals,
 }
 
 impl Call {
     pub(crate) const fn read(operation: &'static str) -> Self {
-        Self { operation, access: Access::Read, deadline: None, until: None }
+        Self::new(operation, Access::Read)
     }
 
     pub(crate) const fn write(operation: &'static str) -> Self {
-        Self { operation, access: Access::Write, deadline: None, until: None }
+        Self::new(operation, Access::Write)
+    }
+
+    const fn new(operation: &'static str, access: Access) -> Self {
+        Self { operation, access, deadline: None, until: None, lane: Lane::Commands, extended: false }
+    }
+
+    /// By this connection.
+    pub(crate) const fn by(mut self, lane: Lane) -> Self {
+        self.lane = lane;
+        self
+    }
+
+    /// With a deadline that begins anew while something comes.
+    pub(crate) const fn extended(mut self, deadline: Duration) -> Self {
+        self.extended = true;
+        self.within(deadline)
     }
 
     pub(crate) const fn within(mut self, deadline: Duration) -> Self {

@@ -20,12 +20,16 @@ use crate::command::{Call, Routed};
 use crate::config::RedisConfig;
 use crate::error;
 
+/// Where a deadline begins anew while something comes, it does so for no longer than this, unless it is longer itself.
+const LONGEST: Duration = Duration::from_secs(30);
+
 /// The connections that carry commands. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Client(Arc<Inner>);
 
 struct Inner {
     topology: Topology,
+    context: Arc<Context>,
     deadline: Duration,
     closed: AtomicBool,
     observed: Arc<Observed>,
@@ -43,7 +47,8 @@ impl Client {
         let observed = Arc::new(Observed::default());
         let topology = Topology::open(config, context, &observed).await?;
         let closed = AtomicBool::new(false);
-        Ok(Self(Arc::new(Inner { topology, deadline: config.deadline, closed, observed })))
+        let context = Arc::clone(context);
+        Ok(Self(Arc::new(Inner { topology, context, deadline: config.deadline, closed, observed })))
     }
 
     /// Notifies this observer of the masters from now on, of each before the first command is sent there.
@@ -72,6 +77,7 @@ impl Client {
     pub(crate) fn close(&self) {
         self.0.closed.store(true, Ordering::Release);
         self.0.topology.close();
+        self.0.context.renewals.end();
     }
 
     /// A target for another connection to the same deployment, to whichever node accepts it.
@@ -95,11 +101,12 @@ impl Client {
         self.check_open(call)?;
         let deadline = call.deadline.unwrap_or(self.0.deadline);
         call.until = self.0.topology.until(deadline);
-        match within(deadline, || work(call)).await {
+        let bound = if call.extended { deadline.max(LONGEST) } else { deadline };
+        match within(bound, || work(call)).await {
             Ok(outcome) => outcome.map_err(|error| call.named(error)),
             Err(Late { sent, not_run }) => {
                 self.timed_out();
-                Err(call.named(error::late(deadline, call.access, sent, not_run)))
+                Err(call.named(error::late(bound, call.access, sent, not_run)))
             }
         }
     }
@@ -119,7 +126,13 @@ impl Client {
 
     /// Many commands, without a deadline of their own.
     pub(super) async fn send_all(&self, call: Call, commands: Vec<Routed>) -> Vec<Result<Value>> {
-        self.0.topology.batch(commands, call).await
+        let replies = self.0.topology.batch(commands, call).await;
+        let is_overdue =
+            |reply: &Result<Value>| matches!(reply, Err(error) if error.kind() == ErrorKind::Timeout);
+        if call.extended && replies.iter().any(is_overdue) {
+            self.timed_out();
+        }
+        replies
     }
 
     /// Reads a key, together with others that are read at the same time.

@@ -8,6 +8,8 @@ use super::purpose::Purpose;
 #[derive(Debug)]
 pub(super) struct ConnectionNames {
     commands: String,
+    bulk: String,
+    renewals: String,
     subscriptions: String,
     invalidations: String,
 }
@@ -20,6 +22,8 @@ impl ConnectionNames {
         };
         Self {
             commands: of(Purpose::Commands),
+            bulk: of(Purpose::Bulk),
+            renewals: of(Purpose::Renewals),
             subscriptions: of(Purpose::Subscriptions),
             invalidations: of(Purpose::Invalidations),
         }
@@ -28,6 +32,8 @@ impl ConnectionNames {
     pub(super) fn of(&self, purpose: Purpose) -> &str {
         match purpose {
             Purpose::Commands => &self.commands,
+            Purpose::Bulk => &self.bulk,
+            Purpose::Renewals => &self.renewals,
             Purpose::Subscriptions => &self.subscriptions,
             Purpose::Invalidations => &self.invalidations,
         }

@@ -17,12 +17,14 @@ use tokio::sync::watch;
 
 use super::connection::Connection;
 use super::context::Context;
+use super::lanes::Lanes;
+use super::progress::while_it_comes;
 use super::purpose::Purpose;
 use super::push::PushHandler;
 use super::server_info::RoleCommand;
 use super::target::Target;
 use super::telemetry::Operation;
-use crate::command::Routed;
+use crate::command::{Call, Lane, Routed};
 use crate::error::{self, Access};
 use crate::reply;
 
@@ -33,7 +35,9 @@ pub(crate) struct Node {
     // Wakes the supervisor when the connection may be dead; dropped with the node, which ends the supervisor.
     heartbeats: watch::Sender<u64>,
     number: u64,
+    purpose: Purpose,
     pushes: Option<Arc<dyn PushHandler>>,
+    lanes: Lanes,
     context: Arc<Context>,
     // When the connection was given up, because a reply said that the server is a replica.
     doubted_at: Mutex<Option<Monotonic>>,
@@ -67,6 +71,7 @@ impl Node {
     /// is wanted at once, and closes when the node is dropped.
     pub(super) fn new(
         target: Target,
+        purpose: Purpose,
         pushes: Option<Arc<dyn PushHandler>>,
         context: &Arc<Context>,
     ) -> (Arc<Self>, watch::Receiver<u64>) {
@@ -77,7 +82,9 @@ impl Node {
             state: RwLock::new(State::Down(None)),
             heartbeats,
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            purpose,
             pushes,
+            lanes: Lanes::default(),
             context: Arc::clone(context),
             doubted_at: Mutex::default(),
         });
@@ -90,7 +97,7 @@ impl Node {
     }
 
     pub(super) fn purpose(&self) -> Purpose {
-        self.pushes.as_ref().map_or(Purpose::Commands, |pushes| pushes.purpose())
+        self.purpose
     }
 
     pub(super) fn report(&self, up: Option<bool>) {
@@ -161,18 +168,42 @@ impl Node {
         reply.inspect_err(|error| self.doubt(error, generation))
     }
 
-    /// Several commands in one write.
-    pub(crate) async fn pipeline(&self, commands: Vec<Routed>, access: Access) -> Vec<Result<Value>> {
+    /// Several commands in one write, on the [lane](Lane) of the call.
+    pub(crate) async fn pipeline(&self, commands: Vec<Routed>, call: Call) -> Vec<Result<Value>> {
         let mut pipeline = Pipeline::with_capacity(commands.len());
         for routed in commands {
             pipeline.add_command(routed.command);
         }
-        self.packed(&pipeline, access).await
+        self.batch(&pipeline, call).await
+    }
+
+    /// A pipeline of a call, on its lane.
+    pub(super) async fn batch(&self, pipeline: &Pipeline, call: Call) -> Vec<Result<Value>> {
+        let silence = call.deadline.filter(|_| call.extended);
+        self.by(call.lane).await.replies_to(pipeline, call.access, silence).await
+    }
+
+    /// The way for requests of this lane.
+    pub(super) async fn by(&self, lane: Lane) -> &Self {
+        match lane {
+            Lane::Commands => self,
+            lane => self.lanes.get(lane, &self.target, &self.context).await.map_or(self, |node| &**node),
+        }
     }
 
     /// A pipeline, all of whose replies are wanted.
     pub(super) async fn packed(&self, pipeline: &Pipeline, access: Access) -> Vec<Result<Value>> {
-        let work = self.replies(pipeline, access);
+        self.replies_to(pipeline, access, None).await
+    }
+
+    /// The same, but no longer than until nothing has come from the server for so long, whoever it is for.
+    async fn replies_to(
+        &self,
+        pipeline: &Pipeline,
+        access: Access,
+        silence: Option<Duration>,
+    ) -> Vec<Result<Value>> {
+        let work = self.replies(pipeline, access, silence);
         match &self.context.commands {
             Some(telemetry) => {
                 Box::pin(telemetry.all(self.target.host_and_port(), Operation::of_all(pipeline), work)).await
@@ -181,10 +212,20 @@ impl Node {
         }
     }
 
-    async fn replies(&self, pipeline: &Pipeline, access: Access) -> Vec<Result<Value>> {
+    async fn replies(
+        &self,
+        pipeline: &Pipeline,
+        access: Access,
+        silence: Option<Duration>,
+    ) -> Vec<Result<Value>> {
         let sending = async {
             let (connection, generation) = self.connection()?;
-            Ok((connection.pipeline(pipeline, access).await?, generation))
+            let replies = connection.pipeline(pipeline, access);
+            let values = match silence {
+                None => replies.await?,
+                Some(silence) => while_it_comes(&connection, silence, access, replies).await?,
+            };
+            Ok((values, generation))
         };
         match sending.await {
             Ok((values, generation)) => {
@@ -215,6 +256,16 @@ impl Node {
     /// Has the connection pinged at once: a command had no reply within its deadline, so that it may be half-open.
     pub(crate) fn request_heartbeat(&self) {
         self.heartbeats.send_modify(|times| *times += 1);
+        self.lanes.opened().for_each(|node| node.request_heartbeat());
+    }
+
+    /// As [`give_up`](Self::give_up), also of the connections [beside](Lanes) this one.
+    pub(super) fn give_up_all(&self) {
+        for node in self.lanes.opened().map(|node| &**node).chain([self]) {
+            if let Ok((_, generation)) = node.connection() {
+                node.give_up(generation);
+            }
+        }
     }
 
     /// Nobody uses this connection any more; the supervisor makes another.
@@ -266,6 +317,7 @@ impl Node {
 
     /// Ends the connection for good.
     pub(crate) fn close(&self) {
+        self.lanes.close();
         if let Ok((connection, _)) = self.connection() {
             connection.close();
         }

@@ -4,6 +4,10 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Commands,
+    /// Large batches.
+    Bulk,
+    /// The renewal of locks.
+    Renewals,
     Subscriptions,
     Invalidations,
 }
@@ -13,6 +17,8 @@ impl Purpose {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Commands => "commands",
+            Self::Bulk => "bulk",
+            Self::Renewals => "renewals",
             Self::Subscriptions => "subscriptions",
             Self::Invalidations => "invalidations",
         }

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::connection::{Connection, ConnectionEvents};
 use super::context::Context;
 use super::node::Node;
+use super::purpose::Purpose;
 use super::push::PushHandler;
 use super::reached::GiveUp;
 use super::server_info::{Role, ServerInfo};
@@ -30,7 +31,7 @@ pub(crate) async fn open(
     pushes: Option<Arc<dyn PushHandler>>,
     context: &Arc<Context>,
 ) -> Result<Arc<Node>> {
-    let (node, supervisor) = Supervisor::of(target, pushes, context);
+    let (node, supervisor) = Supervisor::of(target, purpose_of(pushes.as_ref()), pushes, context);
     supervisor.connect_once(&node, 0).await?;
     context.environment.tasks.spawn(supervisor.run(Arc::downgrade(&node)))?;
     Ok(node)
@@ -42,13 +43,39 @@ pub(crate) async fn open_or_wait(
     pushes: Option<Arc<dyn PushHandler>>,
     context: &Arc<Context>,
 ) -> Result<Arc<Node>> {
-    let (node, supervisor) = Supervisor::of(target, pushes, context);
+    let (node, supervisor) = Supervisor::of(target, purpose_of(pushes.as_ref()), pushes, context);
     if let Err(error) = supervisor.connect_once(&node, 0).await {
         tracing::warn!(server = %node.target().label(), %error, "not connected yet");
         node.request_heartbeat();
     }
     context.environment.tasks.spawn(supervisor.run(Arc::downgrade(&node)))?;
     Ok(node)
+}
+
+/// Another connection to a server, for this purpose. Not waited for: the answer changes to true when there was an attempt.
+pub(super) fn open_beside(
+    target: Target,
+    purpose: Purpose,
+    context: &Arc<Context>,
+) -> Result<(Arc<Node>, watch::Receiver<bool>)> {
+    let (node, supervisor) = Supervisor::of(target, purpose, None, context);
+    let (attempted, tried) = watch::channel(false);
+    let weak = Arc::downgrade(&node);
+    context.environment.tasks.spawn(async move {
+        if let Some(node) = weak.upgrade()
+            && let Err(error) = supervisor.connect_once(&node, 0).await
+        {
+            tracing::warn!(server = %node.target().label(), purpose = purpose.name(), %error, "not connected yet");
+            node.request_heartbeat();
+        }
+        attempted.send_replace(true);
+        supervisor.run(weak).await;
+    })?;
+    Ok((node, tried))
+}
+
+fn purpose_of(pushes: Option<&Arc<dyn PushHandler>>) -> Purpose {
+    pushes.map_or(Purpose::Commands, |pushes| pushes.purpose())
 }
 
 struct Supervisor {
@@ -61,8 +88,13 @@ struct Supervisor {
 
 impl Supervisor {
     /// A node without a connection yet, and its supervisor.
-    fn of(target: Target, pushes: Option<Arc<dyn PushHandler>>, context: &Arc<Context>) -> (Arc<Node>, Self) {
-        let (node, heartbeats) = Node::new(target, pushes, context);
+    fn of(
+        target: Target,
+        purpose: Purpose,
+        pushes: Option<Arc<dyn PushHandler>>,
+        context: &Arc<Context>,
+    ) -> (Arc<Node>, Self) {
+        let (node, heartbeats) = Node::new(target, purpose, pushes, context);
         (node, Self { context: Arc::clone(context), heartbeats, pause: FIRST_PAUSE })
     }
 

@@ -53,7 +53,7 @@ impl Topology {
     pub(super) async fn batch(&self, commands: Vec<Routed>, call: Call) -> Vec<Result<Value>> {
         match self {
             _ if commands.is_empty() => Vec::new(),
-            Self::Standalone(node) => node.pipeline(commands, call.access).await,
+            Self::Standalone(node) => node.pipeline(commands, call).await,
             Self::Cluster(cluster) => cluster.batch(commands, call).await,
         }
     }

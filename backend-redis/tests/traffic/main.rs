@@ -10,6 +10,7 @@
 mod support;
 
 mod batches;
+mod bulk;
 mod gathered;
 mod late;
 
@@ -36,6 +37,11 @@ fn main() -> ExitCode {
         batches:
             a_batch_is_one_write_per_master
             generations_take_one_trip;
+        bulk:
+            small_requests_do_not_wait_for_large_replies
+            a_batch_has_time_while_it_comes
+            a_silent_server_ends_a_batch
+            each_master_has_connections_of_its_own;
         gathered:
             few_reads_go_out_one_by_one
             values_of_all_sizes_keep_to_themselves

@@ -5,6 +5,7 @@
 //! - [`RedisProcess`], [`Cluster`] and [`Sentinel`] are servers that a test owns: it may kill, pause and restart
 //!   them, and have a replica take a master's place;
 //! - [`Proxy`] stands in front of a server and loses replies, refuses connections or goes silent;
+//! - [`ThrottledLink`] stands in front of a server and is slow;
 //! - [`Scripted`] is no Redis at all: it answers with the reply that a test names.
 //!
 //! Everything listens on 127.0.0.1 only, and whatever is started here is ended with its owner: when it is
@@ -22,6 +23,7 @@ mod replication;
 mod resp;
 mod scripted;
 mod sentinel;
+mod throttled;
 mod tls;
 mod traffic;
 mod wait;
@@ -38,6 +40,7 @@ pub use self::proxy::Proxy;
 pub use self::resp::Reply;
 pub use self::scripted::Scripted;
 pub use self::sentinel::{Sentinel, SentinelSetup};
+pub use self::throttled::ThrottledLink;
 pub use self::tls::TlsFiles;
 pub use self::wait::until;
 

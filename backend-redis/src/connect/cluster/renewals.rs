@@ -39,9 +39,9 @@ impl Cluster {
     /// connection is to. Answers whether this did it.
     pub(super) fn renew(&self, address: &Address, node: &Node) -> bool {
         let begins = self.renewals.begin(address, self.context().environment.clock.now());
-        if begins && let Ok((_, generation)) = node.connection() {
+        if begins {
             tracing::info!(server = %node.target().label(), "another server has this address now; connecting anew");
-            node.give_up(generation);
+            node.give_up_all();
         }
         begins
     }

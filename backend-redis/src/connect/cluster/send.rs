@@ -79,17 +79,17 @@ impl Cluster {
                 Next::Send(address) if address == at => {
                     self.renew_and_wait(&address, &node, sent_back).await;
                     sent_back = true;
-                    node.command(command, access).await
+                    node.by(call.lane).await.command(command, access).await
                 }
                 Next::Send(address) => {
                     node = self.node(&address).await?;
                     self.redirected(route.slot, &node);
-                    node.command(command, access).await
+                    node.by(call.lane).await.command(command, access).await
                 }
                 Next::Ask(address) => {
                     node = self.node(&address).await?;
                     self.redirected(route.slot, &node);
-                    ask(&node, command, access).await
+                    ask(node.by(call.lane).await, command, access).await
                 }
                 Next::RetryAfter(pause) => {
                     let environment = &self.context().environment;
@@ -100,7 +100,7 @@ impl Cluster {
                     }
                     environment.sleep(pause).await;
                     node = self.owner(route.slot)?;
-                    node.command(command, access).await
+                    node.by(call.lane).await.command(command, access).await
                 }
             };
         }
@@ -133,7 +133,7 @@ impl Cluster {
 
     /// The commands for one master, and their replies with their places in the batch.
     async fn write_group(&self, group: &Group, call: Call) -> Vec<(usize, Result<Value>)> {
-        let first = group.node.packed(&group.pipeline, call.access).await;
+        let first = group.node.batch(&group.pipeline, call).await;
         let mut replies = Vec::with_capacity(first.len());
         let sent = group.members.iter().zip(group.pipeline.cmd_iter());
         for ((&(index, route), command), reply) in sent.zip(first) {

@@ -174,7 +174,8 @@ impl Connection {
         Handle::try_current().is_ok_and(|here| here.id() != self.0.runtime)
     }
 
-    pub(super) fn progress(&self) -> u64 {
+    /// Grows with every byte that is read or written.
+    pub(in crate::connect) fn progress(&self) -> u64 {
         self.0.status.progress()
     }
 

@@ -11,6 +11,8 @@ use crate::connect::purpose::Purpose;
 #[derive(Debug)]
 pub(crate) struct Telemetry {
     commands: Arc<ConnectionTelemetry>,
+    bulk: Arc<ConnectionTelemetry>,
+    renewals: Arc<ConnectionTelemetry>,
     subscriptions: Arc<ConnectionTelemetry>,
     invalidations: Arc<ConnectionTelemetry>,
 }
@@ -20,6 +22,8 @@ impl Telemetry {
         let of = |purpose: Purpose| Arc::new(ConnectionTelemetry::new(purpose.name()));
         Self {
             commands: of(Purpose::Commands),
+            bulk: of(Purpose::Bulk),
+            renewals: of(Purpose::Renewals),
             subscriptions: of(Purpose::Subscriptions),
             invalidations: of(Purpose::Invalidations),
         }
@@ -28,6 +32,8 @@ impl Telemetry {
     pub(in crate::connect) fn of(&self, purpose: Purpose) -> &Arc<ConnectionTelemetry> {
         match purpose {
             Purpose::Commands => &self.commands,
+            Purpose::Bulk => &self.bulk,
+            Purpose::Renewals => &self.renewals,
             Purpose::Subscriptions => &self.subscriptions,
             Purpose::Invalidations => &self.invalidations,
         }
