@@ -350,7 +350,11 @@ fn another_server_at_the_address_of_a_master_is_another_master() {
     assert_eq!(log.take(), ["restored 1"], "which server it is was not known");
     let before = id(&state, "a");
     only(&mut state, target("a").of_server(&second));
-    assert_eq!(log.take(), ["lost 1"], "its connection is to the one before");
+    assert_eq!(
+        log.take(),
+        ["lost 1", "lost 1"],
+        "its connection is to the one before, and what was read from that is over"
+    );
     state.ready(&before, 1);
     assert_eq!(log.take(), [] as [&str; 0]);
     connect(&mut state, "a", 2, &["cache:user"]);

@@ -225,7 +225,6 @@ fn a_flush_leaves_nothing_stale() {
 fn a_move_to_another_shard_leaves_nothing_stale() {
     race(&[reader, moved_and_missed], right);
     race(&[renewer, moved_and_missed], right);
-    race(&[reader, reader, moved_and_missed], right);
 }
 
 #[test]
