@@ -1,6 +1,6 @@
 //! A server that speaks TLS, to clients with a certificate only.
 
-#[expect(clippy::unwrap_used, reason = "without certificates there is no server to test on")]
+#[expect(clippy::unwrap_used, reason = "a test that makes certificates has nothing else to say")]
 #[path = "../tls/certificates.rs"]
 mod certificates;
 

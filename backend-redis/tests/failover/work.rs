@@ -90,7 +90,7 @@ impl Caller {
     }
 
     async fn values(self) -> Used {
-        let key = Key::new("cache", "history", &format!("k{}", self.number)).unwrap();
+        let key = Key::new("cache", "history", format!("k{}", self.number)).unwrap();
         let mut version = 0_u64;
         while self.goes_on().await {
             version += 1;
