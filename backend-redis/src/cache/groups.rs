@@ -112,10 +112,10 @@ impl Groups {
     fn learn(&self, replies: &[Result<Value>]) {
         let values = replies.iter().flatten().map(size).filter(|bytes| *bytes > 0);
         let (count, bytes) = values.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes));
-        if count > 0 {
+        if let Some(latest) = bytes.checked_div(count) {
             // What is large now is expected to be so at once, and no longer only after a while.
             let before = self.bytes_each.load(Ordering::Relaxed) / 4 * 3;
-            self.bytes_each.store(before.max(bytes / count), Ordering::Relaxed);
+            self.bytes_each.store(before.max(latest), Ordering::Relaxed);
         }
     }
 }
