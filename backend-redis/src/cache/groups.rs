@@ -112,10 +112,10 @@ impl Groups {
     fn learn(&self, replies: &[Result<Value>]) {
         let values = replies.iter().flatten().map(size).filter(|bytes| *bytes > 0);
         let (count, bytes) = values.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes));
-        if count > 0 {
+        if let Some(latest) = bytes.checked_div(count) {
             // What is large now is expected to be so at once, and no longer only after a while.
             let before = self.bytes_each.load(Ordering::Relaxed) / 4 * 3;
-            self.bytes_each.store(before.max(bytes / count), Ordering::Relaxed);
+            self.bytes_each.store(before.max(latest), Ordering::Relaxed);
         }
     }
 }
@@ -164,41 +164,41 @@ mod tests {
         (seen.into_inner().unwrap(), replies)
     }
 
-    fn value(bytes: usize) -> Result<Value> {
-        Ok(Value::BulkString(vec![b'x'; bytes]))
+    fn value(bytes: usize) -> Value {
+        Value::BulkString(vec![b'x'; bytes])
     }
 
     #[tokio::test]
     async fn reads_are_cut_by_what_values_are_found_to_be() {
         let groups = Groups::default();
-        let (seen, replies) = sent(&groups, 16, None, |_| value(10)).await;
+        let (seen, replies) = sent(&groups, 16, None, |_| Ok(value(10))).await;
         assert_eq!((seen.len(), seen[0].1.lane, replies.len()), (1, Lane::Commands, 16));
-        let (seen, _) = sent(&groups, 5_000, None, |_| value(10)).await;
+        let (seen, _) = sent(&groups, 5_000, None, |_| Ok(value(10))).await;
         let lengths: Vec<_> = seen.iter().map(|(group, _)| group.len()).collect();
         assert_eq!(lengths, [1_024, 1_024, 1_024, 1_024, 904]);
         assert!(seen.iter().all(|(_, call)| call.lane == Lane::Bulk && call.extended));
         assert_eq!(seen[0].1.deadline, Some(DEADLINE + Duration::from_millis(128)));
 
         let groups = Groups::default();
-        let (seen, _) = sent(&groups, 300, None, |_| value(100_000)).await;
+        let (seen, _) = sent(&groups, 300, None, |_| Ok(value(100_000))).await;
         let lengths: Vec<_> = seen.iter().map(|(group, _)| group.len()).collect();
         assert_eq!(lengths, [128, 41, 41, 41, 41, 8]);
-        let (seen, _) = sent(&groups, 3, None, |_| value(100_000)).await;
+        let (seen, _) = sent(&groups, 3, None, |_| Ok(value(100_000))).await;
         assert_eq!(seen[0].1.lane, Lane::Bulk, "they are expected to be large");
         for _ in 0..50 {
-            sent(&groups, 3, None, |_| value(10)).await;
+            sent(&groups, 3, None, |_| Ok(value(10))).await;
         }
-        let (seen, _) = sent(&groups, 16, None, |_| value(10)).await;
+        let (seen, _) = sent(&groups, 16, None, |_| Ok(value(10))).await;
         assert_eq!(seen[0].1.lane, Lane::Commands, "and no more");
     }
 
     #[tokio::test]
     async fn writes_are_cut_by_their_bytes() {
         let groups = Groups::default();
-        let (seen, _) = sent(&groups, 64, Some(&|_| 4_096), |_| value(2)).await;
+        let (seen, _) = sent(&groups, 64, Some(&|_| 4_096), |_| Ok(value(2))).await;
         assert_eq!((seen.len(), seen[0].1.lane), (1, Lane::Commands));
         let sizes = |at| if at == 3 { 3_000_000 } else { 400_000 };
-        let (seen, _) = sent(&groups, 7, Some(&sizes), |_| value(2)).await;
+        let (seen, _) = sent(&groups, 7, Some(&sizes), |_| Ok(value(2))).await;
         let cuts: Vec<_> = seen.iter().map(|(group, _)| group.clone()).collect();
         assert_eq!(cuts, [0..2, 2..3, 3..4, 4..6, 6..7]);
         assert_eq!(seen[2].1.deadline, Some(DEADLINE + Duration::from_millis(1 + 367)));
@@ -209,7 +209,11 @@ mod tests {
     async fn after_a_failure_of_the_way_nothing_more_is_sent() {
         let fails = |at: usize, kind: ErrorKind| {
             move |index: usize| {
-                if index == at { Err(Error::new(kind, "x").with_effect(Effect::Unknown)) } else { value(1) }
+                if index == at {
+                    Err(Error::new(kind, "x").with_effect(Effect::Unknown))
+                } else {
+                    Ok(value(1))
+                }
             }
         };
         let groups = Groups::default();

@@ -48,7 +48,7 @@ impl HealthTracker {
             let health = if !connections.values().any(|state| state.purpose == Purpose::Commands && state.up)
             {
                 Health::Down
-            } else if connections.values().all(|state| state.up) {
+            } else if connections.values().all(|state| state.up || state.purpose.has_substitute()) {
                 Health::Up
             } else {
                 Health::Degraded
@@ -77,6 +77,18 @@ mod tests {
         assert_eq!(*health.borrow(), Health::Down);
         tracker.report(1, Purpose::Commands, None);
         tracker.report(2, Purpose::Commands, Some(true));
+        assert_eq!(*health.borrow(), Health::Up);
+    }
+
+    #[test]
+    fn what_commands_stand_in_for_does_not_matter() {
+        let tracker = HealthTracker::new(Arc::new(Telemetry::new()));
+        let health = tracker.watch();
+        tracker.report(1, Purpose::Bulk, Some(true));
+        assert_eq!(*health.borrow(), Health::Down);
+        tracker.report(2, Purpose::Commands, Some(true));
+        tracker.report(1, Purpose::Bulk, Some(false));
+        tracker.report(3, Purpose::Renewals, Some(false));
         assert_eq!(*health.borrow(), Health::Up);
     }
 

@@ -23,4 +23,9 @@ impl Purpose {
             Self::Invalidations => "invalidations",
         }
     }
+
+    /// Where it is down its requests go by the connection for commands.
+    pub(super) const fn has_substitute(self) -> bool {
+        matches!(self, Self::Bulk | Self::Renewals)
+    }
 }

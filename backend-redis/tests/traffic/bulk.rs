@@ -95,7 +95,7 @@ pub(crate) async fn small_requests_do_not_wait_for_large_replies() {
     let cache = stores.cache_store().unwrap();
     let (limits, tokens) = (stores.rate_limiter().unwrap(), stores.token_store().unwrap());
     let (limit, tier) =
-        (Key::new("rate_limit", "login", "u1").unwrap(), Tier::new(1_000, Duration::from_secs(60)).unwrap());
+        (Key::new("rate_limit", "login", "u1").unwrap(), Tier::new(1_000, Duration::from_mins(1)).unwrap());
     let (service, token) = (Name::new("auth").unwrap(), TokenFacts::new("j1", vec![]));
     let small = key("small");
     let _ = cache.set(&small, "v".into(), &SetOptions::new(ttl())).await.unwrap();
