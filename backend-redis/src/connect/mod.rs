@@ -14,6 +14,7 @@ mod purpose;
 mod push;
 mod reached;
 mod run;
+mod sentinel;
 mod server_info;
 pub(crate) mod supervisor;
 mod target;

@@ -10,6 +10,7 @@ pub(super) struct ConnectionNames {
     commands: String,
     subscriptions: String,
     invalidations: String,
+    sentinels: String,
 }
 
 impl ConnectionNames {
@@ -22,6 +23,7 @@ impl ConnectionNames {
             commands: of(Purpose::Commands),
             subscriptions: of(Purpose::Subscriptions),
             invalidations: of(Purpose::Invalidations),
+            sentinels: of(Purpose::Sentinels),
         }
     }
 
@@ -30,6 +32,7 @@ impl ConnectionNames {
             Purpose::Commands => &self.commands,
             Purpose::Subscriptions => &self.subscriptions,
             Purpose::Invalidations => &self.invalidations,
+            Purpose::Sentinels => &self.sentinels,
         }
     }
 }

@@ -6,6 +6,7 @@ pub(crate) enum Purpose {
     Commands,
     Subscriptions,
     Invalidations,
+    Sentinels,
 }
 
 impl Purpose {
@@ -15,6 +16,7 @@ impl Purpose {
             Self::Commands => "commands",
             Self::Subscriptions => "subscriptions",
             Self::Invalidations => "invalidations",
+            Self::Sentinels => "sentinels",
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use redis::{Pipeline, PushInfo};
+use redis::{ConnectionAddr, Pipeline, PushInfo};
 use stanchion::random::jittered;
 use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
@@ -28,7 +28,7 @@ pub(crate) async fn open(
     pushes: Option<Arc<dyn PushHandler>>,
     context: &Arc<Context>,
 ) -> Result<Arc<Node>> {
-    let (node, supervisor) = Supervisor::of(target, pushes, context);
+    let (node, mut supervisor) = Supervisor::of(target, pushes, context);
     supervisor.connect_once(&node, 0).await?;
     context.environment.tasks.spawn(supervisor.run(Arc::downgrade(&node)))?;
     Ok(node)
@@ -40,7 +40,7 @@ pub(crate) async fn open_or_wait(
     pushes: Option<Arc<dyn PushHandler>>,
     context: &Arc<Context>,
 ) -> Result<Arc<Node>> {
-    let (node, supervisor) = Supervisor::of(target, pushes, context);
+    let (node, mut supervisor) = Supervisor::of(target, pushes, context);
     if let Err(error) = supervisor.connect_once(&node, 0).await {
         tracing::warn!(server = %node.target().label(), %error, "not connected yet");
         node.request_heartbeat();
@@ -55,16 +55,18 @@ struct Supervisor {
     heartbeats: watch::Receiver<u64>,
     // Before the next attempt to reconnect.
     pause: Duration,
+    // Where the connection was made to that was made last.
+    used: Option<ConnectionAddr>,
 }
 
 impl Supervisor {
     /// A node without a connection yet, and its supervisor.
     fn of(target: Target, pushes: Option<Arc<dyn PushHandler>>, context: &Arc<Context>) -> (Arc<Node>, Self) {
         let (node, heartbeats) = Node::new(target, pushes, context);
-        (node, Self { context: Arc::clone(context), heartbeats, pause: FIRST_PAUSE })
+        (node, Self { context: Arc::clone(context), heartbeats, pause: FIRST_PAUSE, used: None })
     }
 
-    async fn connect_once(&self, node: &Arc<Node>, attempt: u32) -> Result<()> {
+    async fn connect_once(&mut self, node: &Arc<Node>, attempt: u32) -> Result<()> {
         static GENERATIONS: AtomicU64 = AtomicU64::new(1);
         let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
         let deadline = self.context.deadline;
@@ -75,7 +77,7 @@ impl Supervisor {
             broken: AtomicBool::new(false),
         });
         let connecting = async {
-            let info = node.target().address(attempt)?;
+            let info = node.target().address(attempt).await?;
             let listener = Some(Arc::clone(&events) as Arc<dyn ConnectionEvents>);
             let (connection, server) =
                 Connection::open(&info, listener, node.purpose(), &self.context).await?;
@@ -85,13 +87,14 @@ impl Supervisor {
             }
             // Last, since it may be that others are given up for this one.
             self.arrives(node, &server, &events)?;
-            Ok((connection, server))
+            Ok((connection, server, info.addr().clone()))
         };
-        // One for the credentials, one for being let in by them, and one for what is to be prepared then.
-        let bound = deadline.saturating_mul(3);
+        // One for the address, one for the credentials, one for being let in by them, and one for what is to be prepared then.
+        let bound = deadline.saturating_mul(4);
         let connected = tokio::time::timeout(bound, connecting).await;
         let connected = connected.unwrap_or_else(|_| Err(error::timed_out(bound, Access::Read)));
-        let (connection, server) = connected.inspect_err(|why| node.stay_down(why))?;
+        let (connection, server, used) = connected.inspect_err(|why| node.stay_down(why))?;
+        self.used = Some(used);
         if node.go_live(connection, generation, server.role_by, &events.broken) {
             return Ok(());
         }
@@ -130,13 +133,13 @@ impl Supervisor {
             loop {
                 let dropped = tokio::select! {
                     changed = self.heartbeats.changed() => changed.is_err(),
-                    () = target.changed() => false,
+                    () = target.changed(self.used.as_ref()) => false,
                     () = environment.sleep(self.context.ping_every) => false,
                 };
                 let Some(node) = node.upgrade().filter(|_| !dropped) else {
                     return;
                 };
-                if !target.is_current()
+                if self.used.as_ref().is_some_and(|used| !target.is_current(used))
                     && let Ok((_, generation)) = node.connection()
                 {
                     tracing::info!(server = %target.label(), "leaving a server that is not to be used any more");

@@ -26,15 +26,7 @@ impl Connection {
     ) -> Result<(Self, ServerInfo)> {
         let identity = context.authentication.identity().await?;
         let opening = async {
-            let stream = stream::open(info.addr(), context)
-                .await
-                // What is wrong with our own certificates is an error of ours already.
-                .map_err(|failure| {
-                    failure
-                        .downcast()
-                        .unwrap_or_else(|failure| error::from_client(&failure.into(), Access::Read))
-                })?;
-            let connection = Self::on(stream, events.clone(), purpose, context);
+            let connection = Self::to(info.addr(), events.clone(), purpose, context).await?;
             let credentials = identity.credentials.as_ref();
             let server = greet(&connection, credentials, purpose, info.addr(), context).await?;
             Ok((connection, server))
@@ -45,6 +37,41 @@ impl Connection {
             context.authentication.entered(opened.0.authenticated(events), &identity)?;
         }
         Ok(opened)
+    }
+}
+
+impl Connection {
+    /// Connects to a sentinel and authenticates there, within the deadline.
+    pub(in crate::connect) async fn open_sentinel(
+        address: &ConnectionAddr,
+        credentials: Option<&Credentials>,
+        events: Option<Arc<dyn ConnectionEvents>>,
+        context: &Arc<Context>,
+    ) -> Result<Self> {
+        let opening = async {
+            let connection = Self::to(address, events, Purpose::Sentinels, context).await?;
+            let hello = handshake::hello(credentials, context.names.of(Purpose::Sentinels));
+            let greeted = handshake::check(connection.raw_command(&hello, Access::Read).await?)?;
+            handshake::check_sentinel(Mode::in_hello(&greeted), address)?;
+            Ok(connection)
+        };
+        let opened = tokio::time::timeout(context.deadline, opening).await;
+        opened.unwrap_or_else(|_| Err(error::timed_out(context.deadline, Access::Read)))
+    }
+
+    async fn to(
+        address: &ConnectionAddr,
+        events: Option<Arc<dyn ConnectionEvents>>,
+        purpose: Purpose,
+        context: &Arc<Context>,
+    ) -> Result<Self> {
+        let stream = stream::open(address, context)
+            .await
+            // What is wrong with our own certificates is an error of ours already.
+            .map_err(|failure| {
+                failure.downcast().unwrap_or_else(|failure| error::from_client(&failure.into(), Access::Read))
+            })?;
+        Ok(Self::on(stream, events, purpose, context))
     }
 }
 

@@ -13,6 +13,7 @@ pub(crate) struct Telemetry {
     commands: Arc<ConnectionTelemetry>,
     subscriptions: Arc<ConnectionTelemetry>,
     invalidations: Arc<ConnectionTelemetry>,
+    sentinels: Arc<ConnectionTelemetry>,
 }
 
 impl Telemetry {
@@ -22,6 +23,7 @@ impl Telemetry {
             commands: of(Purpose::Commands),
             subscriptions: of(Purpose::Subscriptions),
             invalidations: of(Purpose::Invalidations),
+            sentinels: of(Purpose::Sentinels),
         }
     }
 
@@ -30,6 +32,7 @@ impl Telemetry {
             Purpose::Commands => &self.commands,
             Purpose::Subscriptions => &self.subscriptions,
             Purpose::Invalidations => &self.invalidations,
+            Purpose::Sentinels => &self.sentinels,
         }
     }
 }
