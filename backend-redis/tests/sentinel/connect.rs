@@ -44,7 +44,7 @@ pub(crate) async fn sentinels_that_are_away_are_each_named() {
     let text = error.to_string();
     assert!(text.contains("`main`") && text.contains("2 attempts"), "{text}");
     for one in sentinel.sentinels() {
-        assert!(text.contains(&format!("{}: the connection was refused", one.addr())), "{text}");
+        assert!(text.contains(&format!("{}: unavailable: the connection was refused", one.addr())), "{text}");
     }
     // Once one is back, it is enough.
     sentinel.sentinels()[1].restart().await.unwrap();

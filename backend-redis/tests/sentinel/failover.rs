@@ -6,7 +6,7 @@ use stanchion::environment::Health;
 use stanchion_conformance::servers::{Sentinel, until};
 
 use crate::service::{Done, Service};
-use crate::support::{TIMEOUT, becomes, config, connect, connections};
+use crate::support::{TIMEOUT, becomes, config, connect, connections, send};
 
 /// No heartbeat comes in the time of a case.
 const NEVER: Duration = Duration::from_hours(1);
@@ -68,13 +68,14 @@ pub(crate) async fn a_sentinel_that_is_lost_is_not_missed() {
     let listened_to = async |without: Option<usize>| {
         until("one is listened to", TIMEOUT, || async {
             for (at, one) in sentinel.sentinels().iter().enumerate().filter(|(at, _)| Some(*at) != without) {
-                let list =
-                    one.command(&["PUBSUB", "NUMSUB", "+switch-master"]).await.map_err(|e| e.to_string())?;
-                if list.items().get(1).and_then(|count| count.int()) == Some(1) {
+                let list = send(one, &["CLIENT", "LIST"]).await.text();
+                let listens =
+                    |line: &str| line.contains("name=stanchion:sentinels ") && line.contains(" sub=1 ");
+                if list.lines().any(listens) {
                     return Ok(at);
                 }
             }
-            Err("none is".to_owned())
+            Err("none is")
         })
         .await
         .unwrap()
