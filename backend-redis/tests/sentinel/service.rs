@@ -181,10 +181,8 @@ impl Service {
             .unwrap();
         }
         let topic = other.topic::<UserUpdated>().unwrap();
-        let publishing = eventually("it is published", SOON, || async {
-            topic.publish(&updated("there")).await.map_err(Error::from)
-        });
-        publishing.await;
+        let event = updated("there");
+        eventually("it is published", SOON, || topic.publish(&event)).await;
         loop {
             match tokio::time::timeout(TIMEOUT, self.events.next()).await {
                 Ok(Some(Delivery::Event { data, .. })) if data.user_id == "there" => break,
