@@ -66,7 +66,7 @@ impl RedisBackend {
     ///   attempts and the last cause; a standalone server that is a replica is one;
     /// - [`Denied`](stanchion::ErrorKind::Denied) for wrong credentials or missing rights, at the first attempt;
     /// - [`Config`](stanchion::ErrorKind::Config) for a URL that is none; for a node of a Cluster in place of a standalone server,
-    ///   and the other way round, naming what to write; for a setting that is [out of bounds](RedisConfig::check); and for a
+    ///   and the other way round, and for what is no sentinel, naming what to write; for a master that no sentinel knows; for a setting that is [out of bounds](RedisConfig::check); and for a
     ///   deployment of another layout, naming both values;
     /// - that of the [provider](crate::CredentialsProvider) of the credentials, by its kind.
     ///

@@ -1,4 +1,4 @@
-//! Every store of [`stanchion`] on Redis, standalone or Cluster.
+//! Every store of [`stanchion`] on Redis: standalone, under Sentinel, or a Cluster.
 //!
 //! ```no_run
 //! use stanchion::prelude::*;
@@ -28,11 +28,14 @@
 //! rest, the older ones are made anew, near caches read through until then, and health is
 //! [`Degraded`](stanchion::environment::Health::Degraded).
 //!
+//! Where [sentinels](RedisConfig::sentinel) watch over the master they are asked for its address at each connect, and one more
+//! connection listens to one of them, so that connections move as soon as the master is replaced.
+//!
 //! Requests of all kinds that are made at the same time share writes; under load, reads of single cached values share commands
 //! as well.
 //!
 //! # TLS
-//! With the feature `tls`, for URLs that begin with `rediss://` or `rediss+cluster://`: rustls, which trusts the roots of web
+//! With the feature `tls`, for URLs that begin with `rediss://`, `rediss+cluster://` or `rediss+sentinel://`: rustls, which trusts the roots of web
 //! browsers, or those of `RedisConfig::root_certificate`. Certificates in files are read for each connection. It takes the cryptography that the process has chosen
 //! (`rustls::crypto::CryptoProvider`), or *ring* where none was chosen.
 //!

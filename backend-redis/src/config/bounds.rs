@@ -55,6 +55,7 @@ impl RedisConfig {
             .or_else(|| number("connect_attempts", attempts, CONNECT_ATTEMPTS))
             .or_else(|| number("max_value_bytes", self.max_value_bytes, MAX_VALUE_BYTES))
             .or_else(|| number("max_batch", self.max_batch, MAX_BATCH))
+            .or_else(|| self.sentinel_out_of_bounds())
     }
 }
 

@@ -51,8 +51,11 @@ impl IntoRedisConfig for String {
 /// | `redis+unix:///path`, `valkey+unix:///path`, `unix:///path` | one server, by a socket; `?user=…&pass=…` if it asks for them |
 /// | `redis+cluster://[user[:password]@]host[:port],host[:port],…`, `valkey+cluster://…` | a Cluster, by some of its nodes |
 /// | `rediss+cluster://…`, `valkeys+cluster://…` | the same by TLS |
+/// | `redis+sentinel://[user[:password]@]host[:port],host[:port],…/name`, `valkey+sentinel://…` | the master of this name, by some of its sentinels |
+/// | `rediss+sentinel://…`, `valkeys+sentinel://…` | the same by TLS, to sentinels and master |
 ///
-/// The port is 6379 unless it is there. A user without a password has the empty one, which a server takes for a user that
+/// The port is 6379 unless it is there, and 26379 of sentinels. With these, user and password are those of the master: what the
+/// sentinels themselves ask for is [`sentinel_credentials`](RedisConfig::sentinel_credentials). A user without a password has the empty one, which a server takes for a user that
 /// needs none. Characters that have a meaning in a URL are percent-escaped.
 ///
 /// # Errors
@@ -62,9 +65,11 @@ impl FromStr for RedisConfig {
     type Err = Error;
 
     fn from_str(url: &str) -> Result<Self> {
-        match parse(url)?.form {
-            Form::Standalone => Self::standalone(url),
-            Form::Cluster => Self::cluster([url]),
+        let parsed = parse(url)?;
+        match (parsed.form, parsed.master) {
+            (Form::Cluster, _) => Self::cluster([url]),
+            (Form::Sentinel, Some(master)) => Self::sentinel(&master, [url]),
+            _ => Self::standalone(url),
         }
     }
 }
@@ -84,7 +89,11 @@ impl fmt::Display for RedisConfig {
         }
         let tls = matches!(first, Some(ConnectionAddr::TcpTls { .. }));
         f.write_str(if tls { "rediss" } else { "redis" })?;
-        f.write_str(if self.cluster { "+cluster://" } else { "://" })?;
+        f.write_str(match (self.cluster, &self.sentinel.master) {
+            (true, _) => "+cluster://",
+            (false, Some(_)) => "+sentinel://",
+            (false, None) => "://",
+        })?;
         if let Some(user) = user {
             write!(f, "{}@", escaped(user))?;
         }
@@ -98,7 +107,10 @@ impl fmt::Display for RedisConfig {
                 other => write!(f, "{other}")?,
             }
         }
-        Ok(())
+        match &self.sentinel.master {
+            Some(master) => write!(f, "/{}", escaped(master)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -151,11 +163,17 @@ mod tests {
             "redis://a%40b%2Cc@[::1]:6379",
             "redis+cluster://one:7000,two:7001",
             "redis+cluster://svc@one:6379",
+            "redis+sentinel://one:26379,two:7001/main",
+            "redis+sentinel://svc@[::1]:26379/my%2Fmain",
             "redis+unix:///run/redis.sock",
             "redis+unix:///run/redis.sock?user=svc",
         ];
         if cfg!(feature = "tls") {
-            urls.extend(["rediss://host:1", "rediss+cluster://svc@one:1,two:2"]);
+            urls.extend([
+                "rediss://host:1",
+                "rediss+cluster://svc@one:1,two:2",
+                "rediss+sentinel://one:1/main",
+            ]);
         }
         for url in urls {
             let config: RedisConfig = url.parse().unwrap();
@@ -167,6 +185,7 @@ mod tests {
             ("valkey://svc:hunter2@host", "redis://svc@host:6379"),
             ("redis://:hunter2@host/0", "redis://host:6379"),
             ("redis+cluster://svc:hunter2@a,b", "redis+cluster://svc@a:6379,b:6379"),
+            ("valkey+sentinel://svc:hunter2@a,b:1/m.1", "redis+sentinel://svc@a:26379,b:1/m.1"),
         ] {
             assert_eq!(url.parse::<RedisConfig>().unwrap().to_string(), shown);
         }

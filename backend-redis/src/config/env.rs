@@ -17,6 +17,8 @@ impl RedisConfig {
     /// | `…_URL` | a [URL](#impl-FromStr-for-RedisConfig); must be there |
     /// | `…_USERNAME` | the user, if the URL names none |
     /// | `…_PASSWORD` | the password, if the URL has none |
+    /// | `…_SENTINEL_USERNAME`, `…_SENTINEL_PASSWORD` | [`sentinel_credentials`](Self::sentinel_credentials) |
+    /// | `…_SENTINEL_TLS` | [`sentinel_tls`](Self::sentinel_tls): `true` or `false` |
     /// | `…_CLIENT_NAME` | [`client_name`](Self::client_name) |
     /// | `…_PREFIX` | [`prefix`](Self::prefix) |
     /// | `…_DEADLINE` | [`deadline`](Self::deadline), as `500ms`, `5s` or `1m 30s` |
@@ -70,6 +72,9 @@ impl RedisConfig {
             url: text("url")?.into_iter().collect(),
             username: text("username")?,
             password: text("password")?,
+            sentinel_username: text("sentinel_username")?,
+            sentinel_password: text("sentinel_password")?,
+            sentinel_tls: truth("sentinel_tls")?,
             client_name: text("client_name")?,
             prefix: text("prefix")?,
             deadline: times("deadline")?,
@@ -149,6 +154,18 @@ mod tests {
         assert_eq!((config.max_value_bytes, config.max_batch), (4_096, 100));
         assert!(!config.has_feed && config.command_spans && config.command_durations);
 
+        let sentinels = read_from(&[
+            ("URL", "redis+sentinel://one,two/main"),
+            ("USERNAME", "svc"),
+            ("SENTINEL_USERNAME", "watcher"),
+            ("SENTINEL_PASSWORD", "hunter2"),
+            ("SENTINEL_TLS", "false"),
+        ]);
+        let sentinels = sentinels.unwrap();
+        assert_eq!(sentinels.to_string(), "redis+sentinel://svc@one:26379,two:26379/main");
+        let watcher = crate::Credentials::new("watcher", "hunter2");
+        assert_eq!((sentinels.sentinel.credentials, sentinels.sentinel.tls), (Some(watcher), Some(false)));
+
         let defaults = RedisConfig::standalone("redis://host").unwrap();
         assert_eq!(format!("{:?}", read_from(&[("URL", "redis://host")]).unwrap()), format!("{defaults:?}"));
     }
@@ -175,6 +192,10 @@ mod tests {
             ("APP_REDIS_MAX_VALUE_BYTES", vec![url, ("MAX_VALUE_BYTES", "1MiB")]),
             ("APP_REDIS_MAX_BATCH", vec![url, ("MAX_BATCH", "0")]),
             ("APP_REDIS_FEED", vec![url, ("FEED", "yes")]),
+            ("APP_REDIS_SENTINEL_PASSWORD", vec![url, ("SENTINEL_PASSWORD", "sesame")]),
+            ("APP_REDIS_SENTINEL_USERNAME", vec![url, ("SENTINEL_USERNAME", "sesame")]),
+            ("APP_REDIS_SENTINEL_TLS", vec![url, ("SENTINEL_TLS", "yes")]),
+            ("APP_REDIS_SENTINEL_TLS", vec![url, ("SENTINEL_TLS", "true")]),
             ("APP_REDIS_CLIENT_NAME", vec![url, ("CLIENT_NAME", "two words")]),
             ("APP_REDIS_PREFIX", vec![url, ("PREFIX", "a:b")]),
             ("APP_REDIS_ROOT_CERTIFICATE_FILE", vec![url, ("ROOT_CERTIFICATE_FILE", "/no/such/file")]),

@@ -21,6 +21,10 @@ pub(super) struct Fields {
     pub(super) username: Option<String>,
     #[cfg_attr(feature = "serde", serde(deserialize_with = "super::serde::secret"))]
     pub(super) password: Option<String>,
+    pub(super) sentinel_username: Option<String>,
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "super::serde::secret"))]
+    pub(super) sentinel_password: Option<String>,
+    pub(super) sentinel_tls: Option<bool>,
     pub(super) client_name: Option<String>,
     pub(super) prefix: Option<String>,
     #[cfg_attr(feature = "serde", serde(deserialize_with = "super::serde::time"))]
@@ -63,13 +67,22 @@ fn of(setting: &'static str) -> impl Fn(Error) -> Unusable {
 
 impl Fields {
     pub(super) fn into_config(self) -> Result<RedisConfig, Unusable> {
-        let mut config = match self.url.as_slice() {
-            [] => return Err(Unusable::new("url", "is missing")),
-            [one] => one.parse(),
-            several => RedisConfig::cluster(several.iter().map(String::as_str)),
-        }
-        .map_err(of("url"))?;
+        let mut config = of_urls(&self.url)?;
         config.credentials = credentials(config.credentials, self.username, self.password)?;
+        if self.sentinel_username.is_some() || self.sentinel_password.is_some() {
+            if config.sentinel.master.is_none() {
+                let setting =
+                    if self.sentinel_password.is_some() { "sentinel_password" } else { "sentinel_username" };
+                return Err(Unusable::new(
+                    setting,
+                    "is of use with sentinels only: redis+sentinel://host:port/name",
+                ));
+            }
+            let username = self.sentinel_username.unwrap_or_default();
+            let credentials = Credentials::new(username, self.sentinel_password.unwrap_or_default());
+            config = config.sentinel_credentials(credentials);
+        }
+        config.sentinel.tls = self.sentinel_tls;
         if let Some(name) = self.client_name {
             config = config.client_name(&name).map_err(of("client_name"))?;
         }
@@ -96,6 +109,23 @@ impl Fields {
             None => Ok(config),
         }
     }
+}
+
+/// Several are those of a Cluster's nodes, or of sentinels, if the first is in their form.
+fn of_urls(urls: &[String]) -> Result<RedisConfig, Unusable> {
+    let first: RedisConfig = match urls {
+        [] => return Err(Unusable::new("url", "is missing")),
+        [first, ..] => first.parse().map_err(of("url"))?,
+    };
+    let urls = match urls {
+        [_] => return Ok(first),
+        several => several.iter().map(String::as_str),
+    };
+    match &first.sentinel.master {
+        Some(master) => RedisConfig::sentinel(master, urls),
+        None => RedisConfig::cluster(urls),
+    }
+    .map_err(of("url"))
 }
 
 fn set<T>(setting: &mut T, value: Option<T>) {

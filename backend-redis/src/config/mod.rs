@@ -5,6 +5,7 @@ mod convert;
 mod env;
 mod fields;
 mod invalidation;
+mod sentinel;
 #[cfg(feature = "serde")]
 mod serde;
 mod settings;

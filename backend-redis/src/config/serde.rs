@@ -113,6 +113,13 @@ mod tests {
         assert_eq!(config.ping_every, Duration::from_secs(90));
         assert_eq!((config.connect_attempts, config.max_batch), (7, 100));
         assert!(!config.has_feed && config.command_spans && config.command_durations);
+        let sentinels = read(
+            r#"{"url": ["redis+sentinel://svc@one/main", "redis://two"], "sentinel_password": "hunter2",
+                "sentinel_tls": false}"#,
+        )
+        .unwrap();
+        assert_eq!(sentinels.to_string(), "redis+sentinel://svc@one:26379,two:26379/main");
+        assert_eq!(sentinels.sentinel.credentials, Some(crate::Credentials::password("hunter2")));
         let defaults = RedisConfig::standalone("redis://host").unwrap();
         assert_eq!(format!("{:?}", read(r#"{"url": "redis://host"}"#).unwrap()), format!("{defaults:?}"));
     }
@@ -129,6 +136,7 @@ mod tests {
             ("text", r#"{"url": "redis://host", "password": 12345.5}"#),
             ("text", r#"{"url": "redis://host", "password": ["sesame", "sesame"]}"#),
             ("`password`", r#"{"url": "redis://:sesame@host", "password": "sesame"}"#),
+            ("text", r#"{"url": "redis+sentinel://host/main", "sentinel_password": 12345}"#),
             ("is no time", r#"{"url": "redis://host", "deadline": "soon"}"#),
             ("`deadline`", r#"{"url": "redis://host", "deadline": "0s"}"#),
             ("`ping_every`", r#"{"url": "redis://host", "ping_every": "2h"}"#),

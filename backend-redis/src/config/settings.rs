@@ -10,20 +10,24 @@ use stanchion::key::Name;
 use stanchion::{Error, ErrorKind, Result};
 
 use super::invalidation::Invalidation;
+use super::sentinel::SentinelSettings;
 use super::url::{Form, parse};
 use crate::credentials::{Credentials, CredentialsProvider, Source};
 
 /// Settings of a [`RedisBackend`](crate::RedisBackend). `Debug` and `Display` show hosts and users, and no secrets.
 ///
-/// They begin with [`standalone`](Self::standalone), [`cluster`](Self::cluster), a URL ([`FromStr`](#impl-FromStr-for-RedisConfig)),
-/// the environment ([`from_env`](Self::from_env)), or a settings file, with the feature `serde`: the keys of that are the names below,
-/// and `url` (one, or a list of those of a Cluster's nodes), `username` and `password`; `root_certificate_file`,
-/// `client_certificate_file` and `client_key_file` with TLS. Its times are written `500ms`, `5s`, `1m 30s`.
+/// They begin with [`standalone`](Self::standalone), [`cluster`](Self::cluster), [`sentinel`](Self::sentinel), a URL
+/// ([`FromStr`](#impl-FromStr-for-RedisConfig)), the environment ([`from_env`](Self::from_env)), or a settings file, with the feature
+/// `serde`: the keys of that are the names below, and `url` (one, or a list of those of a Cluster's nodes, or of sentinels), `username`
+/// and `password`; `sentinel_username` and `sentinel_password`; `root_certificate_file`, `client_certificate_file` and
+/// `client_key_file` with TLS. Its times are written `500ms`, `5s`, `1m 30s`.
 ///
 /// | setting | default | bounds | meaning |
 /// |---|---|---|---|
 /// | [`credentials`](Self::credentials) | those of the URL | | user and password |
 /// | [`credentials_provider`](Self::credentials_provider) | none | | who knows those of now |
+/// | [`sentinel_credentials`](Self::sentinel_credentials) | none | | user and password at the sentinels |
+/// | [`sentinel_tls`](Self::sentinel_tls) | as the URL | | whether sentinels are reached by TLS |
 /// | [`client_name`](Self::client_name) | none | a [`Name`]: 1 to 64 bytes of `[a-z0-9_-]` | what servers call the connections |
 /// | [`prefix`](Self::prefix) | none | a [`Name`]: 1 to 64 bytes of `[a-z0-9_-]` | in front of every key |
 /// | [`deadline`](Self::deadline) | 1 s | 1 ms to 1 h | of an operation |
@@ -59,6 +63,7 @@ use crate::credentials::{Credentials, CredentialsProvider, Source};
 pub struct RedisConfig {
     pub(crate) addresses: Vec<ConnectionInfo>,
     pub(crate) cluster: bool,
+    pub(crate) sentinel: SentinelSettings,
     pub(crate) credentials: Source,
     pub(crate) client_name: Option<Name>,
     pub(crate) prefix: Option<Name>,
@@ -88,10 +93,12 @@ impl RedisConfig {
     pub fn standalone(url: &str) -> Result<Self> {
         let parsed = parse(url)?;
         if parsed.form != Form::Standalone {
-            return Err(Error::new(
-                ErrorKind::Config,
-                "the URL is that of a Cluster: RedisConfig::cluster reads it",
-            ));
+            let other = if parsed.form == Form::Cluster {
+                "the URL is that of a Cluster: RedisConfig::cluster reads it"
+            } else {
+                "the URL is that of sentinels: RedisConfig::from_str reads it"
+            };
+            return Err(Error::new(ErrorKind::Config, other));
         }
         Ok(Self::new(parsed.addresses, false, parsed.credentials))
     }
@@ -105,6 +112,10 @@ impl RedisConfig {
         let (mut addresses, mut credentials) = (Vec::new(), None);
         for (at, url) in urls.into_iter().enumerate() {
             let parsed = parse(url)?;
+            if parsed.form == Form::Sentinel {
+                let other = "the URL is that of sentinels, and not of a node of a Cluster";
+                return Err(Error::new(ErrorKind::Config, other));
+            }
             addresses.extend(parsed.addresses);
             if at == 0 {
                 credentials = parsed.credentials;
@@ -120,10 +131,15 @@ impl RedisConfig {
     }
 
     /// With the default of every other setting.
-    fn new(addresses: Vec<ConnectionInfo>, cluster: bool, credentials: Option<Credentials>) -> Self {
+    pub(super) fn new(
+        addresses: Vec<ConnectionInfo>,
+        cluster: bool,
+        credentials: Option<Credentials>,
+    ) -> Self {
         Self {
             addresses,
             cluster,
+            sentinel: SentinelSettings::default(),
             credentials: credentials.map_or(Source::None, Source::Fixed),
             client_name: None,
             prefix: None,
@@ -298,6 +314,7 @@ impl fmt::Debug for RedisConfig {
         f.debug_struct("RedisConfig")
             .field("hosts", &hosts)
             .field("cluster", &self.cluster)
+            .field("sentinel", &self.sentinel)
             .field("credentials", &self.credentials)
             .field("client_name", &self.client_name)
             .field("prefix", &self.prefix)

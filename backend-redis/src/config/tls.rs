@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use redis::ConnectionAddr;
 use stanchion::{Error, ErrorKind, Result};
 
 use super::settings::RedisConfig;
@@ -62,7 +61,7 @@ impl RedisConfig {
     }
 
     fn with_certificates(self) -> Result<Self> {
-        if !self.addresses.iter().all(|info| matches!(info.addr(), ConnectionAddr::TcpTls { .. })) {
+        if !self.uses_tls() {
             let useless = "certificates are of use with TLS only: rediss://host:port";
             return Err(Error::new(ErrorKind::Config, useless));
         }

@@ -12,6 +12,8 @@ pub(super) struct Parsed {
     /// Where it leads, without credentials; at least one.
     pub(super) addresses: Vec<ConnectionInfo>,
     pub(super) credentials: Option<Credentials>,
+    /// What sentinels call the master, in their form.
+    pub(super) master: Option<String>,
 }
 
 /// What is at the addresses of a URL, by its scheme.
@@ -21,40 +23,114 @@ pub(super) enum Form {
     Standalone,
     /// The first four with `+cluster`.
     Cluster,
+    /// The first four with `+sentinel`; the path is the name of the master.
+    Sentinel,
 }
+
+/// Where a sentinel listens unless it is set otherwise.
+const SENTINEL_PORT: u16 = 26_379;
 
 /// Reads a URL; of a Cluster's there may be several hosts in it: `redis+cluster://user:password@one:7000,two:7001`.
 pub(super) fn parse(url: &str) -> Result<Parsed> {
-    let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("it has no scheme"))?;
-    let scheme = scheme.to_ascii_lowercase();
-    let (scheme, form) = match scheme.split_once('+') {
-        Some((scheme, "cluster")) => (scheme, Form::Cluster),
-        _ => (scheme.as_str(), Form::Standalone),
+    let (scheme, rest) = split(url)?;
+    match scheme.split_once('+') {
+        Some((scheme, "cluster")) => read(scheme, rest, Form::Cluster),
+        Some((_, "sentinel")) => parse_sentinels(url),
+        _ => read(&scheme, rest, Form::Standalone),
+    }
+}
+
+/// Reads the URL of one sentinel or several: in their own form, or in that of a server, without the name of a master.
+pub(super) fn parse_sentinels(url: &str) -> Result<Parsed> {
+    let (scheme, rest) = split(url)?;
+    let (scheme, rest, master) = match scheme.split_once('+') {
+        Some((scheme, "sentinel")) => {
+            let (rest, master) = without_master(rest)?;
+            (scheme, rest, Some(master))
+        }
+        _ => (scheme.as_str(), rest.to_owned(), None),
     };
+    Ok(Parsed { master, ..read(scheme, &rest, Form::Sentinel)? })
+}
+
+fn split(url: &str) -> Result<(String, &str)> {
+    let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("it has no scheme"))?;
+    Ok((scheme.to_ascii_lowercase(), rest))
+}
+
+fn read(scheme: &str, rest: &str, form: Form) -> Result<Parsed> {
     check_scheme(scheme, cfg!(feature = "tls"))?;
     let infos = match form {
         Form::Standalone => vec![one(scheme, rest)?],
-        Form::Cluster => {
-            each_host(rest).iter().map(|rest| one(scheme, rest)).collect::<Result<Vec<ConnectionInfo>>>()?
+        Form::Cluster | Form::Sentinel => {
+            let port = (form == Form::Sentinel).then_some(SENTINEL_PORT);
+            let hosts = each_host(rest, port);
+            hosts.iter().map(|rest| one(scheme, rest)).collect::<Result<Vec<ConnectionInfo>>>()?
         }
     };
-    if form == Form::Cluster && infos.iter().any(|info| host(info).is_none()) {
-        return Err(wrong("the nodes of a Cluster are reached by the network"));
+    if form != Form::Standalone && infos.iter().any(|info| host(info).is_none()) {
+        return Err(wrong("the nodes of a Cluster, and sentinels, are reached by the network"));
     }
     let credentials = infos.first().and_then(|info| Credentials::of(info.redis_settings()));
     let bare = |info: ConnectionInfo| info.set_redis_settings(RedisConnectionInfo::default());
-    Ok(Parsed { form, addresses: infos.into_iter().map(bare).collect(), credentials })
+    Ok(Parsed { form, addresses: infos.into_iter().map(bare).collect(), credentials, master: None })
 }
 
-/// `user:password@one:1,two:2/path` is that of each host with all the rest.
-fn each_host(rest: &str) -> Vec<String> {
+/// The path of `user:password@one,two/name?parameters`, and the rest.
+fn without_master(rest: &str) -> Result<(String, String)> {
+    let missing = || wrong("it lacks the name of the master: redis+sentinel://host:port/name is one");
+    let end = rest.find(['?', '#']).unwrap_or(rest.len());
+    let (before, after) = rest.split_at(end);
+    let (hosts, name) = before.split_once('/').ok_or_else(missing)?;
+    let name =
+        unescaped(name.trim_end_matches('/')).ok_or_else(|| wrong("the name of the master can't be read"))?;
+    if name.is_empty() {
+        return Err(missing());
+    }
+    check_master(&name)?;
+    Ok((format!("{hosts}{after}"), name))
+}
+
+/// What sentinels may call a master: their messages have blanks between what they name.
+pub(super) fn check_master(name: &str) -> Result<()> {
+    if name.is_empty() || name.len() > 255 || name.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        let wrong = "the name of a master that sentinels watch is 1 to 255 bytes long, without blanks";
+        return Err(Error::new(ErrorKind::Config, wrong));
+    }
+    Ok(())
+}
+
+/// Without percent escapes; `None` for one that is none, and for what is no UTF-8.
+fn unescaped(text: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        bytes.push(*byte);
+        if *byte == b'%' {
+            let (digits, after) = rest.split_at_checked(2)?;
+            let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
+            bytes.pop();
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = after;
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// `user:password@one:1,two:2/path` is that of each host with all the rest; a host without a port has this one.
+fn each_host(rest: &str, port: Option<u16>) -> Vec<String> {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
     let (user, hosts) = match authority.rsplit_once('@') {
         Some((user, hosts)) => (format!("{user}@"), hosts),
         None => (String::new(), authority),
     };
-    hosts.split(',').map(|host| format!("{user}{host}{path}")).collect()
+    let port = |host: &str| match port {
+        Some(port) if !host.is_empty() && (host.ends_with(']') || !host.contains(':')) => format!(":{port}"),
+        _ => String::new(),
+    };
+    hosts.split(',').map(|host| format!("{user}{host}{}{path}", port(host))).collect()
 }
 
 fn one(scheme: &str, rest: &str) -> Result<ConnectionInfo> {
@@ -68,7 +144,9 @@ fn one(scheme: &str, rest: &str) -> Result<ConnectionInfo> {
         return Err(wrong("`#insecure` is not supported: a server's certificate is always checked"));
     }
     if host(&info).is_some_and(|host| host.contains(',')) {
-        return Err(wrong("only a Cluster (redis+cluster://) has several hosts"));
+        return Err(wrong(
+            "only a Cluster (redis+cluster://) and sentinels (redis+sentinel://) have several hosts",
+        ));
     }
     if host(&info).is_some() && !only_protocol(rest) {
         // A password among them would be passed over, and the service be another user.
@@ -134,6 +212,8 @@ mod tests {
             ("redis+cluster://host", Form::Cluster),
             ("valkey+cluster://host", Form::Cluster),
             ("Redis+Cluster://host", Form::Cluster),
+            ("redis+sentinel://host/main", Form::Sentinel),
+            ("valkey+sentinel://one,two/main?protocol=resp3", Form::Sentinel),
         ] {
             assert_eq!(parse(url).unwrap().form, form, "{url}");
         }
@@ -148,6 +228,17 @@ mod tests {
             "redis://host?protocol=2",
             "redis+cluster://one:1,,two:2",
             "unix+cluster:///run/redis.sock",
+            "redis+sentinel://host",
+            "redis+sentinel://:hunter2@host",
+            "redis+sentinel://host/",
+            "redis+sentinel://host/two%20words",
+            "redis+sentinel://host/%zz",
+            "redis+sentinel://host/%ff",
+            "redis+sentinel://host/%4",
+            "redis+sentinel://host/main?password=hunter2",
+            "redis+sentinel:///main",
+            "redis+sentinel://one,,two/main",
+            "unix+sentinel:///run/redis.sock",
         ] {
             let error = parse(url).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config, "{url}");
@@ -162,6 +253,20 @@ mod tests {
         assert_eq!(hosts, ["one:7000", "two:6379", "::1:7002"]);
         assert_eq!(parsed.credentials, Some(Credentials::new("svc", "p@ss")));
         assert!(parsed.addresses.iter().all(|info| info.redis_settings().password().is_none()));
+    }
+
+    #[test]
+    fn sentinels_have_a_port_and_a_master_of_their_own() {
+        let parsed = parse("redis+sentinel://svc:p%40ss@one:7000,two,[::1],[::1]:7002/my%2Fmain").unwrap();
+        let hosts: Vec<_> = parsed.addresses.iter().map(|info| info.addr().to_string()).collect();
+        assert_eq!(hosts, ["one:7000", "two:26379", "::1:26379", "::1:7002"]);
+        assert_eq!(parsed.master.as_deref(), Some("my/main"));
+        assert_eq!(parsed.credentials, Some(Credentials::new("svc", "p@ss")));
+        let plain = parse_sentinels("redis://one").unwrap();
+        assert_eq!((plain.master, plain.addresses[0].addr().to_string()), (None, "one:26379".to_owned()));
+        for bad in ["", "two words", "a\tb", &"x".repeat(256)] {
+            assert_eq!(check_master(bad).unwrap_err().kind(), ErrorKind::Config, "{bad}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod push;
 mod reached;
 mod renewals;
 mod run;
+mod sentinel;
 mod server_info;
 pub(crate) mod supervisor;
 mod target;

@@ -12,6 +12,7 @@ pub(super) struct ConnectionNames {
     renewals: String,
     subscriptions: String,
     invalidations: String,
+    sentinels: String,
 }
 
 impl ConnectionNames {
@@ -26,6 +27,7 @@ impl ConnectionNames {
             renewals: of(Purpose::Renewals),
             subscriptions: of(Purpose::Subscriptions),
             invalidations: of(Purpose::Invalidations),
+            sentinels: of(Purpose::Sentinels),
         }
     }
 
@@ -36,6 +38,7 @@ impl ConnectionNames {
             Purpose::Renewals => &self.renewals,
             Purpose::Subscriptions => &self.subscriptions,
             Purpose::Invalidations => &self.invalidations,
+            Purpose::Sentinels => &self.sentinels,
         }
     }
 }

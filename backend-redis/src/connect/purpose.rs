@@ -10,6 +10,7 @@ pub(crate) enum Purpose {
     Renewals,
     Subscriptions,
     Invalidations,
+    Sentinels,
 }
 
 impl Purpose {
@@ -21,6 +22,7 @@ impl Purpose {
             Self::Renewals => "renewals",
             Self::Subscriptions => "subscriptions",
             Self::Invalidations => "invalidations",
+            Self::Sentinels => "sentinels",
         }
     }
 

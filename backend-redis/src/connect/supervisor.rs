@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
-use redis::{Pipeline, PushInfo};
+use redis::{ConnectionAddr, Pipeline, PushInfo};
 use stanchion::random::jittered;
 use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
@@ -31,7 +31,7 @@ pub(crate) async fn open(
     pushes: Option<Arc<dyn PushHandler>>,
     context: &Arc<Context>,
 ) -> Result<Arc<Node>> {
-    let (node, supervisor) = Supervisor::of(target, purpose_of(pushes.as_ref()), pushes, context);
+    let (node, mut supervisor) = Supervisor::of(target, purpose_of(pushes.as_ref()), pushes, context);
     supervisor.connect_once(&node, 0).await?;
     context.environment.tasks.spawn(supervisor.run(Arc::downgrade(&node)))?;
     Ok(node)
@@ -43,7 +43,7 @@ pub(crate) async fn open_or_wait(
     pushes: Option<Arc<dyn PushHandler>>,
     context: &Arc<Context>,
 ) -> Result<Arc<Node>> {
-    let (node, supervisor) = Supervisor::of(target, purpose_of(pushes.as_ref()), pushes, context);
+    let (node, mut supervisor) = Supervisor::of(target, purpose_of(pushes.as_ref()), pushes, context);
     if let Err(error) = supervisor.connect_once(&node, 0).await {
         tracing::warn!(server = %node.target().label(), %error, "not connected yet");
         node.request_heartbeat();
@@ -58,7 +58,7 @@ pub(super) fn open_beside(
     purpose: Purpose,
     context: &Arc<Context>,
 ) -> Result<(Arc<Node>, watch::Receiver<bool>)> {
-    let (node, supervisor) = Supervisor::of(target, purpose, None, context);
+    let (node, mut supervisor) = Supervisor::of(target, purpose, None, context);
     let (attempted, tried) = watch::channel(false);
     let weak = Arc::downgrade(&node);
     context.environment.tasks.spawn(async move {
@@ -84,6 +84,8 @@ struct Supervisor {
     heartbeats: watch::Receiver<u64>,
     // Before the next attempt to reconnect.
     pause: Duration,
+    // Where the connection was made to that was made last.
+    used: Option<ConnectionAddr>,
 }
 
 impl Supervisor {
@@ -95,10 +97,10 @@ impl Supervisor {
         context: &Arc<Context>,
     ) -> (Arc<Node>, Self) {
         let (node, heartbeats) = Node::new(target, purpose, pushes, context);
-        (node, Self { context: Arc::clone(context), heartbeats, pause: FIRST_PAUSE })
+        (node, Self { context: Arc::clone(context), heartbeats, pause: FIRST_PAUSE, used: None })
     }
 
-    async fn connect_once(&self, node: &Arc<Node>, attempt: u32) -> Result<()> {
+    async fn connect_once(&mut self, node: &Arc<Node>, attempt: u32) -> Result<()> {
         static GENERATIONS: AtomicU64 = AtomicU64::new(1);
         let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
         let deadline = self.context.deadline;
@@ -109,7 +111,7 @@ impl Supervisor {
             broken: AtomicBool::new(false),
         });
         let connecting = async {
-            let info = node.target().address(attempt)?;
+            let info = node.target().address(attempt).await?;
             let listener = Some(Arc::clone(&events) as Arc<dyn ConnectionEvents>);
             let (connection, server) =
                 Connection::open(&info, listener, node.purpose(), &self.context).await?;
@@ -119,13 +121,14 @@ impl Supervisor {
             }
             // Last, since it may be that others are given up for this one.
             self.arrives(node, &server, &events)?;
-            Ok((connection, server))
+            Ok((connection, server, info.addr().clone()))
         };
-        // One for the credentials, one for being let in by them, and one for what is to be prepared then.
-        let bound = deadline.saturating_mul(3);
+        // One for the address, one for the credentials, one for being let in by them, and one for what is to be prepared then.
+        let bound = deadline.saturating_mul(4);
         let connected = tokio::time::timeout(bound, connecting).await;
         let connected = connected.unwrap_or_else(|_| Err(error::timed_out(bound, Access::Read)));
-        let (connection, server) = connected.inspect_err(|why| node.stay_down(why))?;
+        let (connection, server, used) = connected.inspect_err(|why| node.stay_down(why))?;
+        self.used = Some(used);
         if node.go_live(connection, generation, server.role_by, &events.broken) {
             return Ok(());
         }
@@ -170,15 +173,15 @@ impl Supervisor {
             loop {
                 let dropped = tokio::select! {
                     changed = self.heartbeats.changed() => changed.is_err(),
-                    () = target.changed() => false,
+                    () = target.changed(self.used.as_ref()) => false,
                     () = environment.sleep(self.context.ping_every) => false,
                 };
                 if dropped {
                     return;
                 }
-                leave_if_changed(&node, &target);
+                leave_if_changed(&node, &target, self.used.as_ref());
                 self.heartbeat(&node, &target).await;
-                leave_if_changed(&node, &target);
+                leave_if_changed(&node, &target, self.used.as_ref());
                 let Some(live) = node.upgrade().map(|node| node.is_live()) else {
                     return;
                 };
@@ -216,7 +219,7 @@ impl Supervisor {
         if let Some(role_by) = role_by {
             requests.add_command(role_by.command());
         }
-        let Self { context, heartbeats, .. } = self;
+        let Self { context, heartbeats, used, .. } = self;
         let clock = &context.environment.clock;
         let (started, sent_at) = (context.time.started(), clock.now());
         let mut reply = pin!(connection.heartbeat(&requests, context));
@@ -225,7 +228,7 @@ impl Supervisor {
                 reply = &mut reply => break reply,
                 // Where another one is wanted, this is it.
                 changed = heartbeats.changed() => changed.is_ok(),
-                () = target.changed() => target.is_current(),
+                () = target.changed(used.as_ref()) => used.as_ref().is_none_or(|used| target.is_current(used)),
             };
             let current = node.upgrade().and_then(|node| node.connection().ok());
             if !changed || current.is_none_or(|(_, current)| current != generation) {
@@ -277,8 +280,8 @@ impl Supervisor {
 }
 
 /// Gives up the connection to a server that is not chosen any more.
-fn leave_if_changed(node: &Weak<Node>, target: &Target) {
-    if !target.is_current()
+fn leave_if_changed(node: &Weak<Node>, target: &Target, used: Option<&ConnectionAddr>) {
+    if used.is_some_and(|used| !target.is_current(used))
         && let Some(node) = node.upgrade()
         && let Ok((_, generation)) = node.connection()
     {

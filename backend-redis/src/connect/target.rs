@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use redis::{ConnectionInfo, Pipeline, Value};
+use redis::{ConnectionAddr, ConnectionInfo, Pipeline, Value};
 use stanchion::Result;
 
 use super::connection::Connection;
@@ -25,15 +25,16 @@ pub(crate) struct Target {
 /// Chooses the server that a connection is made to, of those that will do.
 pub(crate) trait Choice: Send + Sync {
     /// For this attempt.
-    fn choose(&self, attempt: u32) -> Result<ConnectionInfo>;
+    fn choose(&self, attempt: u32) -> BoxFuture<'_, Result<ConnectionInfo>>;
 
-    /// Whether what was chosen last will still do, so that a connection to it stays.
-    fn is_current(&self) -> bool {
+    /// Whether what was chosen last will still do, so that a connection to it stays; the connection that may stay is at this
+    /// address.
+    fn is_current(&self, _used: &ConnectionAddr) -> bool {
         true
     }
 
-    /// Ends when that may have changed.
-    fn changed(&self) -> BoxFuture<'_, ()> {
+    /// Ends when that may have changed for a connection at this address.
+    fn changed<'a>(&'a self, _used: Option<&'a ConnectionAddr>) -> BoxFuture<'a, ()> {
         std::future::pending().boxed()
     }
 }
@@ -42,8 +43,8 @@ pub(crate) trait Choice: Send + Sync {
 struct One(ConnectionInfo);
 
 impl Choice for One {
-    fn choose(&self, _: u32) -> Result<ConnectionInfo> {
-        Ok(self.0.clone())
+    fn choose(&self, _: u32) -> BoxFuture<'_, Result<ConnectionInfo>> {
+        std::future::ready(Ok(self.0.clone())).boxed()
     }
 }
 
@@ -95,18 +96,18 @@ impl Target {
         }
     }
 
-    pub(super) fn address(&self, attempt: u32) -> Result<ConnectionInfo> {
-        self.choice.choose(attempt)
+    pub(super) async fn address(&self, attempt: u32) -> Result<ConnectionInfo> {
+        self.choice.choose(attempt).await
     }
 
-    /// Whether a connection to the address of the last attempt is still wanted.
-    pub(super) fn is_current(&self) -> bool {
-        self.choice.is_current()
+    /// Whether a connection to the address of the last attempt, which is this, is still wanted.
+    pub(super) fn is_current(&self, used: &ConnectionAddr) -> bool {
+        self.choice.is_current(used)
     }
 
     /// Ends when that may have changed.
-    pub(super) async fn changed(&self) {
-        self.choice.changed().await;
+    pub(super) async fn changed(&self, used: Option<&ConnectionAddr>) {
+        self.choice.changed(used).await;
     }
 
     /// Sends commands that only read on a connection that is used for nothing else.
@@ -117,7 +118,7 @@ impl Target {
     ) -> Vec<Result<Value>> {
         let sending = async {
             let (connection, _) =
-                Connection::open(&self.address(0)?, None, Purpose::Commands, context).await?;
+                Connection::open(&self.address(0).await?, None, Purpose::Commands, context).await?;
             connection.pipeline(pipeline, Access::Read).await
         };
         match sending.await {

@@ -1,4 +1,4 @@
-//! Standalone or Cluster.
+//! Standalone, found by sentinels or not, or Cluster.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use super::cluster::Cluster;
 use super::context::Context;
 use super::masters::{Masters, Observed};
 use super::node::Node;
+use super::sentinel::Sentinels;
 use super::supervisor;
 use super::target::Target;
 use crate::command::{Call, Routed};
@@ -36,6 +37,11 @@ impl Topology {
     ) -> Result<Self> {
         if config.cluster {
             return Ok(Self::Cluster(Cluster::open(config, context, observed).await?));
+        }
+        if let Some(sentinels) = Sentinels::of(config, context) {
+            let node = supervisor::open(sentinels.target(), None, context).await?;
+            sentinels.keep_listening()?;
+            return Ok(Self::Standalone(node));
         }
         let target = Target::one(config.addresses[0].clone());
         Ok(Self::Standalone(supervisor::open(target, None, context).await?))

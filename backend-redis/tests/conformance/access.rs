@@ -16,6 +16,9 @@ use crate::tls::ClientFiles;
 /// How long a call may take: on a busy machine too, healthy ones end long before.
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 
+/// What the sentinels of the test servers call the master.
+const SENTINEL_NAME: &str = "main";
+
 /// How to connect.
 #[derive(Clone)]
 pub(super) struct Access {
@@ -39,6 +42,9 @@ impl Access {
         let urls: Vec<_> =
             urls.iter().map(|url| if as_user { acl::with_user(url) } else { url.clone() }).collect();
         let config = match self.kind.topology() {
+            _ if self.kind == Kind::Sentinel => {
+                RedisConfig::sentinel(SENTINEL_NAME, urls.iter().map(String::as_str))?
+            }
             Topology::Cluster => RedisConfig::cluster(urls.iter().map(String::as_str))?,
             Topology::Standalone => RedisConfig::standalone(urls.first().map_or("", String::as_str))?,
         };

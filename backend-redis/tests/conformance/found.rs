@@ -1,9 +1,10 @@
 //! The server that the suite runs on.
 
 use std::any::Any;
+use std::time::Duration;
 
 use stanchion_conformance::Unavailable;
-use stanchion_conformance::servers::{Absent, Cluster, RedisServer, Search};
+use stanchion_conformance::servers::{Absent, Cluster, RedisServer, Search, SentinelSetup};
 
 use crate::access::Access;
 use crate::acl::{self, AclFile};
@@ -53,6 +54,18 @@ impl Found {
                 let started = Cluster::with_replicas().binary(binary).start().await;
                 let cluster = started.map_err(|error| unavailable(error.into()))?;
                 Ok(Self::of(Access::plain(kind), cluster.urls(), None, cluster))
+            }
+            Kind::Sentinel => {
+                let binary = Search::from_env().owned().map_err(unavailable)?;
+                // Nothing is to fail here, however busy the machine is.
+                let setup = SentinelSetup::new().binary(binary).down_after(Duration::from_mins(1));
+                let sentinel = setup.start().await.map_err(|error| unavailable(error.into()))?;
+                let (urls, master) = (sentinel.urls(), sentinel.nodes()[0].url());
+                let unbreakable = Some("sentinels would replace a master that is away");
+                Ok(Self {
+                    operator_urls: vec![master],
+                    ..Self::of(Access::plain(kind), urls, unbreakable, sentinel)
+                })
             }
             #[cfg(feature = "tls")]
             Kind::Tls => {

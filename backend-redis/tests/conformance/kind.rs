@@ -15,6 +15,8 @@ pub(super) enum Kind {
     Cluster,
     /// Three masters with a replica each.
     Replicas,
+    /// A master with two replicas, which three sentinels watch over.
+    Sentinel,
     /// One server that speaks TLS, to clients with a certificate only.
     #[cfg(feature = "tls")]
     Tls,
@@ -26,6 +28,7 @@ impl Kind {
         Self::Acl,
         Self::Cluster,
         Self::Replicas,
+        Self::Sentinel,
         #[cfg(feature = "tls")]
         Self::Tls,
     ];
@@ -37,6 +40,7 @@ impl Kind {
             Self::Acl => "redis-acl",
             Self::Cluster => "redis-cluster",
             Self::Replicas => "redis-cluster-replicas",
+            Self::Sentinel => "redis-sentinel",
             #[cfg(feature = "tls")]
             Self::Tls => "redis-tls",
         }

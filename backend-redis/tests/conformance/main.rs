@@ -1,6 +1,6 @@
 //! The conformance suite on a real Redis: standalone (an address, a container or a process), standalone as a user
-//! with the rights of `acl/service.acl`, and Cluster; where the environment asks for it also a Cluster with replicas, and
-//! TLS with client certificates.
+//! with the rights of `acl/service.acl`, and Cluster; where the environment asks for it also a Cluster with replicas,
+//! a master that sentinels watch over, and TLS with client certificates.
 
 mod access;
 mod acl;

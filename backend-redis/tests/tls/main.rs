@@ -11,6 +11,7 @@ mod support;
 
 mod certificates;
 mod cluster;
+mod sentinel;
 mod shared;
 mod standalone;
 
@@ -23,6 +24,8 @@ fn main() -> ExitCode {
         cluster:
             every_connection_is_made_with_the_same_certificates
             a_wrong_root_is_refused;
+        sentinel:
+            sentinels_and_master_are_reached_by_it;
         standalone:
             every_connection_is_made_with_the_same_certificates
             a_wrong_root_is_refused

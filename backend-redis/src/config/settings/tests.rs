@@ -39,6 +39,12 @@ fn the_table_is_that_of_the_code() {
     let code: Vec<(&str, String, String)> = vec![
         ("credentials", "those of the URL".into(), String::new()),
         ("credentials_provider", "none".into(), String::new()),
+        ("sentinel_credentials", or_none(config.sentinel.credentials.as_ref().map(|_| &"")), String::new()),
+        (
+            "sentinel_tls",
+            config.sentinel.tls.map_or("as the URL".into(), |tls| tls.to_string()),
+            String::new(),
+        ),
         ("client_name", or_none(config.client_name.as_ref()), name.into()),
         ("prefix", or_none(config.prefix.as_ref()), name.into()),
         ("deadline", human(config.deadline), times(bounds::DEADLINE)),
@@ -70,6 +76,8 @@ fn settings_are_checked() {
     assert!(config().buckets(16_385).is_err());
     assert!(RedisConfig::cluster([]).is_err());
     assert!(RedisConfig::standalone("redis+cluster://one").is_err());
+    assert!(RedisConfig::standalone("redis+sentinel://one/main").is_err());
+    assert!(RedisConfig::cluster(["redis+sentinel://one/main"]).is_err());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use redis::ConnectionInfo;
+use redis::{ConnectionAddr, ConnectionInfo};
 use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::Notify;
 
@@ -73,8 +73,8 @@ struct AnyMaster {
     place: Arc<Place>,
 }
 
-impl Choice for AnyMaster {
-    fn choose(&self, attempt: u32) -> Result<ConnectionInfo> {
+impl AnyMaster {
+    fn next(&self, attempt: u32) -> Result<ConnectionInfo> {
         let cluster = self.cluster.upgrade();
         let cluster = cluster.ok_or_else(|| Error::new(ErrorKind::Closed, "the backend is closed"))?;
         let mut candidates = cluster.candidates();
@@ -87,15 +87,21 @@ impl Choice for AnyMaster {
         self.place.choose(chosen);
         Ok(info)
     }
+}
 
-    fn is_current(&self) -> bool {
+impl Choice for AnyMaster {
+    fn choose(&self, attempt: u32) -> BoxFuture<'_, Result<ConnectionInfo>> {
+        std::future::ready(self.next(attempt)).boxed()
+    }
+
+    fn is_current(&self, _: &ConnectionAddr) -> bool {
         match (self.cluster.upgrade(), self.place.chosen()) {
             (Some(cluster), Some(chosen)) => cluster.candidates().contains(&chosen),
             _ => true,
         }
     }
 
-    fn changed(&self) -> BoxFuture<'_, ()> {
+    fn changed<'a>(&'a self, _: Option<&'a ConnectionAddr>) -> BoxFuture<'a, ()> {
         self.place.moved.notified().boxed()
     }
 }

@@ -75,6 +75,18 @@ pub(super) fn check_mode(mode: Option<Mode>, cluster: bool, address: &Connection
     Err(Error::new(ErrorKind::Config, why))
 }
 
+/// Refuses what is no sentinel where one should be.
+pub(super) fn check_sentinel(mode: Option<Mode>, address: &ConnectionAddr) -> Result<()> {
+    let tls = if matches!(address, ConnectionAddr::TcpTls { .. }) { "s" } else { "" };
+    let form = match mode {
+        Some(Mode::Standalone) => format!("redis{tls}://{address} (RedisConfig::standalone)"),
+        Some(Mode::Cluster) => format!("redis{tls}+cluster://{address} (RedisConfig::cluster)"),
+        Some(Mode::Sentinel) | None => return Ok(()),
+    };
+    let why = format!("it is no sentinel, but a server: write {form}, or the addresses of sentinels");
+    Err(Error::new(ErrorKind::Config, why))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,5 +109,9 @@ mod tests {
             check_mode(Some(Mode::Standalone), cluster, &tcp).unwrap();
         }
         check_mode(Some(Mode::Cluster), true, &tcp).unwrap();
+        let no_sentinel = |mode, address| check_sentinel(Some(mode), address).unwrap_err().to_string();
+        assert!(no_sentinel(Mode::Standalone, &tcp).contains("redis://here:7000"));
+        assert!(no_sentinel(Mode::Cluster, &tls).contains("rediss+cluster://here:7000"));
+        check_sentinel(Some(Mode::Sentinel), &tcp).unwrap();
     }
 }

@@ -29,15 +29,7 @@ impl Connection {
         let identity = context.authentication.identity().await?;
         let (info, listener, shared) = (info.clone(), events.clone(), Arc::clone(context));
         let opening = async move {
-            let stream = stream::open(info.addr(), &shared)
-                .await
-                // What is wrong with our own certificates is an error of ours already.
-                .map_err(|failure| {
-                    failure
-                        .downcast()
-                        .unwrap_or_else(|failure| error::from_client(&failure.into(), Access::Read))
-                })?;
-            let connection = Self::on(stream, listener, purpose, &shared);
+            let connection = Self::to(info.addr(), listener, purpose, &shared).await?;
             let credentials = identity.credentials.as_ref();
             let server = greet(&connection, credentials, purpose, info.addr(), &shared).await?;
             Ok((connection, server, identity))
@@ -63,6 +55,41 @@ async fn at_home<T: Send + 'static>(
         Ok(Err(ended)) if ended.is_panic() => Err(Ended::Panicked.error(Access::Read, true)),
         Ok(Err(_)) => Err(error::runtime_ended(Access::Read)),
         Err(_) => Err(error::timed_out(context.deadline, Access::Read)),
+    }
+}
+
+impl Connection {
+    /// Connects to a sentinel and authenticates there, within the deadline.
+    pub(in crate::connect) async fn open_sentinel(
+        address: &ConnectionAddr,
+        credentials: Option<&Credentials>,
+        events: Option<Arc<dyn ConnectionEvents>>,
+        context: &Arc<Context>,
+    ) -> Result<Self> {
+        let (address, shared) = (address.clone(), Arc::clone(context));
+        let hello = handshake::hello(credentials, context.names.of(Purpose::Sentinels));
+        let opening = async move {
+            let connection = Self::to(&address, events, Purpose::Sentinels, &shared).await?;
+            let greeted = handshake::check(connection.raw_command(&hello, Access::Read).await?)?;
+            handshake::check_sentinel(Mode::in_hello(&greeted), &address)?;
+            Ok(connection)
+        };
+        at_home(opening, context).await
+    }
+
+    async fn to(
+        address: &ConnectionAddr,
+        events: Option<Arc<dyn ConnectionEvents>>,
+        purpose: Purpose,
+        context: &Arc<Context>,
+    ) -> Result<Self> {
+        let stream = stream::open(address, context)
+            .await
+            // What is wrong with our own certificates is an error of ours already.
+            .map_err(|failure| {
+                failure.downcast().unwrap_or_else(|failure| error::from_client(&failure.into(), Access::Read))
+            })?;
+        Ok(Self::on(stream, events, purpose, context))
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) struct Telemetry {
     renewals: Arc<ConnectionTelemetry>,
     subscriptions: Arc<ConnectionTelemetry>,
     invalidations: Arc<ConnectionTelemetry>,
+    sentinels: Arc<ConnectionTelemetry>,
 }
 
 impl Telemetry {
@@ -26,6 +27,7 @@ impl Telemetry {
             renewals: of(Purpose::Renewals),
             subscriptions: of(Purpose::Subscriptions),
             invalidations: of(Purpose::Invalidations),
+            sentinels: of(Purpose::Sentinels),
         }
     }
 
@@ -36,6 +38,7 @@ impl Telemetry {
             Purpose::Renewals => &self.renewals,
             Purpose::Subscriptions => &self.subscriptions,
             Purpose::Invalidations => &self.invalidations,
+            Purpose::Sentinels => &self.sentinels,
         }
     }
 }
