@@ -65,7 +65,7 @@ pub(super) fn open_beside(
         if let Some(node) = weak.upgrade()
             && let Err(error) = supervisor.connect_once(&node, 0).await
         {
-            tracing::warn!(server = %node.target().label(), purpose = purpose.name(), %error, "not connected yet");
+            tracing::warn!(server = %node.target().label(), %error, "not connected yet");
             node.request_heartbeat();
         }
         attempted.send_replace(true);

@@ -29,7 +29,7 @@ fn asking(config: RedisConfig) -> RedisConfig {
     config.command_spans(true).command_durations(true)
 }
 
-/// Something of most areas, with all three kinds of connections.
+/// Something of most areas, with those kinds of connections that are opened by everyday use.
 async fn use_all(stores: &Stores) -> Cache<u32> {
     let cache: Cache<u32> = stores.cache("n").near(MokaNear::entries(10)).build().unwrap();
     cache.get_or_load(1, || async { Ok::<_, Infallible>(1) }).await.unwrap();
@@ -73,11 +73,17 @@ pub(crate) async fn connections(observed: Observed) {
     let _cache = use_all(&stores).await;
     let topic = stores.topic::<UserUpdated>().unwrap();
     let _events = topic.subscribe().await.unwrap();
+    let keys: Vec<_> = (0..20).map(|n| Key::new("cache", "n", n).unwrap()).collect();
+    stores.cache_store().unwrap().get_many(&keys).await.unwrap();
+    let (lock, token) = (Key::new("locks", "lock", "n").unwrap(), stanchion::lock::LockToken::new([1; 16]));
+    let (fence, lease) = (stanchion::lock::Fence::new(1), stanchion::time::Ttl::new(PATIENCE).unwrap());
+    let lease = stanchion::lock::Lease::new(lock, token, fence, lease);
+    stores.locker().unwrap().renew(&[lease]).await.unwrap();
     let round_trips = || {
         let series = observed.metrics();
         series.iter().filter(|series| series.name == "stanchion_connection_round_trip_seconds").count()
     };
-    eventually(&stores, "a heartbeat of each", || round_trips() == 3).await;
+    eventually(&stores, "a heartbeat of each", || round_trips() == 5).await;
     proxy.cut();
     let missing = || contract.missing(&observed, &["connection"]);
     eventually(&stores, "all are back", || missing().is_empty()).await;
