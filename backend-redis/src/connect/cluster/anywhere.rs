@@ -1,52 +1,17 @@
 //! Where that goes which any node may do: events. What is published and what is subscribed to is at one node, while that is a
 //! master of the map and not cut off.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use redis::{ConnectionAddr, ConnectionInfo};
 use stanchion::{Error, ErrorKind, Result};
-use tokio::sync::Notify;
 
-use super::slots::Address;
+use super::address::{Address, NodeId};
+use super::place::{Chosen, Place};
 use super::state::Cluster;
-use super::view::NodeId;
 use crate::connect::target::{Choice, Target};
-
-/// Where the connection for subscriptions is, or is being made to.
-#[derive(Debug, Default)]
-pub(super) struct Place {
-    chosen: Mutex<Option<Chosen>>,
-    // The map has changed since that was last looked at.
-    moved: Notify,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Chosen {
-    address: Address,
-    id: NodeId,
-}
-
-impl Place {
-    /// The address, once something was chosen.
-    pub(super) fn address(&self) -> Option<Address> {
-        self.chosen().map(|chosen| chosen.address)
-    }
-
-    fn chosen(&self) -> Option<Chosen> {
-        self.chosen.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn choose(&self, chosen: Chosen) {
-        *self.chosen.lock().unwrap_or_else(PoisonError::into_inner) = Some(chosen);
-    }
-
-    /// The map is another: whether the connection is still wanted is asked again.
-    pub(super) fn map_changed(&self) {
-        self.moved.notify_one();
-    }
-}
 
 impl Cluster {
     /// A target for the connection of the subscriptions: it is at a master of the map that is not cut off, and leaves it when
@@ -102,6 +67,6 @@ impl Choice for AnyMaster {
     }
 
     fn changed<'a>(&'a self, _: Option<&'a ConnectionAddr>) -> BoxFuture<'a, ()> {
-        self.place.moved.notified().boxed()
+        self.place.changed().boxed()
     }
 }

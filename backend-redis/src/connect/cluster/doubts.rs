@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use stanchion::Error;
 use tokio::sync::watch;
 
-use super::slots::Address;
+use super::address::Address;
 use crate::error::{Refusal, status_code};
 
 /// Doubts beyond this number are not told apart: they cast doubt, and that is enough.

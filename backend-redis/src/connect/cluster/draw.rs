@@ -8,8 +8,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::slots::{Address, SLOTS};
-use super::view::{Claim, NodeId, View};
+use super::address::{Address, NodeId, SLOTS};
+use super::view::{Claim, View};
 
 /// A map of slots as it was drawn.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -9,12 +9,15 @@
 //! [`draw`] decides by their [views](view). [`anywhere`] is the node for events; [`renewals`] are new connections to an address
 //! that has become another server's.
 
+mod address;
 mod anywhere;
 mod doubts;
 mod draw;
 mod pace;
+mod place;
 mod redirect;
 mod refresh;
+mod renew;
 mod renewals;
 mod round;
 mod send;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use stanchion::{Error, ErrorKind};
 
-use super::slots::Address;
+use super::address::Address;
 use crate::command::Route;
 use crate::error::Refusal;
 

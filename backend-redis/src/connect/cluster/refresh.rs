@@ -8,11 +8,11 @@ use redis::ConnectionAddr;
 use stanchion::random::jittered;
 use stanchion::{Error, ErrorKind, Result};
 
+use super::address::Address;
 use super::doubts::{Doubt, Noticed};
 use super::draw::{Drawn, Unfit, draw};
 use super::pace::{COMPARED_EVERY, Pace, SEVERAL, SHORTEST_PAUSE};
 use super::round::Round;
-use super::slots::Address;
 use super::sources;
 use super::state::Cluster;
 use crate::config::RedisConfig;

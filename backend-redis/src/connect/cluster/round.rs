@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use redis::{Pipeline, Value};
 use stanchion::{Error, ErrorKind, Result};
 
-use super::slots::Address;
+use super::address::Address;
 use super::state::Cluster;
 use super::view::View;
 use crate::connect::target::Target;

@@ -10,9 +10,9 @@ use stanchion::Result;
 use stanchion::key::Key;
 use stanchion::random::jittered;
 
+use super::address::Address;
 use super::doubts::Doubt;
 use super::redirect::{Next, Redirects};
-use super::slots::Address;
 use super::state::Cluster;
 use crate::command::{Call, Route, Routed, get, slot};
 use crate::connect::node::Node;

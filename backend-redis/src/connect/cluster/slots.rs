@@ -4,14 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::address::{Address, NodeId, SLOTS};
 use super::draw::Drawn;
-use super::view::NodeId;
-
-/// How many slots there are.
-pub(super) const SLOTS: usize = 16_384;
-
-/// Host and port of a node.
-pub(super) type Address = (String, u16);
 
 /// The masters, and which of them serves which slot.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use stanchion::random::Random;
 
-use super::slots::Address;
+use super::address::Address;
 
 /// Nodes to ask: first those that are connected, then seeds that are not known as nodes, both in random order, so that the
 /// processes of a deployment don't all ask one node; at last the connected ones that cast doubt on the map, and seeds that are

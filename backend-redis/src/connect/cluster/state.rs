@@ -11,13 +11,13 @@ use stanchion::cache::Shard;
 use stanchion::time::Monotonic;
 use stanchion::{Error, ErrorKind, Result};
 
-use super::anywhere::Place;
+use super::address::{Address, NodeId, SLOTS};
 use super::doubts::{Doubt, Doubts, Noticed};
 use super::draw::Drawn;
+use super::place::Place;
 use super::renewals::Renewals;
 use super::shards::{Followed, Shards};
-use super::slots::{Address, SLOTS, SlotMap};
-use super::view::NodeId;
+use super::slots::SlotMap;
 use crate::connect::context::Context;
 use crate::connect::masters::{Masters, Observed};
 use crate::connect::node::Node;

@@ -8,11 +8,8 @@ use std::sync::Arc;
 
 use redis::Value;
 
-use super::slots::{Address, SLOTS};
+use super::address::{Address, NodeId, SLOTS};
 use crate::reply::{array, count, text};
-
-/// The name that a node gives itself, for as long as it lives: an address may be another node's tomorrow.
-pub(super) type NodeId = Arc<str>;
 
 /// The replies of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
