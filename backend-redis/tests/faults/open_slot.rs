@@ -147,29 +147,35 @@ async fn sessions_do_as_ever(sessions: &dyn SessionStore) {
     assert_eq!(listed(sessions).await, []);
     assert_eq!(sessions.destroy_all(&service(), USER, None).await.unwrap(), []);
     let limit = SessionLimit::EvictOldest(2);
-    let (a, evicted) = created(sessions, limit).await;
-    assert_eq!((listed(sessions).await, evicted), (vec![a.clone()], vec![]));
-    let (b, evicted) = created(sessions, limit).await;
-    assert_eq!((listed(sessions).await, evicted), (vec![b.clone(), a.clone()], vec![]));
-    let (c, evicted) = created(sessions, limit).await;
-    assert_eq!((listed(sessions).await, evicted), (vec![c.clone(), b.clone()], vec![a.clone()]));
-    assert_eq!(sessions.load(&service(), &a).await.unwrap(), None);
-    assert!(matches!(sessions.touch(&service(), &b).await.unwrap(), TouchOutcome::Touched { .. }));
-    let (d, evicted) = created(sessions, SessionLimit::EvictLeastRecent(2)).await;
-    assert_eq!((listed(sessions).await, evicted), (vec![d.clone(), b.clone()], vec![c]));
+    let (first, evicted) = created(sessions, limit).await;
+    assert_eq!((listed(sessions).await, evicted), (vec![first.clone()], vec![]));
+    let (second, evicted) = created(sessions, limit).await;
+    assert_eq!((listed(sessions).await, evicted), (vec![second.clone(), first.clone()], vec![]));
+    let (third, evicted) = created(sessions, limit).await;
+    assert_eq!((listed(sessions).await, evicted), (vec![third.clone(), second.clone()], vec![first.clone()]));
+    assert_eq!(sessions.load(&service(), &first).await.unwrap(), None);
+    assert!(matches!(sessions.touch(&service(), &second).await.unwrap(), TouchOutcome::Touched { .. }));
+    let (fourth, evicted) = created(sessions, SessionLimit::EvictLeastRecent(2)).await;
+    assert_eq!((listed(sessions).await, evicted), (vec![fourth.clone(), second.clone()], vec![third]));
     let full = sessions.create(&service(), new(SessionLimit::Reject(2))).await.unwrap();
     assert_eq!((full, listed(sessions).await.len()), (CreateOutcome::LimitReached, 2));
     let mut again = new(SessionLimit::Reject(9));
-    again.id = d.clone();
+    again.id = fourth.clone();
     assert_eq!(sessions.create(&service(), again).await.unwrap(), CreateOutcome::IdTaken);
     let patch = Patch::new().set("cart", "[]");
-    assert_eq!(sessions.patch(&service(), &d, &patch).await.unwrap(), PatchOutcome::Saved { version: 2 });
-    assert_eq!(sessions.destroy_all(&service(), USER, Some(&d)).await.unwrap(), std::slice::from_ref(&b));
-    assert_eq!(listed(sessions).await, std::slice::from_ref(&d));
-    assert!(sessions.destroy(&service(), &d).await.unwrap().is_some());
+    assert_eq!(
+        sessions.patch(&service(), &fourth, &patch).await.unwrap(),
+        PatchOutcome::Saved { version: 2 }
+    );
+    assert_eq!(
+        sessions.destroy_all(&service(), USER, Some(&fourth)).await.unwrap(),
+        std::slice::from_ref(&second)
+    );
+    assert_eq!(listed(sessions).await, std::slice::from_ref(&fourth));
+    assert!(sessions.destroy(&service(), &fourth).await.unwrap().is_some());
     assert_eq!(listed(sessions).await, []);
-    let (e, _) = created(sessions, SessionLimit::Reject(1)).await;
-    assert_eq!(sessions.destroy_all(&service(), USER, None).await.unwrap(), [e]);
+    let (last, _) = created(sessions, SessionLimit::Reject(1)).await;
+    assert_eq!(sessions.destroy_all(&service(), USER, None).await.unwrap(), [last]);
     assert_eq!(listed(sessions).await, []);
 }
 

@@ -116,7 +116,7 @@ async fn set_back(
     eval.arg(MOVE).arg(1).arg(key).arg(seconds).arg(fields);
     let moved: Vec<String> = eval.query_async(server).await.unwrap();
     if !moved.is_empty() {
-        *states = moved.into_iter().map(read).collect();
+        *states = moved.into_iter().map(|text| read(&text)).collect();
     }
 }
 
@@ -124,10 +124,10 @@ async fn set_back(
 async fn stored(server: &mut MultiplexedConnection, key: &str, tiers: &[Tier]) -> Option<Vec<Gcra>> {
     let fields: Vec<_> = tiers.iter().map(Tier::id).collect();
     let texts: Vec<Option<String>> = cmd("HMGET").arg(key).arg(fields).query_async(server).await.unwrap();
-    texts.into_iter().map(|text| text.map(read)).collect()
+    texts.into_iter().map(|text| text.as_deref().map(read)).collect()
 }
 
-fn read(text: String) -> Gcra {
+fn read(text: &str) -> Gcra {
     let (micros, rest) = text.split_once(':').unwrap();
     Gcra::from_parts(micros.parse().unwrap(), rest.parse().unwrap()).unwrap()
 }
