@@ -6,6 +6,7 @@ mod env;
 mod fields;
 mod invalidation;
 mod sentinel;
+mod sentinel_settings;
 #[cfg(feature = "serde")]
 mod serde;
 mod settings;

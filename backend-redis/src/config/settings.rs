@@ -10,7 +10,7 @@ use stanchion::key::Name;
 use stanchion::{Error, ErrorKind, Result};
 
 use super::invalidation::Invalidation;
-use super::sentinel::SentinelSettings;
+use super::sentinel_settings::SentinelSettings;
 use super::url::{Form, parse};
 use crate::credentials::{Credentials, CredentialsProvider, Source};
 

@@ -30,7 +30,7 @@ pub(crate) struct Context {
     pub(super) servers: Arc<Servers>,
     pub(super) logged: Arc<LoggedOnce>,
     // Where the connections are driven by which locks are renewed; that context has none of its own.
-    pub(super) renewals: RenewalThread,
+    pub(super) renewals: RenewalThread<Context>,
     pub(super) telemetry: Arc<Telemetry>,
     // Of each command, if that is asked for.
     pub(super) commands: Option<Arc<CommandTelemetry>>,

@@ -5,38 +5,38 @@
 
 use std::sync::{Arc, OnceLock};
 
+use stanchion::Result;
 use tokio::sync::watch;
 
 use super::context::Context;
-use super::node::Node;
 use super::purpose::Purpose;
-use super::supervisor;
-use super::target::Target;
 use crate::command::Lane;
 
+/// A way `N`, and whether there was an attempt to connect; that closes with its supervisor.
+pub(super) type Opened<N> = (Arc<N>, watch::Receiver<bool>);
+
 /// One for each purpose, opened when it is used first.
-#[derive(Debug, Default)]
-pub(super) struct Lanes {
-    bulk: OnceLock<Option<Opened>>,
-    renewals: OnceLock<Option<Opened>>,
-}
-
 #[derive(Debug)]
-struct Opened {
-    node: Arc<Node>,
-    // Whether there was an attempt to connect; closes with the supervisor.
-    tried: watch::Receiver<bool>,
+pub(super) struct Lanes<N> {
+    bulk: OnceLock<Option<Opened<N>>>,
+    renewals: OnceLock<Option<Opened<N>>>,
 }
 
-impl Lanes {
-    /// The way for such requests, if it is up, or is so soon: the first attempt to connect is waited for, for half the time that
-    /// a call has. Otherwise the connection for commands is the way.
+impl<N> Default for Lanes<N> {
+    fn default() -> Self {
+        Self { bulk: OnceLock::new(), renewals: OnceLock::new() }
+    }
+}
+
+impl<N> Lanes<N> {
+    /// The way for such requests, opened if there is none; `None` for commands, and where it can't be opened. The first attempt to
+    /// connect is waited for, for half the time that a call has.
     pub(super) async fn get(
         &self,
         lane: Lane,
-        target: &Target,
         context: &Arc<Context>,
-    ) -> Option<&Arc<Node>> {
+        open: impl FnOnce(Purpose, &Arc<Context>) -> Result<Opened<N>>,
+    ) -> Option<&Arc<N>> {
         let (place, purpose) = match lane {
             Lane::Commands => return None,
             Lane::Bulk => (&self.bulk, Purpose::Bulk),
@@ -44,32 +44,31 @@ impl Lanes {
         };
         let opened = place.get_or_init(|| {
             let context = match purpose {
-                Purpose::Renewals => context.renewals.context(context)?,
+                Purpose::Renewals => context.renewals.context(|| context.on_this_runtime())?,
                 _ => context,
             };
-            let (node, tried) = supervisor::open_beside(target.clone(), purpose, context).ok()?;
-            Some(Opened { node, tried })
+            open(purpose, context).ok()
         });
-        let Opened { node, tried } = opened.as_ref()?;
+        let (node, tried) = opened.as_ref()?;
         if !*tried.borrow() {
             let mut tried = tried.clone();
             let bound = context.deadline / 2;
             let _ = tokio::time::timeout(bound, tried.wait_for(|tried| *tried)).await;
         }
-        Some(node).filter(|node| node.is_live())
+        Some(node)
     }
 
     /// Those that were opened.
-    pub(super) fn opened(&self) -> impl Iterator<Item = &Arc<Node>> {
+    pub(super) fn opened(&self) -> impl Iterator<Item = &Arc<N>> {
         let opened = [&self.bulk, &self.renewals].into_iter().filter_map(|place| place.get()?.as_ref());
-        opened.map(|opened| &opened.node)
+        opened.map(|(node, _)| node)
     }
 
-    /// Opens none from now on.
-    pub(super) fn close(&self) {
+    /// Opens none from now on, and closes those that were opened.
+    pub(super) fn close(&self, close: impl Fn(&N)) {
         for place in [&self.bulk, &self.renewals] {
-            if let Some(opened) = place.get_or_init(|| None) {
-                opened.node.close();
+            if let Some((node, _)) = place.get_or_init(|| None) {
+                close(node);
             }
         }
     }

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::connection::Connection;
 use super::context::Context;
-use super::lanes::Lanes;
+use super::lanes::{Lanes, Opened};
 use super::progress::while_it_comes;
 use super::purpose::Purpose;
 use super::push::PushHandler;
@@ -28,6 +28,9 @@ use crate::command::{Call, Lane, Routed};
 use crate::error::{self, Access};
 use crate::reply;
 
+/// Opens another connection to a server, for this purpose.
+pub(super) type OpenBeside = fn(Target, Purpose, &Arc<Context>) -> Result<Opened<Node>>;
+
 /// A server, and the connection to it that is in use, if there is one.
 pub(crate) struct Node {
     target: Target,
@@ -37,7 +40,9 @@ pub(crate) struct Node {
     number: u64,
     purpose: Purpose,
     pushes: Option<Arc<dyn PushHandler>>,
-    lanes: Lanes,
+    lanes: Lanes<Self>,
+    // Opens another connection to the same server.
+    open_beside: OpenBeside,
     context: Arc<Context>,
     // When the connection was given up, because a reply said that the server is a replica.
     doubted_at: Mutex<Option<Monotonic>>,
@@ -74,6 +79,7 @@ impl Node {
         purpose: Purpose,
         pushes: Option<Arc<dyn PushHandler>>,
         context: &Arc<Context>,
+        open_beside: OpenBeside,
     ) -> (Arc<Self>, watch::Receiver<u64>) {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let (heartbeats, wanted) = watch::channel(0);
@@ -85,6 +91,7 @@ impl Node {
             purpose,
             pushes,
             lanes: Lanes::default(),
+            open_beside,
             context: Arc::clone(context),
             doubted_at: Mutex::default(),
         });
@@ -187,7 +194,12 @@ impl Node {
     pub(super) async fn by(&self, lane: Lane) -> &Self {
         match lane {
             Lane::Commands => self,
-            lane => self.lanes.get(lane, &self.target, &self.context).await.map_or(self, |node| &**node),
+            lane => {
+                let open = |purpose, context: &_| (self.open_beside)(self.target.clone(), purpose, context);
+                let beside = self.lanes.get(lane, &self.context, open).await;
+                // One that is not up has a substitute.
+                beside.filter(|node| node.is_live()).map_or(self, |node| &**node)
+            }
         }
     }
 
@@ -317,7 +329,7 @@ impl Node {
 
     /// Ends the connection for good.
     pub(crate) fn close(&self) {
-        self.lanes.close();
+        self.lanes.close(Self::close);
         if let Ok((connection, _)) = self.connection() {
             connection.close();
         }

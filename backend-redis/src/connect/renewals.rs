@@ -9,29 +9,33 @@ use std::thread;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
-use super::context::Context;
-
 /// As it is called where the system lists threads.
 const NAME: &str = "stanchion-renewals";
 
-/// Begins when it is needed first, and ends with its owner or before.
-#[derive(Debug, Default)]
-pub(super) struct RenewalThread {
+/// Begins when it is needed first, and ends with its owner or before. Of type `C` is the context of what it drives.
+#[derive(Debug)]
+pub(super) struct RenewalThread<C> {
     // None if the system has no thread to give, and once it has ended.
-    begun: OnceLock<Option<Begun>>,
+    begun: OnceLock<Option<Begun<C>>>,
 }
 
 #[derive(Debug)]
-struct Begun {
-    context: Arc<Context>,
+struct Begun<C> {
+    context: Arc<C>,
     // Dropped to end it.
     running: Mutex<Option<oneshot::Sender<()>>>,
 }
 
-impl RenewalThread {
-    /// The context of connections that it drives; `None` where there is no such thread.
-    pub(super) fn context(&self, parent: &Context) -> Option<&Arc<Context>> {
-        self.begun.get_or_init(|| begin(parent)).as_ref().map(|begun| &begun.context)
+impl<C> Default for RenewalThread<C> {
+    fn default() -> Self {
+        Self { begun: OnceLock::new() }
+    }
+}
+
+impl<C> RenewalThread<C> {
+    /// The context of connections that it drives, made on its runtime; `None` where there is no such thread.
+    pub(super) fn context(&self, make: impl FnOnce() -> Arc<C>) -> Option<&Arc<C>> {
+        self.begun.get_or_init(|| begin(make)).as_ref().map(|begun| &begun.context)
     }
 
     /// Ends it, with all that it drives. It does not begin again.
@@ -42,11 +46,11 @@ impl RenewalThread {
     }
 }
 
-fn begin(parent: &Context) -> Option<Begun> {
+fn begin<C>(make: impl FnOnce() -> Arc<C>) -> Option<Begun<C>> {
     let begun = Builder::new_current_thread().enable_all().build().and_then(|runtime| {
         let context = {
             let _entered = runtime.enter();
-            parent.on_this_runtime()
+            make()
         };
         let (running, ended) = oneshot::channel::<()>();
         thread::Builder::new().name(NAME.to_owned()).spawn(move || {

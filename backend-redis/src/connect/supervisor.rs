@@ -96,7 +96,7 @@ impl Supervisor {
         pushes: Option<Arc<dyn PushHandler>>,
         context: &Arc<Context>,
     ) -> (Arc<Node>, Self) {
-        let (node, heartbeats) = Node::new(target, purpose, pushes, context);
+        let (node, heartbeats) = Node::new(target, purpose, pushes, context, open_beside);
         (node, Self { context: Arc::clone(context), heartbeats, pause: FIRST_PAUSE, used: None })
     }
 

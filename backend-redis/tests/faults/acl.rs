@@ -63,6 +63,8 @@ pub(crate) async fn the_commands_are_those_that_are_sent() {
     sent.extend(["eval", "evalsha", "subscribe", "unsubscribe", "mget"].map(ToOwned::to_owned));
     // Nobody has to be let in to say who he is.
     assert!(sent.remove("auth"));
+    // Sentinels have users of their own.
+    assert!(sent.remove("sentinel"));
     for (command, parts) in
         [("cluster", &["cluster|slots", "cluster|nodes"][..]), ("client", &["client|tracking"])]
     {
