@@ -232,9 +232,9 @@ impl Node {
     ) -> Vec<Result<Value>> {
         let sending = async {
             let (connection, generation) = self.connection()?;
-            let replies = connection.pipeline(pipeline, access);
+            let replies = || connection.pipeline(pipeline, access);
             let values = match silence {
-                None => replies.await?,
+                None => replies().await?,
                 Some(silence) => while_it_comes(&connection, silence, access, replies).await?,
             };
             Ok((values, generation))

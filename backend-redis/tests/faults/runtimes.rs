@@ -41,7 +41,8 @@ fn subscription() -> stanchion::event::SubscribeOptions {
 
 async fn says_that_it_has_ended(stores: &Stores) {
     becomes(stores, Health::Down).await;
-    for operation in ALL {
+    // Renewals have a thread of their own, which lives.
+    for operation in ALL.iter().filter(|operation| operation.name != "lock.renew") {
         let error = failed((operation.run)(stores).await);
         assert_eq!(error.kind(), ErrorKind::Config, "{}: {error}", operation.name);
         assert_eq!(error.effect(), Effect::NotApplied, "{}: {error}", operation.name);
@@ -74,7 +75,7 @@ pub(crate) async fn where_the_runtime_is_not_driven_calls_end_and_say_so() {
     let settings = config(&server.url()).deadline(DEADLINE).cache_deadline(DEADLINE);
     let (stores, idle) = connected_elsewhere(settings, one_thread(), false).await;
     let calls = async {
-        for operation in ALL {
+        for operation in ALL.iter().filter(|operation| operation.name != "lock.renew") {
             let error = failed((operation.run)(&stores).await);
             assert_eq!(error.kind(), ErrorKind::Timeout, "{}: {error}", operation.name);
             assert_eq!(error.effect(), Effect::NotApplied, "{}: {error}", operation.name);

@@ -55,16 +55,32 @@ pub(in crate::connect) async fn within<F: Future>(
     deadline: Duration,
     work: impl FnOnce() -> F,
 ) -> Result<F::Output, Late> {
+    within_while(deadline, || false, work).await
+}
+
+/// As [`within`], where the deadline is looked at anew whenever it is over, and another one may begin.
+pub(in crate::connect) async fn within_while<F: Future>(
+    deadline: Duration,
+    mut goes_on: impl FnMut() -> bool,
+    work: impl FnOnce() -> F,
+) -> Result<F::Output, Late> {
     let mut late = Late { sent: false, not_run: false };
     let (outcome, before) = {
-        let mut work = pin!(tokio::time::timeout(deadline, work()));
-        let outcome = std::future::poll_fn(|cx| {
-            let before = SAID.get();
-            let polled = work.as_mut().poll(cx);
-            late.hears(before);
-            polled
-        });
-        (outcome.await, SAID.get())
+        let mut work = pin!(work());
+        let outcome = loop {
+            let listening = std::future::poll_fn(|cx| {
+                let before = SAID.get();
+                let polled = work.as_mut().poll(cx);
+                late.hears(before);
+                polled
+            });
+            match tokio::time::timeout(deadline, listening).await {
+                Ok(outcome) => break Ok(outcome),
+                Err(over) if !goes_on() => break Err(over),
+                Err(_) => {}
+            }
+        };
+        (outcome, SAID.get())
     };
     // Those that were waited for until now have been dropped, on this thread.
     late.hears(before);
@@ -106,5 +122,13 @@ mod tests {
         assert_eq!(held(|| unsent(false)).await.unwrap_err(), Late { sent: false, not_run: true });
         assert_eq!(held(|| unsent(true)).await.unwrap_err(), Late { sent: false, not_run: false });
         assert_eq!(within(Duration::from_secs(1), || async { 7 }).await, Ok(7));
+        let mut left = 3;
+        let goes_on = || {
+            left -= 1;
+            left > 0
+        };
+        let never = || std::future::pending::<()>();
+        let over = within_while(Duration::from_millis(1), goes_on, never).await;
+        assert_eq!((over, left), (Err(Late { sent: false, not_run: false }), 0));
     }
 }

@@ -35,4 +35,4 @@ mod traffic;
 
 pub(super) use self::events::ConnectionEvents;
 pub(crate) use self::handle::Connection;
-pub(super) use self::late::{Late, within};
+pub(super) use self::late::{Late, within, within_while};
