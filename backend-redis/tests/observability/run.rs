@@ -83,7 +83,8 @@ pub(crate) async fn connections(observed: Observed) {
         let series = observed.metrics();
         series.iter().filter(|series| series.name == "stanchion_connection_round_trip_seconds").count()
     };
-    eventually(&stores, "a heartbeat of each", || round_trips() == 5).await;
+    // That of the renewals is measured by their own thread, which has no recorder: this one is installed for one thread alone.
+    eventually(&stores, "a heartbeat of each", || round_trips() == 4).await;
     proxy.cut();
     let missing = || contract.missing(&observed, &["connection"]);
     eventually(&stores, "all are back", || missing().is_empty()).await;
