@@ -251,8 +251,8 @@ fn a_layer_that_says_not_done_of_what_is_done_is_found() {
             .unwrap_err();
     let told = found.to_string();
     assert!(told.contains("Failed(Unavailable, NotApplied)") && told.contains("could be"), "{told}");
-    // The first steps are those that are reported rightly.
-    assert!((6..=12).contains(&found.steps.len()), "{told}");
+    // How far it can be made shorter depends on what was drawn.
+    assert!(found.steps.len() < 40, "{told}");
 }
 
 #[test]
