@@ -98,7 +98,7 @@ impl Node {
         (node, wanted)
     }
 
-    /// By which it is told from others.
+    /// Which node it is: no two of a process have the same number.
     pub(super) fn number(&self) -> u64 {
         self.number
     }

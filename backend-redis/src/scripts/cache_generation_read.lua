@@ -2,7 +2,7 @@
 -- KEYS     1 the copy, a decimal number.
 -- ARGV     none.
 -- Replies  an array: the generation, 0 if there is none, and the server's time in µs; errors WRONGTYPE and NOTANUMBER.
--- One step, so that the time is that of the read: how old a generation is, is told by it.
+-- One step, so that the time is that of the read: the age of a generation follows from it.
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local last = redis.call('GET', KEYS[1])
