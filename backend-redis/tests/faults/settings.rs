@@ -17,8 +17,11 @@ use crate::support::{config, connect, refused, send, soon};
 /// This field of all connections to the server but the one that asks.
 async fn clients(server: &RedisProcess, field: &str) -> Vec<String> {
     let clients = send(server, &["CLIENT", "LIST"]).await.text();
-    // Before 7.0 the command is `client` alone.
-    let others = clients.lines().filter(|line| !line.contains("cmd=client"));
+    // Before 7.0 the command is `client` alone, and others than the one that asks have a name.
+    let asks = |line: &str| {
+        line.contains("cmd=client|list") || (line.contains(" cmd=client ") && line.contains(" name= "))
+    };
+    let others = clients.lines().filter(|line| !asks(line));
     let begins = format!(" {field}=");
     let value = |line: &str| Some(line.split(&begins).nth(1)?.split(' ').next()?.to_owned());
     let mut values: Vec<_> = others.filter_map(value).collect();

@@ -83,7 +83,7 @@ async fn clients_of(node: &RedisProcess) -> Result<usize, Failure> {
     let list = node.command(&["CLIENT", "LIST"]).await?;
     let Reply::Text(list) = list else { return Err(format!("no list of clients: {list:?}").into()) };
     let lines = String::from_utf8_lossy(&list);
-    Ok(lines.lines().filter(|line| !line.contains("cmd=client")).count())
+    Ok(lines.lines().filter(|line| !line.contains("cmd=client|list")).count())
 }
 
 fn number(reply: &Reply) -> Result<usize, Failure> {
