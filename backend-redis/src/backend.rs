@@ -38,7 +38,7 @@ use crate::token::RedisTokens;
 /// `Down`: each `#[tokio::test]` has a runtime of its own, so that tests that share a backend have to share a runtime too. While
 /// it lives and is not driven (a runtime of one thread runs its tasks only within `block_on`), or is blocked, calls of the stores
 /// end by their deadlines, as [`Timeout`](stanchion::ErrorKind::Timeout), and the error names this as a possible cause; who waits
-/// for an event, or without a deadline of its own, is not told.
+/// for an event, or without a deadline of its own, gets no error.
 ///
 /// # Bounds
 /// For each server, 65,536 commands and as many reads of one key may wait to be sent, and 64 MiB of each. More are refused as
@@ -97,7 +97,8 @@ impl RedisBackend {
     ///
     /// # Errors
     /// [`Denied`](stanchion::ErrorKind::Denied) if no server takes them, and an error of a connection if none replies: then
-    /// nothing has changed. While no connection lives they are not tried, and that is no error.
+    /// the credentials of before stay in use. Where a server may have taken them and its reply did not come, the effect is
+    /// `Unknown` and that connection is made anew. While no connection lives they are not tried, and that is no error.
     ///
     /// # Cancel safety
     /// What has begun goes on if the future is dropped.
@@ -194,8 +195,9 @@ impl Backend for RedisBackend {
 
     async fn close(&self) {
         self.0.feed.close();
-        self.0.subscriptions.close().await;
+        // First, since subscriptions may have to wait.
         self.0.shared.client.close();
+        self.0.subscriptions.close().await;
     }
 
     fn cache(&self) -> Option<Arc<dyn CacheStore>> {

@@ -45,8 +45,8 @@
 //! is asked for each connection, and connections that live are authenticated anew before those end.
 //!
 //! # Servers
-//! Meant for Redis from 6.2 and for Valkey from 7.2, in RESP3. The conformance suite has passed on Redis 6.2 and 7.0; it has
-//! not been run on Valkey yet, nor on a newer Redis. What is stored is specified in [`stanchion::guide::wire_format`]. How to deploy: [`stanchion::guide::redis`].
+//! Meant for Redis from 6.2 and for Valkey from 7.2, in RESP3. The conformance suite has passed on Redis 6.2,
+//! 7.0 and 8.2, and on Valkey 8.1 and 9.1. What is stored is specified in [`stanchion::guide::wire_format`]. How to deploy: [`stanchion::guide::redis`].
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

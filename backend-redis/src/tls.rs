@@ -43,7 +43,14 @@ impl Pem {
         match self {
             Self::Here(bytes) => Ok(Cow::Borrowed(bytes)),
             Self::File(path) => std::fs::read(path).map(Cow::Owned).map_err(|why| {
-                wrong(&format!("{what} can't be read from {}: {}", path.display(), why.kind()))
+                let shown = path.to_string_lossy();
+                // A key in place of the path to it is a secret.
+                if shown.contains('\n') || shown.contains("-----") {
+                    return wrong(&format!(
+                        "{what} can't be read: its path is no path, but what a file should hold"
+                    ));
+                }
+                wrong(&format!("{what} can't be read from {shown}: {}", why.kind()))
             }),
         }
     }

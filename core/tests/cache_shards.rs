@@ -220,3 +220,21 @@ async fn a_generation_that_moves_takes_the_near_cache_with_it() {
     store.take_away(TAGS);
     assert!(all().into_iter().all(|id| cache.peek(id).is_some()), "that is no longer its shard");
 }
+
+#[tokio::test]
+async fn a_value_under_a_tag_that_is_not_heard_of_is_compared_at_each_hit() {
+    // The namespace's generation in one shard, the tag's in another, whose feed is away.
+    let (store, clock) = Sharded::new(TAGS);
+    let tag = Tag::new("t").unwrap();
+    store.move_key(tag.key(), B).await;
+    let tags = tag.clone();
+    let cache = near(store.cache(&clock).tags(move |_| vec![tags.clone()]));
+    store.lose_feed(B);
+    let load = |value: u32| move || async move { Ok::<_, Infallible>(value) };
+    for _ in 0..2 {
+        assert_eq!(*cache.get_or_load(2, load(1)).await.unwrap(), 1);
+    }
+    store.behind(B).tags().unwrap().bump(std::slice::from_ref(&tag)).await.unwrap();
+    assert_eq!(cache.peek(2), None, "it was invalidated unheard");
+    assert_eq!(*cache.get_or_load(2, load(2)).await.unwrap(), 2);
+}

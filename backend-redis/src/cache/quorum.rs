@@ -22,7 +22,8 @@ use crate::error::{self, Access};
 use crate::feed::Feed;
 use crate::shared::Shared;
 
-/// How often a bump is tried while others bump the same tag. Each time one of them is done at least.
+/// How often a bump is tried while others bump the same tag. Each time that with the greatest number is done; those with equal
+/// ones are moved apart by chance.
 const ATTEMPTS: u32 = 64;
 
 /// What is waited for those that are slow once enough have answered: this part of the deadline.
@@ -61,11 +62,16 @@ impl Quorum<'_> {
                 && matches!(verdict(&answered(answers)), Verdict::Settled(..))
         };
         let readings = self.ask(tags, started, build, replies::reading, will_do).await;
-        let (mut generations, mut unsettled) = (Vec::new(), Vec::new());
+        let (mut generations, mut unsettled, mut behind) = (Vec::new(), Vec::new(), Vec::new());
         for (place, answers) in readings.iter().enumerate() {
             match verdict(&answered(answers)) {
                 Verdict::Unknown => return Err(self.failed(answers, Effect::NotApplied)),
-                Verdict::Settled(generation, age) => generations.push((generation, age)),
+                Verdict::Settled(generation, age) => {
+                    if answered(answers).iter().any(|one| one.generation < generation.get()) {
+                        behind.push((place, generation.get()));
+                    }
+                    generations.push((generation, age));
+                }
                 Verdict::Unsettled(generation, age) => {
                     unsettled.push((place, generation.get()));
                     generations.push((generation, age));
@@ -74,17 +80,30 @@ impl Quorum<'_> {
             let is_read: [bool; COPIES] = from_fn(|copy| matches!(answers[copy], Some(Ok(_))));
             self.feed.read_from(tags[place].key(), is_read);
         }
-        if !unsettled.is_empty() {
-            let settled: Vec<_> = unsettled.iter().map(|(place, _)| tags[*place].clone()).collect();
-            let raise = |tag: usize| Raise { first: unsettled[tag].1, last: unsettled[tag].1 };
-            for answers in self.raise(&settled, started, raise).await {
-                // One that is greater already does as well.
-                if answered(&answers).len() < MAJORITY {
-                    return Err(self.failed(&answers, Effect::Unknown));
-                }
+        for answers in self.raise_all(tags, &unsettled, started).await {
+            // One that is greater already does as well.
+            if answered(&answers).len() < MAJORITY {
+                return Err(self.failed(&answers, Effect::Unknown));
             }
         }
+        // A copy that has missed a bump is brought up, so that the others are not the only ones for long. If that fails the next
+        // read does it.
+        let _ = self.raise_all(tags, &behind, started).await;
         Ok(generations)
+    }
+
+    /// Raises the copies of the tags at these places to these numbers, where they are less.
+    async fn raise_all(
+        &self,
+        tags: &[Tag],
+        places: &[(usize, u64)],
+        started: stanchion::time::Monotonic,
+    ) -> Vec<Answers<bool>> {
+        if places.is_empty() {
+            return Vec::new();
+        }
+        let raised: Vec<_> = places.iter().map(|(place, _)| tags[*place].clone()).collect();
+        self.raise(&raised, started, |tag| Raise { first: places[tag].1, last: places[tag].1 }).await
     }
 
     /// Makes the generations greater; answers the new ones in the order of the tags. Of a tag that is given twice each is greater than

@@ -138,9 +138,15 @@ mod tests {
         assert!(!format!("{config:?} {config:#?} {config}").contains("hunter2"));
         assert!(format!("{config:?}").contains("example.org:7000"));
         assert!("redis+cluster://localhost".into_redis_config().unwrap().cluster);
-        for bad in
-            ["", "localhost", "http://user:hunter2@host", "redis://user:hunter2@host/7", "redis://h:hunter2x"]
-        {
+        for bad in [
+            "",
+            "localhost",
+            "http://user:hunter2@host",
+            "redis://user:hunter2@host/7",
+            "redis://h:hunter2x",
+            "redis+sentinel://svc:/hunter2@h1,h2/main",
+            "redis+sentinel://svc:12/hunter2@h/main",
+        ] {
             let error = bad.into_redis_config().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config, "{bad}");
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{bad}");

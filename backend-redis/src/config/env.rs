@@ -37,7 +37,7 @@ impl RedisConfig {
     ///
     /// # Errors
     /// [`Config`](ErrorKind::Config), naming the variable, for one that can't be read, is [out of bounds](Self::check) or missing.
-    /// What it holds is not repeated.
+    /// URLs, passwords and keys are not repeated.
     pub fn from_env(prefix: &str) -> Result<Self> {
         Self::from_variables(prefix, |name| std::env::var_os(name))
     }
@@ -200,6 +200,10 @@ mod tests {
             ("APP_REDIS_PREFIX", vec![url, ("PREFIX", "a:b")]),
             ("APP_REDIS_ROOT_CERTIFICATE_FILE", vec![url, ("ROOT_CERTIFICATE_FILE", "/no/such/file")]),
             ("APP_REDIS_CLIENT_", vec![url, ("CLIENT_KEY_FILE", "/no/such/file")]),
+            (
+                "APP_REDIS_ROOT_CERTIFICATE_FILE",
+                vec![url, ("ROOT_CERTIFICATE_FILE", "-----BEGIN CERTIFICATE-----\nsesame\n")],
+            ),
         ] {
             let error = read_from(&variables).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config, "{variables:?}");

@@ -47,6 +47,15 @@ impl<'de> Visitor<'de> for Text {
         self.visit_i64(0)
     }
 
+    // By default these two would quote it.
+    fn visit_i128<E: Error>(self, _: i128) -> Result<Self::Value, E> {
+        self.visit_i64(0)
+    }
+
+    fn visit_u128<E: Error>(self, _: u128) -> Result<Self::Value, E> {
+        self.visit_i64(0)
+    }
+
     fn visit_f64<E: Error>(self, _: f64) -> Result<Self::Value, E> {
         self.visit_i64(0)
     }

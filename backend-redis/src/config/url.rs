@@ -82,8 +82,14 @@ fn without_master(rest: &str) -> Result<(String, String)> {
     let end = rest.find(['?', '#']).unwrap_or(rest.len());
     let (before, after) = rest.split_at(end);
     let (hosts, name) = before.split_once('/').ok_or_else(missing)?;
-    let name =
-        unescaped(name.trim_end_matches('/')).ok_or_else(|| wrong("the name of the master can't be read"))?;
+    let name = name.trim_end_matches('/');
+    // A password that is not escaped would end at its `/`, and the rest of it be shown as the name.
+    if name.contains(['/', '@']) {
+        return Err(wrong(
+            "`/` and `@` in a password, or in the name of the master, have to be percent-escaped",
+        ));
+    }
+    let name = unescaped(name).ok_or_else(|| wrong("the name of the master can't be read"))?;
     if name.is_empty() {
         return Err(missing());
     }

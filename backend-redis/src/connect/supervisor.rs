@@ -253,7 +253,7 @@ impl Supervisor {
     }
 
     /// Tries until it is connected. The pauses grow on from one call to the next, unless the connection had
-    /// lasted: a server that takes connections and drops them is not hammered.
+    /// lasted: a server that takes connections and drops them is tried with those pauses too.
     async fn reconnect(&mut self, node: &Weak<Node>) {
         let environment = self.context.environment.clone();
         let mut attempt = 0;

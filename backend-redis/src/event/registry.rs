@@ -48,12 +48,13 @@ impl Registry {
     }
 
     /// The server has confirmed these channels, and so all of the subscriber's, on the connection in use. Answers whether the
-    /// subscriber is still there: it may have been [ended](Self::deny) before.
+    /// subscriber is still there: it may have been [ended](Self::deny) before, and what was confirmed may be of an earlier
+    /// connection then.
     pub(super) fn begin(&mut self, number: u64, confirmed: Vec<String>) -> bool {
+        let Some(subscriber) = self.subscribers.get_mut(&number) else { return false };
+        subscriber.since = self.connections;
         self.confirmed.extend(confirmed);
-        let connections = self.connections;
-        let subscriber = self.subscribers.get_mut(&number);
-        subscriber.map(|subscriber| subscriber.since = connections).is_some()
+        true
     }
 
     /// Ends a subscriber; answers the channels that have no other.
@@ -204,7 +205,9 @@ mod tests {
         }
         registry.deliver("a", || Received::Reconnected);
         assert!(matches!(other.next().await, Some(Received::Reconnected)));
-        assert!(!registry.begin(third, Vec::new()), "it has ended");
+        registry.confirm(names(&["a"]));
+        assert!(!registry.begin(third, names(&["b"])), "it has ended");
+        assert_eq!(registry.unconfirmed(&names(&["a", "b"])), ["b"], "whoever comes next has to ask for it");
         assert_eq!(registry.remove(third), Vec::<String>::new());
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use redis::{PushInfo, PushKind, Value};
 use stanchion::event::{Envelope, Received, Subscription, feed};
 use stanchion::{Error, ErrorKind, Result};
@@ -52,7 +52,7 @@ impl Subscriptions {
     pub(crate) async fn close(&self) {
         let ended = self.registry().close();
         drop(ended);
-        // At most one deadline later: then nobody is subscribing any more.
+        // Whoever is subscribing at this moment is waited for, for the deadlines of connecting and of subscribing at most.
         *self.server.lock().await = None;
     }
 
@@ -90,8 +90,17 @@ impl Subscriptions {
                 }
             }
         }
-        if !self.registry().begin(number, missing) {
-            // Its channel was denied when the connection was made.
+        let begun = {
+            let mut registry = self.registry();
+            if registry.is_closed() {
+                return Err(closed());
+            }
+            registry.begin(number, missing)
+        };
+        if !begun {
+            // Its channel was denied when the connection was made. What was subscribed to just now may be nobody's.
+            drop(server);
+            self.unsubscribe(channels).await;
             return Err(Error::new(
                 ErrorKind::Denied,
                 "the right to a channel of this subscription was missing",
@@ -141,11 +150,11 @@ impl Subscriptions {
     /// Subscribes to each of these channels by itself, and ends the subscribers of those that are denied. Answers the others.
     async fn subscribe_singly(&self, connection: &Connection, wanted: Vec<String>) -> Result<Vec<String>> {
         let (mut confirmed, mut unused) = (Vec::new(), Vec::new());
-        for channel in wanted {
-            if !self.registry().is_wanted(&channel) {
-                continue;
-            }
-            match connection.subscribe(std::slice::from_ref(&channel)).await {
+        // All in one write: there may be many, and there is one deadline for all.
+        let replies =
+            join_all(wanted.iter().map(|channel| connection.subscribe(std::slice::from_ref(channel)))).await;
+        for (channel, reply) in wanted.into_iter().zip(replies) {
+            match reply {
                 Ok(()) => confirmed.push(channel),
                 Err(error) if error.kind() == ErrorKind::Denied => {
                     tracing::warn!(%channel, %error, "subscriptions end: their channel is denied");

@@ -15,5 +15,7 @@ if not (lock[2] and #lock[2] <= 16 and string.match(lock[2], '^%d+$')) then
   return redis.error_reply('WRONGTYPE The key holds no lock')
 end
 if tonumber(lock[2]) <= now then return 0 end
+-- First what a server takes that is out of memory; then it takes the other too, and the lock is free.
+redis.call('HDEL', KEYS[1], 'until')
 redis.call('HSET', KEYS[1], 'until', '0')
 return 1

@@ -16,6 +16,7 @@ if not (lock[2] and #lock[2] <= 16 and string.match(lock[2], '^%d+$')) then
   return redis.error_reply('WRONGTYPE The key holds no lock')
 end
 if tonumber(lock[2]) <= now then return 0 end
-redis.call('HSET', KEYS[1], 'until', string.format('%.0f', now + ARGV[2] * 1000))
+-- First what a server takes that is out of memory; then it takes the other too, and holders keep their locks.
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
+redis.call('HSET', KEYS[1], 'until', string.format('%.0f', now + ARGV[2] * 1000))
 return 1

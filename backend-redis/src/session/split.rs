@@ -6,7 +6,7 @@
 //!   index, if that is still what was counted; so of two that count the same only one comes in. Then those that make room are
 //!   ended, and last the reservation is confirmed. Until then nobody has the session, and afterwards it is in the index.
 //! - Whoever ends a user's sessions, or takes a hash out of the index, removes the session's key first, a reserved one too:
-//!   that can't be confirmed any more. So a session is never live and not in the index.
+//!   that can't be confirmed any more. (Who enters a session takes out only what has ended, and only if the index is as it was read.) So a session is never live and not in the index.
 //! - What is in the index without a session is passed over by all who read it.
 //!
 //! The scripts that have all keys, which may run as soon as the slot has moved, keep to the same.
@@ -43,6 +43,14 @@ pub(super) struct SplitSessions {
 struct Member {
     hash: String,
     score: String,
+}
+
+/// What the attempts to create a session have changed so far.
+#[derive(Default)]
+struct Done {
+    reserved: bool,
+    /// The hashes of those that had to make room.
+    evicted: Vec<String>,
 }
 
 /// What is under the key of a session.
@@ -127,7 +135,15 @@ impl SplitSessions {
                 Ok(Some(1)) => ended.push((*hash).to_owned()),
                 Ok(Some(0)) => {}
                 Ok(_) => outcome = Err(self.call.unexpected()),
-                Err(error) => outcome = Err(error),
+                // One that may have been ended leaves all of them in doubt.
+                Err(error) => {
+                    outcome = Err(match &outcome {
+                        Err(before) if before.effect() == Effect::Unknown => {
+                            error.with_effect(Effect::Unknown)
+                        }
+                        _ => error,
+                    });
+                }
             }
         }
         (ended, outcome)
@@ -174,23 +190,29 @@ impl SplitSessions {
         let mut bytes = [0; 16];
         environment.random.fill(&mut bytes)?;
         let token = format!("{:032x}", u128::from_be_bytes(bytes));
-        let mut evicted = Vec::new();
+        let mut done = Done::default();
         loop {
-            match self.try_create(session, &token, &mut evicted).await {
+            match self.try_create(session, &token, &mut done).await {
                 Ok(Some(outcome)) => return Ok(outcome),
                 Ok(None) => environment.sleep(jittered(&*environment.random, PAUSE)).await,
-                Err(error) if evicted.is_empty() => return Err(error),
-                Err(error) => return Err(error.with_effect(Effect::Unknown)),
+                Err(error) if !done.reserved && done.evicted.is_empty() => return Err(error),
+                Err(error) => {
+                    // The reservation would be in the way of another attempt until it expires.
+                    if done.reserved {
+                        let _ = self.end(&[&session.id.hash_text()]).await;
+                    }
+                    return Err(error.with_effect(Effect::Unknown));
+                }
             }
         }
     }
 
-    /// Once; `None` if somebody else has changed the user's sessions meanwhile. Who had to make room is added to `evicted`.
+    /// Once; `None` if somebody else has changed the user's sessions meanwhile. What has been changed is noted in `done`.
     async fn try_create(
         &self,
         session: &NewSession,
         token: &str,
-        evicted: &mut Vec<String>,
+        done: &mut Done,
     ) -> Result<Option<CreateOutcome>> {
         let own = session.id.hash_text();
         let members = self.members().await?;
@@ -213,7 +235,7 @@ impl SplitSessions {
             _ => {}
         }
         match self.reserve(session, &own, token).await? {
-            1 => {}
+            1 => done.reserved = true,
             0 => return Ok(Some(CreateOutcome::IdTaken)),
             _ => return Ok(None),
         }
@@ -223,14 +245,14 @@ impl SplitSessions {
         let making_room: Vec<_> =
             live.iter().take(excess).map(|(.., order)| members[*order].hash.as_str()).collect();
         let (gone, outcome) = self.end(&making_room).await;
-        evicted.extend(gone);
+        done.evicted.extend(gone);
         outcome?;
         let Some([used, deadline, left]) = self.confirm(session, &own, token, created).await? else {
             return Ok(None);
         };
         let (created, used) = (Timestamp::from_micros(created), Timestamp::from_micros(used));
         let record = new_record(session.clone(), created, used, deadline, left);
-        let evicted = ids_of(&self.user, std::mem::take(evicted));
+        let evicted = ids_of(&self.user, std::mem::take(&mut done.evicted));
         Ok(Some(CreateOutcome::Created { record, evicted }))
     }
 
@@ -295,8 +317,8 @@ impl SplitSessions {
     }
 }
 
-/// Runs the steps in a task that owns them, since between two of them something is half done. It ends with the deadline of
-/// the call at the latest.
+/// Runs the steps in a task that owns them, since between two of them something is half done. It ends within one deadline, also
+/// where the call has used up some of its own: then its caller has been answered that the outcome is not known.
 async fn owned<T: Send + 'static>(
     shared: &Shared,
     call: Call,

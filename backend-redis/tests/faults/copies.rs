@@ -81,6 +81,13 @@ pub(crate) async fn what_one_has_lost_the_others_hold() {
         assert_eq!(copy(&cluster, node).await, next.get().to_string());
         send(&cluster.nodes()[node], &["SET", key, &bumped.get().to_string()]).await;
         assert_eq!(generation(&*store).await, next, "one that is behind");
+        // Reads bring it up, so that the others are not the only ones that hold it.
+        let brought_up = until("it is brought up", TIMEOUT, || async {
+            assert_eq!(generation(&*store).await, next);
+            let held = copy(&cluster, node).await;
+            if held == next.get().to_string() { Ok(()) } else { Err(held) }
+        });
+        brought_up.await.unwrap();
         let bumped_again = bump(&*store).await;
         assert!(bumped_again > next);
         for (other, key) in cluster.nodes().iter().zip(COPIES) {

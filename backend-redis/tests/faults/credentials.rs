@@ -12,11 +12,11 @@ use stanchion::event::standard::UserUpdated;
 use stanchion::key::Namespace;
 use stanchion::prelude::*;
 use stanchion::{Effect, Error, ErrorKind, Result};
-use stanchion_conformance::servers::{Cluster, RedisProcess};
+use stanchion_conformance::servers::{Cluster, RedisProcess, until};
 use stanchion_redis::{Credentials, CredentialsProvider, RedisBackend, RedisConfig};
 
 use crate::support::{
-    becomes, cluster_config, config, eventually, facts, hour, key, raw, refused, send, soon,
+    TIMEOUT, becomes, cluster_config, config, eventually, facts, hour, key, raw, refused, send, soon,
 };
 
 /// A provider whose answer a case sets.
@@ -270,6 +270,29 @@ pub(crate) async fn a_password_is_rotated_by_hand() {
     send(&server, &["ACL", "SETUSER", "other", "on", ">third", "~*", "&*", "+@all"]).await;
     backend.reset_with(Credentials::new("other", "third")).await.unwrap();
     assert_eq!(clients(&server, "svc").await, Vec::<String>::new());
+}
+
+/// The server may carry out what it has not answered: no connection stays as a user that the others are not.
+pub(crate) async fn what_may_have_been_taken_is_made_anew() {
+    let server = RedisProcess::start().await.unwrap();
+    only_password(&server, "first").await;
+    send(&server, &["ACL", "SETUSER", "other", "on", ">third", "~*", "&*", "+@all"]).await;
+    let url = server.url().replace("redis://", "redis://svc:first@");
+    let short = config(&url).deadline(Duration::from_millis(200));
+    let backend = RedisBackend::connect(short).await.unwrap();
+    let stores = backend.stores();
+    server.pause().unwrap();
+    let error = backend.reset_with(Credentials::new("other", "third")).await.unwrap_err();
+    assert_eq!(facts(&error), (ErrorKind::Timeout, Effect::Unknown), "{error}");
+    server.resume().unwrap();
+    eventually("an addition", || async { stores.cache_store()?.add(&key("n"), 1, hour()).await }).await;
+    // The old connection ends when the server gets round to it.
+    let left = until("nobody is the other user", TIMEOUT, || async {
+        let others = clients(&server, "other").await;
+        if others.is_empty() { Ok(()) } else { Err(format!("{others:?}")) }
+    });
+    left.await.unwrap();
+    assert_eq!(clients(&server, "svc").await.len(), 1);
 }
 
 pub(crate) async fn on_a_cluster_each_node_is_authenticated_anew() {

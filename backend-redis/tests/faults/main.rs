@@ -130,6 +130,7 @@ fn main() -> ExitCode {
             credentials::a_provider_that_is_away_ends_no_connection
             credentials::a_provider_that_is_broken_is_said_without_its_words
             credentials::a_password_is_rotated_by_hand
+            credentials::what_may_have_been_taken_is_made_anew
             credentials::on_a_cluster_each_node_is_authenticated_anew
             refused::out_of_memory
             refused::a_script_that_loops

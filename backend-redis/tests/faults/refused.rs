@@ -5,6 +5,7 @@ use std::time::Duration;
 use stanchion::ErrorKind::{Throttled, Unavailable};
 use stanchion::cache::AllParts as _;
 use stanchion::environment::Health;
+use stanchion::lock::{AcquireOutcome, LockRequest, LockToken, ReleaseOutcome, RenewOutcome};
 use stanchion::stores::Stores;
 use stanchion::{Effect, ErrorKind};
 use stanchion_conformance::servers::{Link, RedisProcess, until};
@@ -59,7 +60,15 @@ pub(crate) fn stores_something(operation: &Operation) -> bool {
 pub(crate) async fn out_of_memory() {
     let server = RedisProcess::start_with(&["--maxmemory-policy", "noeviction"]).await.unwrap();
     let stores = connect(config(&server.url())).await;
+    let locker = stores.locker().unwrap();
+    let token = LockToken::new([7; 16]);
+    let held = locker.acquire(&LockRequest::new(key("held"), token, hour())).await.unwrap();
+    let AcquireOutcome::Acquired(lease) = held else { panic!("{held:?}") };
     send(&server, &["CONFIG", "SET", "maxmemory", "1"]).await;
+    // Who holds a lock keeps it, and gives it back.
+    assert_eq!(locker.renew(std::slice::from_ref(&lease)).await.unwrap(), [RenewOutcome::Held]);
+    assert_eq!(locker.release(&lease).await.unwrap(), ReleaseOutcome::Released);
+    assert_eq!(locker.inspect(&key("held")).await.unwrap(), None);
     refuses(&server, &stores, Throttled, "OOM", stores_something).await;
     answers(&stores, |operation| !stores_something(operation)).await;
     assert_eq!(stores.health().current(), Health::Up);

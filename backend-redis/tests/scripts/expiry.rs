@@ -10,10 +10,12 @@ use stanchion::cache::{
 use stanchion::key::Key;
 use stanchion::limit::Tier;
 use stanchion::lock::{AcquireOutcome, LockRequest, LockToken, RenewOutcome};
-use stanchion::session::{CreateOutcome, Patch, SessionLimit};
+use stanchion::session::{CreateOutcome, Patch, PatchOutcome, SessionLimit, TouchOutcome};
 use stanchion::token::Scope;
 
-use crate::place::{Place, cache_key, lock_key, new_session, service, session_id, ttl};
+use crate::place::{
+    Place, cache_key, index_key, lock_key, new_session, service, session_id, session_key, ttl,
+};
 
 async fn cached_values_expire(place: &mut Place) {
     let cache = place.stores.cache_store().unwrap();
@@ -46,6 +48,37 @@ async fn cached_values_expire(place: &mut Place) {
     place.assert_all_expire("cache.bump").await;
     cache.generations(&tags).await.unwrap();
     place.assert_all_expire("cache.generations").await;
+}
+
+/// What is stored of a session that is being created step by step, as while its slot is being moved: it expires, and is no
+/// session for anybody.
+pub(crate) async fn a_reservation_expires_and_is_no_session(mut place: Place) {
+    const RESERVE: &str = include_str!("../../src/scripts/session_reserve.lua");
+    const ENTER: &str = include_str!("../../src/scripts/session_enter.lua");
+    const CONFIRM: &str = include_str!("../../src/scripts/session_confirm.lua");
+    let (id, other) = (session_id("u1"), session_id("u1"));
+    let (key, index, hash) = (session_key(&place, &id), index_key(&place), id.hash_text());
+    let reserved: u64 = place.run("EVAL", &[RESERVE, "1", &key, "token", "u1", "3000", "d:a", "1"]).await;
+    assert_eq!(reserved, 1);
+    place.assert_all_expire("reserve").await;
+    let created: Option<u64> = place.run("EVAL", &[ENTER, "1", &index, &hash, "60000", "0"]).await;
+    place.assert_all_expire("enter").await;
+    let created = created.unwrap().to_string();
+
+    let sessions = place.stores.session_store().unwrap();
+    let service = service();
+    assert_eq!(sessions.load(&service, &id).await.unwrap(), None);
+    assert_eq!(sessions.touch(&service, &id).await.unwrap(), TouchOutcome::Gone);
+    let patch = Patch::new().set("a", "2");
+    assert_eq!(sessions.patch(&service, &id, &patch).await.unwrap(), PatchOutcome::Gone);
+    assert_eq!(sessions.list(&service, "u1").await.unwrap(), []);
+    // It takes no place, and whoever comes in front of it ends it.
+    let outcome = sessions.create(&service, new_session(&other, SessionLimit::Reject(1))).await.unwrap();
+    assert!(matches!(outcome, CreateOutcome::Created { .. }), "{outcome:?}");
+    let confirmed: Option<Vec<u64>> =
+        place.run("EVAL", &[CONFIRM, "1", &key, "token", &created, "60000", "60000"]).await;
+    assert_eq!(confirmed, None);
+    place.assert_all_expire("confirm").await;
 }
 
 pub(crate) async fn every_key_expires(mut place: Place) {

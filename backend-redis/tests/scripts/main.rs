@@ -21,7 +21,7 @@ use crate::cache::{
     a_generation_never_comes_back, a_lease_is_its_holders, a_schema_is_read_in_the_header,
     every_forgotten_script_is_sent_again, every_write_voids_the_lease,
 };
-use crate::expiry::every_key_expires;
+use crate::expiry::{a_reservation_expires_and_is_no_session, every_key_expires};
 use crate::gcra::limits_count_as_gcra_does;
 use crate::place::Place;
 use crate::spoilt::{a_spoilt_key_is_refused_and_left_alone, a_spoilt_session_blocks_nobody};
@@ -58,6 +58,9 @@ fn main() -> ExitCode {
     let case = |name: &str, work: fn(&Runtime, Place)| case(name, &runtime, &server, work);
     let cases = vec![
         case("every_key_expires", |runtime, place| runtime.block_on(every_key_expires(place))),
+        case("a_reservation_expires_and_is_no_session", |runtime, place| {
+            runtime.block_on(a_reservation_expires_and_is_no_session(place));
+        }),
         case("a_spoilt_key_is_refused_and_left_alone", |runtime, place| {
             runtime.block_on(a_spoilt_key_is_refused_and_left_alone(place));
         }),

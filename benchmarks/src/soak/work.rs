@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use stanchion::cache::{Cache, Tag};
+use stanchion::environment::Health;
+use stanchion::event::Delivery;
 use stanchion::event::standard::UserUpdated;
 use stanchion::limit::Limits;
 use stanchion::lock::Locks;
@@ -26,6 +28,8 @@ const EACH: usize = 4;
 const KEYS: usize = 2_000;
 const USERS: usize = 200;
 const LOCKS: usize = 20;
+/// Within what time everything works again after a disturbance.
+const RECOVERY: Duration = Duration::from_secs(10);
 /// Everything that is stored has ended after this, so that the number of keys comes to rest.
 const LIFE: Duration = Duration::from_secs(20);
 
@@ -48,6 +52,33 @@ impl Work {
 
     pub(super) fn outages(&self) -> usize {
         self.outages.load(Ordering::Relaxed)
+    }
+
+    /// Whether everything works again when a round is over: each façade is asked once, and fails for nothing.
+    pub(super) async fn is_well(&self) -> Result<(), Failure> {
+        let stores = self.backend.stores();
+        let mut health = stores.health();
+        let up = async {
+            while health.current() != Health::Up {
+                health.changed().await;
+            }
+        };
+        tokio::time::timeout(RECOVERY, up).await.map_err(|_| "it is not up again")?;
+        stores.cache::<u64>("well").ttl(LIFE).build()?.set(1, &1).await?;
+        let sessions = stores.sessions().idle_timeout(LIFE).absolute_timeout(2 * LIFE).build()?;
+        let opened = sessions.create("well", Patch::new()).await?.ok_or("nobody is let in")?;
+        let _ended = sessions.destroy(&opened.token).await?;
+        let _epoch = stores.tokens().max_life(LIFE).build()?.revoke_user("well").await?;
+        let _decision = stores.limits("well").per_second(5).build()?.check("well").await?;
+        let _released = stores.locks()?.acquire("well").await?.release().await?;
+        let topic = stores.topic::<UserUpdated>()?;
+        let mut events = topic.subscribe().await?;
+        topic.publish(&UserUpdated { user_id: "well".into(), changed: Vec::new() }).await?;
+        let delivered = tokio::time::timeout(RECOVERY, events.next()).await?;
+        if !matches!(delivered, Some(Delivery::Event { .. })) {
+            return Err(format!("no event arrives: {delivered:?}").into());
+        }
+        Ok(())
     }
 
     /// Begins the tasks of a round, which share nothing with those of another but the backend.
@@ -121,7 +152,13 @@ impl User {
 
 async fn cache(user: User) -> Result<(), Failure> {
     let near = MokaNear::entries(500);
-    let cache: Cache<String> = user.stores.cache("soak").ttl(LIFE).near(near).build()?;
+    let cache: Cache<String> = user
+        .stores
+        .cache("soak")
+        .ttl(LIFE)
+        .tags(|_| Tag::new("all").into_iter().collect())
+        .near(near)
+        .build()?;
     let tag = Tag::new("all")?;
     while user.goes_on() {
         let id = any(KEYS)?;

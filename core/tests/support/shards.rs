@@ -33,6 +33,8 @@ pub(crate) const TAGS: u8 = 2;
 struct Part {
     store: Arc<dyn CacheStore>,
     down: Arc<AtomicBool>,
+    /// It works, and sends no invalidations.
+    silent: Arc<AtomicBool>,
     calls: AtomicUsize,
     watchers: Mutex<Vec<Arc<dyn Watcher>>>,
 }
@@ -43,11 +45,12 @@ struct Relay {
     shard: Shard,
     watcher: Arc<dyn Watcher>,
     down: Arc<AtomicBool>,
+    silent: Arc<AtomicBool>,
 }
 
 impl Watcher for Relay {
     fn changed(&self, key: &str) {
-        if !self.down.load(SeqCst) {
+        if !self.down.load(SeqCst) && !self.silent.load(SeqCst) {
             self.watcher.changed(key);
         }
     }
@@ -81,6 +84,7 @@ impl Sharded {
                 .cache_store()
                 .unwrap(),
             down: Arc::default(),
+            silent: Arc::default(),
             calls: AtomicUsize::new(0),
             watchers: Mutex::default(),
         };
@@ -114,6 +118,12 @@ impl Sharded {
     /// A shard is away, and its feed with it.
     pub(crate) fn take_away(&self, shard: u8) {
         self.parts[usize::from(shard)].down.store(true, SeqCst);
+        self.notify(shard, Watcher::lost);
+    }
+
+    /// The feed of a shard is away, and nothing else of it.
+    pub(crate) fn lose_feed(&self, shard: u8) {
+        self.parts[usize::from(shard)].silent.store(true, SeqCst);
         self.notify(shard, Watcher::lost);
     }
 
@@ -253,8 +263,9 @@ impl CacheFeed for Sharded {
         let mut watches = Vec::new();
         for (number, part) in [A, B, TAGS].into_iter().zip(&self.parts) {
             let (watcher, down) = (Arc::clone(&watcher), Arc::clone(&part.down));
+            let silent = Arc::clone(&part.silent);
             part.watchers.lock().unwrap().push(Arc::clone(&watcher));
-            let relay = Relay { shard: Shard::new(number), watcher, down };
+            let relay = Relay { shard: Shard::new(number), watcher, down, silent };
             watches.push(part.store.watch(namespace, Arc::new(relay))?);
         }
         Ok(Watch::new(move || drop(watches)))

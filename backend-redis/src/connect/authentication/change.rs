@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use stanchion::{Error, ErrorKind, Result};
+use stanchion::{Effect, Error, ErrorKind, Result};
 
 use super::connection::Authenticated;
 use super::live::{Authentication, Live};
@@ -37,7 +37,7 @@ impl Authentication {
                 Err(error) => failed = failed.or(Some(error)),
             }
         }
-        self.give_up(|live| live.validity.is_some_and(|of| of.ends_at <= self.environment.clock.now()));
+        self.give_up(|_, live| live.validity.is_some_and(|of| of.ends_at <= self.environment.clock.now()));
         failed.map_or(Ok(()), Err)
     }
 
@@ -45,7 +45,8 @@ impl Authentication {
     /// connection that is not authenticated by them is given up, and made anew.
     ///
     /// # Errors
-    /// No server has taken them, and nothing has changed.
+    /// No server has taken them: what is used stays as it was. A connection of which it is not known whether its server has is
+    /// made anew, by what was right before; the effect of the error is then `Unknown`.
     ///
     /// # Cancel safety
     /// Not to be dropped: connections would be left with the old ones.
@@ -54,11 +55,15 @@ impl Authentication {
         let outcomes = self.authenticate_all(&credentials).await;
         let taken: HashSet<u64> =
             outcomes.iter().filter(|(_, outcome)| outcome.is_ok()).map(|(number, _)| *number).collect();
-        let errors: Vec<_> = outcomes.into_iter().filter_map(|(_, outcome)| outcome.err()).collect();
-        if taken.is_empty()
-            && let Some(error) = refusal_first(errors)
-        {
-            return Err(error);
+        let failed = outcomes.into_iter().filter_map(|(number, outcome)| Some((number, outcome.err()?)));
+        let (numbers, errors): (Vec<_>, Vec<_>) = failed.unzip();
+        if taken.is_empty() && !errors.is_empty() {
+            // What was sent and not answered may be carried out yet.
+            let doubted = |(_, error): &(_, &Error)| error.effect() == Effect::Unknown;
+            let doubtful: HashSet<u64> =
+                numbers.into_iter().zip(&errors).filter(doubted).map(|(number, _)| number).collect();
+            self.give_up(|number, _| doubtful.contains(&number));
+            return Err(worst(errors));
         }
         {
             let mut state = self.state();
@@ -73,7 +78,7 @@ impl Authentication {
         }
         // Also those that were made meanwhile.
         let version = self.state().version;
-        self.give_up(|live| live.version != version);
+        self.give_up(|_, live| live.version != version);
         Ok(())
     }
 
@@ -85,17 +90,21 @@ impl Authentication {
         };
         let authenticating = living.into_iter().map(|(number, connection)| async move {
             let done = tokio::time::timeout(self.deadline, connection.authenticate(credentials)).await;
-            (number, done.unwrap_or_else(|_| Err(error::timed_out(self.deadline, Access::Read))))
+            (number, done.unwrap_or_else(|_| Err(error::timed_out(self.deadline, Access::Write))))
         });
         join_all(authenticating).await
     }
 
     /// The connections are made anew, with the credentials of then.
-    fn give_up(&self, which: impl Fn(&Live) -> bool) {
+    fn give_up(&self, which: impl Fn(u64, &Live) -> bool) {
         let given_up: Vec<Live> = {
             let mut state = self.state();
-            let numbers: Vec<u64> =
-                state.live.iter().filter(|(_, live)| which(live)).map(|(number, _)| *number).collect();
+            let numbers: Vec<u64> = state
+                .live
+                .iter()
+                .filter(|(number, live)| which(**number, live))
+                .map(|(number, _)| *number)
+                .collect();
             numbers.iter().filter_map(|number| state.live.remove(number)).collect()
         };
         // Without the lock: that wakes those who make them.
@@ -105,8 +114,14 @@ impl Authentication {
     }
 }
 
-/// What a server has said is worth more than that nothing was heard.
-fn refusal_first(mut errors: Vec<Error>) -> Option<Error> {
+/// Of several errors the one to show: what a server has said is worth more than that nothing was heard. It says `Unknown` if any
+/// of them does.
+fn worst(mut errors: Vec<Error>) -> Error {
+    let effect = errors.iter().map(Error::effect).find(|effect| *effect == Effect::Unknown);
     let refused = errors.iter().position(|error| error.kind() == ErrorKind::Denied);
-    (!errors.is_empty()).then(|| errors.swap_remove(refused.unwrap_or_default()))
+    let shown = errors.swap_remove(refused.unwrap_or_default());
+    match effect {
+        Some(effect) => shown.with_effect(effect),
+        None => shown,
+    }
 }

@@ -80,7 +80,7 @@ impl Cluster {
     }
 
     async fn adopt(&self, drawn: Drawn) -> Result<()> {
-        // A master that is down keeps nobody from the others.
+        // A master that is down keeps nobody from the others, but that the first attempt to connect to each is waited for.
         let addresses: HashSet<&Address> = drawn.masters.values().map(|master| &master.address).collect();
         let opened = addresses.into_iter().map(|address| async move {
             if let Some(node) = self.known(address) {

@@ -41,7 +41,9 @@ impl<'a> Round<'a> {
     /// lacking.
     pub(super) async fn ask(&mut self, wanted: usize) {
         let mut asking = FuturesUnordered::new();
-        let mut settled = None;
+        let settling = || Box::pin(self.cluster.context().environment.sleep(SETTLE));
+        // One may have answered in an earlier call.
+        let mut settled = (self.good() > 0).then(settling);
         loop {
             while asking.len() + self.good() < wanted
                 && let Some(address) = self.next()

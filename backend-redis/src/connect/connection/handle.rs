@@ -205,7 +205,7 @@ impl Authenticated for Living {
     fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> BoxFuture<'a, Result<()>> {
         async move {
             let connection = self.connection.upgrade().map(Connection).ok_or_else(end::never_sent)?;
-            connection.command(&handshake::auth(credentials), Access::Read).await.map(drop)
+            connection.command(&handshake::auth(credentials), Access::Write).await.map(drop)
         }
         .boxed()
     }

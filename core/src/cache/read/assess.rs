@@ -147,7 +147,10 @@ impl<C: Codec> Reader<C> {
         let mut entry = NearEntry::new(value, now.saturating_add(left));
         let due = due_in.map(|due_in| Due { at: now.saturating_add(due_in), until });
         if due.is_some() || !tags.is_empty() {
-            entry.more = Some(Arc::new(More { due, tags: tags.into(), tags_seen: before.tags_seen }));
+            // A tag that is not known now changes unheard, so that such an entry is compared at each hit.
+            let is_known = |(tag, generation): &(Tag, _)| self.known_generation(tag) == Some(*generation);
+            let tags_seen = if tags.iter().all(is_known) { before.tags_seen } else { u64::MAX };
+            entry.more = Some(Arc::new(More { due, tags: tags.into(), tags_seen }));
         }
         if !near.publish(self.identifier(key), snapshot, entry) {
             self.counts.near_fenced.one();

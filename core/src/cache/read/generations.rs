@@ -28,12 +28,16 @@ impl Generations {
 }
 
 impl<C> Reader<C> {
-    /// These tags and that of the namespace, each once.
-    fn with_namespace<'a>(&self, tags: impl Iterator<Item = &'a Tag>) -> Vec<Tag> {
+    /// Where generations are cached, and these tags with that of the namespace, each once; `None` without generations.
+    fn with_namespace<'a>(
+        &self,
+        tags: impl Iterator<Item = &'a Tag>,
+    ) -> Option<(&GenerationCache, Vec<Tag>)> {
+        let generations = self.generations.as_deref()?;
         let mut all: Vec<Tag> = tags.cloned().chain([self.namespace_tag.clone()]).collect();
         all.sort_unstable();
         all.dedup();
-        all
+        Some((generations, all))
     }
 
     /// The generations of these tags and of the namespace, in one trip for those that are not known, as for a write: all of
@@ -42,10 +46,9 @@ impl<C> Reader<C> {
         &self,
         tags: impl Iterator<Item = &'a Tag>,
     ) -> Result<Generations> {
-        let Some(generations) = &self.generations else {
+        let Some((generations, all)) = self.with_namespace(tags) else {
             return Ok(Generations::default());
         };
-        let all = self.with_namespace(tags);
         let read = generations.generations(&all).await?;
         Ok(all.into_iter().zip(read).collect())
     }
@@ -58,10 +61,9 @@ impl<C> Reader<C> {
         &self,
         tags: impl Iterator<Item = &'a Tag>,
     ) -> Result<Generations> {
-        let Some(generations) = &self.generations else {
+        let Some((generations, all)) = self.with_namespace(tags) else {
             return Ok(Generations::default());
         };
-        let all = self.with_namespace(tags);
         let failed = |error: &Error| self.gate.failed_unless_callers(error);
         let ask = |missing| self.ask_generations(generations, missing, failed);
         let answers = generations.each(&all, ask).await;

@@ -16,7 +16,8 @@ use crate::key::{Identifier, Key, Namespace};
 /// store's wall clock has gone back: it is `max(previous + 1, the store's time in µs)`.
 ///
 /// # Cancel safety
-/// Dropping a future of any method leaves the operation either not done or wholly done.
+/// Dropping a future of any method leaves the operation either not done or wholly done; where a backend keeps a generation in
+/// several copies, a `bump` that is dropped may also be done later, when the generation is next read.
 #[async_trait]
 pub trait CacheTags: Send + Sync {
     /// The generations of the tags, in their order, each with its age: how long ago it was made, by the clock that
