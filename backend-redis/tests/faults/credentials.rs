@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stanchion::cache::AllParts as _;
-use stanchion::cache::{Shard, Watcher};
 use stanchion::environment::Health;
 use stanchion::event::standard::UserUpdated;
 use stanchion::key::Namespace;
@@ -16,7 +15,8 @@ use stanchion_conformance::servers::{Cluster, RedisProcess, until};
 use stanchion_redis::{Credentials, CredentialsProvider, RedisBackend, RedisConfig};
 
 use crate::support::{
-    TIMEOUT, becomes, cluster_config, config, eventually, facts, hour, key, raw, refused, send, soon,
+    Restored, TIMEOUT, becomes, cluster_config, config, eventually, facts, hour, key, raw, refused, send,
+    soon,
 };
 
 /// A provider whose answer a case sets.
@@ -106,17 +106,6 @@ async fn kill_all(server: &RedisProcess) {
         .unwrap();
 }
 
-#[derive(Debug, Default)]
-struct Restored(AtomicUsize);
-
-impl Watcher for Restored {
-    fn changed(&self, _: &str) {}
-    fn lost(&self, _: Shard) {}
-    fn restored(&self, _: Shard) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
 fn with(server: &RedisProcess, vault: &Vault) -> RedisConfig {
     config(&server.url()).credentials_provider(vault.clone())
 }
@@ -157,7 +146,7 @@ pub(crate) async fn connections_that_live_are_authenticated_anew_in_time() {
     let _watch = stores.cache_store().unwrap().watch(&namespace, restored.clone()).unwrap();
     let topic = stores.topic::<UserUpdated>().unwrap();
     let mut events = topic.subscribe().await.unwrap();
-    soon("the feed is up", || restored.0.load(Ordering::SeqCst) == 1).await;
+    soon("the feed is up", || restored.times() == 1).await;
     let before = ids(&server).await;
     assert_eq!(before.len(), 3, "{before:?}");
 
@@ -175,7 +164,7 @@ pub(crate) async fn connections_that_live_are_authenticated_anew_in_time() {
     topic.publish(&UserUpdated { user_id: "u1".into(), changed: vec![] }).await.unwrap();
     assert!(matches!(events.next().await, Some(Delivery::Event { .. })), "and no gap");
     assert_eq!(ids(&server).await, before);
-    assert_eq!(restored.0.load(Ordering::SeqCst), 1, "the feed was never lost");
+    assert_eq!(restored.times(), 1, "the feed was never lost");
     let stats = send(&server, &["INFO", "commandstats"]).await.text();
     let auths = stats.lines().find(|line| line.starts_with("cmdstat_auth:")).unwrap();
     let calls: usize = auths.split(['=', ',']).nth(1).unwrap().parse().unwrap();

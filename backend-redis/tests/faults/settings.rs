@@ -1,18 +1,16 @@
 //! Settings that would do harm in silence: a user without a password, and times and sizes out of bounds.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use stanchion::ErrorKind;
 use stanchion::cache::AllParts as _;
-use stanchion::cache::{Shard, Watcher};
 use stanchion::event::SubscribeOptions;
 use stanchion::key::{Name, Namespace};
 use stanchion_conformance::servers::{RedisProcess, Scripted};
 use stanchion_redis::{RedisBackend, RedisConfig};
 
-use crate::support::{config, connect, refused, send, soon};
+use crate::support::{Restored, config, connect, refused, send, soon};
 
 /// This field of all connections to the server but the one that asks.
 async fn clients(server: &RedisProcess, field: &str) -> Vec<String> {
@@ -68,17 +66,6 @@ pub(crate) async fn what_is_out_of_bounds_is_refused_before_anything_is_opened()
     }
 }
 
-#[derive(Debug, Default)]
-struct Restored(AtomicUsize);
-
-impl Watcher for Restored {
-    fn changed(&self, _: &str) {}
-    fn lost(&self, _: Shard) {}
-    fn restored(&self, _: Shard) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
 /// A server that does not know the library's own field refuses it without harm.
 pub(crate) async fn connections_are_named_by_what_they_are_for() {
     let server = RedisProcess::start().await.unwrap();
@@ -88,7 +75,7 @@ pub(crate) async fn connections_are_named_by_what_they_are_for() {
     let _watch = stores.cache_store().unwrap().watch(&namespace, restored.clone()).unwrap();
     let topic = SubscribeOptions::new(Name::new("user").unwrap());
     let _events = stores.event_bus().unwrap().subscribe(topic).await.unwrap();
-    soon("the feed is up", || restored.0.load(Ordering::SeqCst) == 1).await;
+    soon("the feed is up", || restored.times() == 1).await;
     let wanted = ["commands", "invalidations", "subscriptions"];
     assert_eq!(clients(&server, "name").await, wanted.map(|purpose| format!("stanchion:orders:{purpose}")));
     let names = clients(&server, "lib-name").await;

@@ -1,11 +1,12 @@
 //! What the cases share.
 
 use std::fmt::Debug;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
-use stanchion::cache::{SetEntry, SetOptions};
+use stanchion::cache::{SetEntry, SetOptions, Shard, Watcher};
 use stanchion::environment::Health;
 use stanchion::key::Key;
 use stanchion::stores::Stores;
@@ -95,4 +96,22 @@ pub(crate) async fn eventually<T, F: Future<Output = Result<T, Error>>>(
     call: impl FnMut() -> F,
 ) -> T {
     until(what, TIMEOUT, call).await.unwrap()
+}
+
+/// Counts how often a feed has come up.
+#[derive(Debug, Default)]
+pub(crate) struct Restored(AtomicUsize);
+
+impl Restored {
+    pub(crate) fn times(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Watcher for Restored {
+    fn changed(&self, _: &str) {}
+    fn lost(&self, _: Shard) {}
+    fn restored(&self, _: Shard) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
 }
