@@ -34,7 +34,7 @@ use crate::token::RedisTokens;
 ///
 /// # Runtime
 /// Connections are driven by tasks on the tokio runtime in which [`connect`](Self::connect) is called, whichever runtime calls
-/// come from. Once that one has ended every call answers [`Config`](stanchion::ErrorKind::Config), with what to do, and the health is
+/// come from; only those that renew locks have a thread of their own. Once that one has ended every call answers [`Config`](stanchion::ErrorKind::Config), with what to do, and the health is
 /// `Down`: each `#[tokio::test]` has a runtime of its own, so that tests that share a backend have to share a runtime too. While
 /// it lives and is not driven (a runtime of one thread runs its tasks only within `block_on`), or is blocked, calls of the stores
 /// end by their deadlines, as [`Timeout`](stanchion::ErrorKind::Timeout), and the error names this as a possible cause; who waits

@@ -61,7 +61,12 @@ impl Groups {
         while replies.len() < count {
             let group = replies.len()..self.end(replies.len(), count, written);
             let bytes = written.map_or(0, |written| group.clone().map(written).sum());
-            let sent = call.extended(deadline.saturating_add(allowance(group.len(), bytes)));
+            let deadline = deadline.saturating_add(allowance(group.len(), bytes));
+            // On the connection that small requests share a deadline is one, whatever comes for others.
+            let sent = match call.lane {
+                Lane::Bulk => call.extended(deadline),
+                _ => call.within(deadline),
+            };
             match send(sent, group.clone()).await {
                 Ok(some) => replies.extend(some),
                 // Without another there is nothing to be added to the error.
@@ -83,6 +88,9 @@ impl Groups {
     }
 
     fn lane(&self, count: usize, written: Written<'_>) -> Lane {
+        if count == 1 {
+            return Lane::Commands;
+        }
         let (few, bytes) = match written {
             None => (FEW_READ, count.saturating_mul(self.bytes_each.load(Ordering::Relaxed))),
             Some(written) => (FEW_WRITTEN, (0..count).map(written).sum()),
@@ -121,7 +129,8 @@ impl Groups {
 }
 
 fn allowance(keys: usize, bytes: usize) -> Duration {
-    let millis = keys.div_ceil(KEYS_PER_MS) + bytes.div_ceil(BYTES_PER_MS);
+    // None for a single one, which has the deadline itself.
+    let millis = keys / KEYS_PER_MS + bytes.div_ceil(BYTES_PER_MS);
     Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
 }
 
@@ -193,6 +202,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_single_read_and_a_small_batch_have_a_deadline_whatever_comes() {
+        let groups = Groups::default();
+        for (count, more) in [(1, 0), (FEW_READ, 2)] {
+            let (seen, _) = sent(&groups, count, None, |_| Ok(value(10))).await;
+            let call = seen[0].1;
+            let deadline = Some(DEADLINE + Duration::from_millis(more));
+            assert_eq!((call.lane, call.extended, call.deadline), (Lane::Commands, false, deadline));
+        }
+        let (seen, _) = sent(&groups, FEW_READ + 1, None, |_| Ok(value(1_000_000))).await;
+        assert!(seen[0].1.extended);
+        let (seen, _) = sent(&groups, 1, None, |_| Ok(value(1_000_000))).await;
+        assert_eq!((seen[0].1.lane, seen[0].1.extended), (Lane::Commands, false), "however large it may be");
+    }
+
+    #[tokio::test]
     async fn writes_are_cut_by_their_bytes() {
         let groups = Groups::default();
         let (seen, _) = sent(&groups, 64, Some(&|_| 4_096), |_| Ok(value(2))).await;
@@ -201,7 +225,7 @@ mod tests {
         let (seen, _) = sent(&groups, 7, Some(&sizes), |_| Ok(value(2))).await;
         let cuts: Vec<_> = seen.iter().map(|(group, _)| group.clone()).collect();
         assert_eq!(cuts, [0..2, 2..3, 3..4, 4..6, 6..7]);
-        assert_eq!(seen[2].1.deadline, Some(DEADLINE + Duration::from_millis(1 + 367)));
+        assert_eq!(seen[2].1.deadline, Some(DEADLINE + Duration::from_millis(367)));
         assert_eq!(seen[2].1.lane, Lane::Bulk);
     }
 

@@ -30,7 +30,8 @@ impl<N> Default for Lanes<N> {
 
 impl<N> Lanes<N> {
     /// The way for such requests, opened if there is none; `None` for commands, and where it can't be opened. The first attempt to
-    /// connect is waited for, for half the time that a call has.
+    /// connect is waited for where a request must not be behind others, for half the time that a call has. A batch goes by the
+    /// connection for commands until then: its deadline may be far shorter than that of a connection.
     pub(super) async fn get(
         &self,
         lane: Lane,
@@ -50,7 +51,7 @@ impl<N> Lanes<N> {
             open(purpose, context).ok()
         });
         let (node, tried) = opened.as_ref()?;
-        if !*tried.borrow() {
+        if lane == Lane::Renewals && !*tried.borrow() {
             let mut tried = tried.clone();
             let bound = context.deadline / 2;
             let _ = tokio::time::timeout(bound, tried.wait_for(|tried| *tried)).await;
@@ -71,5 +72,31 @@ impl<N> Lanes<N> {
                 close(node);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+    use stanchion::environment::Environment;
+
+    use super::*;
+    use crate::config::RedisConfig;
+
+    #[tokio::test]
+    async fn only_renewals_wait_for_the_first_attempt() {
+        let config = RedisConfig::standalone("redis://localhost").unwrap().deadline(Duration::from_mins(1));
+        let context = Context::new(&config, Environment::system());
+        let (tried, receiver) = watch::channel(false);
+        let open = |_, _: &_| Ok((Arc::new(()), receiver.clone()));
+        let lanes = Lanes::default();
+        assert!(lanes.get(Lane::Commands, &context, open).now_or_never().unwrap().is_none());
+        assert!(lanes.get(Lane::Bulk, &context, open).now_or_never().unwrap().is_some());
+        assert!(lanes.get(Lane::Renewals, &context, open).now_or_never().is_none());
+        tried.send_replace(true);
+        assert!(lanes.get(Lane::Renewals, &context, open).now_or_never().unwrap().is_some());
+        context.renewals.end();
     }
 }

@@ -190,6 +190,14 @@ impl Node {
         self.by(call.lane).await.replies_to(pipeline, call.access, silence).await
     }
 
+    /// One command of a call, as a batch of it.
+    pub(super) async fn one(&self, command: &Cmd, call: Call) -> Result<Value> {
+        let mut pipeline = Pipeline::with_capacity(1);
+        pipeline.add_command(command.clone());
+        let replies = self.batch(&pipeline, call).await;
+        replies.into_iter().next().unwrap_or_else(|| Err(error::unexpected_reply(call.access)))
+    }
+
     /// The way for requests of this lane.
     pub(super) async fn by(&self, lane: Lane) -> &Self {
         match lane {

@@ -198,6 +198,22 @@ pub(crate) async fn a_master_that_is_replaced_behind_its_address_is_left() {
     }
 }
 
+/// A large batch has no deadline but that something comes.
+pub(crate) async fn a_redirect_to_a_silent_master_ends_a_batch_soon() {
+    let ([a, b, c], _masters) = three().await;
+    let config = cluster_config(&urls([&a, &b, &c])).cache_deadline(Duration::from_millis(200));
+    let cache = connect(config).await.cache_store().unwrap();
+    let keys = vec![key_in(RANGES[0]); 40];
+    b.answer("GET", b"");
+    for code in ["MOVED", "ASK"] {
+        a.answer("GET", format!("-{code} 866 {}\r\n", b.addr()).as_bytes());
+        let reading = tokio::time::timeout(TIMEOUT, cache.get_many(&keys));
+        let error = failed(reading.await.expect("it ends before the longest time"));
+        assert_eq!(facts(&error), (ErrorKind::Timeout, Effect::NotApplied), "{code}: {error}");
+        assert!(b.requests("GET") > 0);
+    }
+}
+
 fn confirms_subscriptions(server: &Scripted) {
     server.answer("SUBSCRIBE", b">3\r\n$9\r\nsubscribe\r\n$19\r\nevents:user:channel\r\n:1\r\n");
     server.answer("PUBLISH", b":1\r\n");

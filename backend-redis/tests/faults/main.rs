@@ -165,6 +165,7 @@ fn main() -> ExitCode {
             cluster_map::subscriptions_leave_a_node_that_is_cut_off
             cluster_map::subscriptions_leave_a_node_that_has_left_the_cluster
             cluster_map::while_nothing_changes_several_are_asked_with_growing_pauses
+            cluster_map::a_redirect_to_a_silent_master_ends_a_batch_soon
             cluster_map::a_master_that_is_replaced_behind_its_address_is_left
             cluster_map::the_newest_map_is_taken_whoever_is_asked_first
             cluster_map::without_the_right_to_ask_for_nodes_the_majority_decides

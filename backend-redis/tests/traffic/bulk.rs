@@ -40,6 +40,19 @@ async fn fill(server: &RedisProcess, keys: &[Key], bytes: usize) {
     let _ = cache.set_many(&keys.iter().map(entry).collect::<Vec<_>>()).await.unwrap();
 }
 
+/// Reads small batches until they go by the connection for bulk. Until it is there they go by that for commands.
+async fn open_bulk(server: &RedisProcess, cache: &dyn CacheStore) {
+    let absent: Vec<_> = (0..40).map(|at| key(format!("absent{at}"))).collect();
+    until("a connection for bulk", TIMEOUT, async || {
+        cache.get_many(&absent).await.map_err(|error| error.to_string())?;
+        let names = names(server).await;
+        let used = |line: &str| line.contains("name=stanchion:bulk") && line.contains("cmd=get");
+        if names.lines().any(used) { Ok(()) } else { Err(names) }
+    })
+    .await
+    .unwrap();
+}
+
 async fn pause(time: Duration) {
     SystemClock.sleep_until(SystemClock.now().saturating_add(time)).await;
 }
@@ -111,6 +124,7 @@ pub(crate) async fn small_requests_do_not_wait_for_large_replies() {
     load().await.unwrap();
 
     let held = stores.locks().unwrap().acquire("job").lease(LEASE).await.unwrap();
+    open_bulk(&server, &*cache).await;
     let stopped = Arc::new(AtomicBool::new(false));
     let reading = tokio::spawn(read_on(Arc::clone(&cache), keys, Arc::clone(&stopped)));
     let [mut checks, mut gets, mut loaded, mut judged] = [const { Took(Vec::new()) }; 4];
@@ -178,6 +192,7 @@ pub(crate) async fn a_batch_has_time_while_it_comes() {
     let config = RedisConfig::standalone(&link.url()).unwrap().cache_deadline(Duration::from_millis(400));
     let stores = RedisBackend::connect(config).await.unwrap().stores();
     let cache = stores.cache_store().unwrap();
+    open_bulk(&server, &*cache).await;
     for _ in 0..2 {
         let began = SystemClock.now();
         let (values, sum) = tokio::join!(cache.get_many(&keys), async {
@@ -227,6 +242,7 @@ pub(crate) async fn each_master_has_connections_of_its_own() {
     let leases: Vec<_> = (0..60).map(lease).collect();
     stores.locker().unwrap().renew(&leases).await.unwrap();
     for node in cluster.nodes() {
+        open_bulk(node, &*cache).await;
         let names = names(node).await;
         for purpose in ["bulk", "renewals"] {
             let name = format!("name=stanchion:{purpose}");

@@ -49,6 +49,11 @@ impl Redirects {
         Self { left: MAX_REDIRECTS, retry_split: route.retry_split, pause: PAUSES.0 }
     }
 
+    /// The error is one of those by which a server sends on what it has not carried out.
+    pub(super) fn are_meant_by(error: &Error) -> bool {
+        matches!(Refusal::of(error), Some(Refusal::Moved(_) | Refusal::Ask(_)))
+    }
+
     /// Decides after an error of the node on this host.
     ///
     /// Only what the server has refused with nothing done is sent again. A redirect without a host is to another port of the

@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use redis::{Cmd, Pipeline, Value};
-use stanchion::Result;
 use stanchion::key::Key;
 use stanchion::random::jittered;
+use stanchion::{Effect, Error, ErrorKind, Result};
 
 use super::address::Address;
 use super::doubts::Doubt;
@@ -60,7 +60,6 @@ impl Cluster {
         call: Call,
         mut node: Arc<Node>,
     ) -> Result<Value> {
-        let access = call.access;
         let mut redirects = Redirects::new(route);
         let mut sent_back = false;
         loop {
@@ -79,17 +78,17 @@ impl Cluster {
                 Next::Send(address) if address == at => {
                     self.renew_and_wait(&address, &node, sent_back).await;
                     sent_back = true;
-                    node.by(call.lane).await.command(command, access).await
+                    node.one(command, call).await
                 }
                 Next::Send(address) => {
                     node = self.node(&address).await?;
                     self.redirected(route.slot, &node);
-                    node.by(call.lane).await.command(command, access).await
+                    node.one(command, call).await
                 }
                 Next::Ask(address) => {
                     node = self.node(&address).await?;
                     self.redirected(route.slot, &node);
-                    ask(node.by(call.lane).await, command, access).await
+                    ask(&node, command, call).await
                 }
                 Next::RetryAfter(pause) => {
                     let environment = &self.context().environment;
@@ -100,7 +99,7 @@ impl Cluster {
                     }
                     environment.sleep(pause).await;
                     node = self.owner(route.slot)?;
-                    node.by(call.lane).await.command(command, access).await
+                    node.one(command, call).await
                 }
             };
         }
@@ -135,15 +134,23 @@ impl Cluster {
     async fn write_group(&self, group: &Group, call: Call) -> Vec<(usize, Result<Value>)> {
         let first = group.node.batch(&group.pipeline, call).await;
         let mut replies = Vec::with_capacity(first.len());
+        let mut overdue: Option<Error> = None;
         let sent = group.members.iter().zip(group.pipeline.cmd_iter());
         for ((&(index, route), command), reply) in sent.zip(first) {
             // Only what is redirected is sent singly, and in order.
-            let reply = match reply {
-                Err(_) => {
-                    let node = Arc::clone(&group.node);
-                    Box::pin(self.follow(reply, route, command, call, node)).await
+            let reply = match (reply, &overdue) {
+                // The wait for a node that is silent is not repeated for each.
+                (Err(refused), Some(overdue)) if Redirects::are_meant_by(&refused) => {
+                    Err(overdue.clone().with_effect(Effect::NotApplied))
                 }
-                done => done,
+                (reply @ Err(_), _) => {
+                    let node = Arc::clone(&group.node);
+                    let reply = Box::pin(self.follow(reply, route, command, call, node)).await;
+                    overdue =
+                        reply.as_ref().err().filter(|error| error.kind() == ErrorKind::Timeout).cloned();
+                    reply
+                }
+                (done, _) => done,
             };
             replies.push((index, reply));
         }
@@ -164,10 +171,10 @@ fn address_of(node: &Node) -> Address {
 }
 
 /// Sends a command to a node that is only about to get its slot.
-async fn ask(node: &Node, command: &Cmd, access: Access) -> Result<Value> {
+async fn ask(node: &Node, command: &Cmd, call: Call) -> Result<Value> {
     let mut pipeline = Pipeline::with_capacity(2);
     pipeline.add_command(redis::cmd("ASKING"));
     pipeline.add_command(command.clone());
-    let replies = node.packed(&pipeline, access).await;
-    replies.into_iter().nth(1).unwrap_or_else(|| Err(error::unexpected_reply(access)))
+    let replies = node.batch(&pipeline, call).await;
+    replies.into_iter().nth(1).unwrap_or_else(|| Err(error::unexpected_reply(call.access)))
 }

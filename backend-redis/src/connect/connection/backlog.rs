@@ -12,33 +12,21 @@ use super::request::{Commands, Read, Request, time_out};
 use super::room;
 use super::status::Status;
 
-/// With so many commands more than were wanted at the last look, it is looked for those that are cancelled. Their bytes have
-/// gone with their callers.
-const SWEPT_AFTER: usize = 4_096;
+/// With more cancelled commands than these among those that wait, they are dropped. Their bytes have gone with their callers.
+const SWEPT_AFTER: u64 = 4_096;
 
 /// Commands and reads, each in their order. They do not wait for each other.
+#[derive(Default)]
 pub(super) struct Backlog {
     commands: VecDeque<Commands>,
     // With the empty places of those that have timed out.
     reads: VecDeque<Option<Read>>,
-    // With more commands than these the cancelled ones are dropped.
-    sweep_above: usize,
+    // So many cancelled commands were dropped in all.
+    dropped: u64,
     // Commands that do not wait any more, and are still counted as if they did,
     sent: Amount,
     // and such reads.
     read: Amount,
-}
-
-impl Default for Backlog {
-    fn default() -> Self {
-        Self {
-            commands: VecDeque::new(),
-            reads: VecDeque::new(),
-            sweep_above: SWEPT_AFTER,
-            sent: Amount::default(),
-            read: Amount::default(),
-        }
-    }
 }
 
 impl Backlog {
@@ -54,12 +42,20 @@ impl Backlog {
         }
     }
 
-    /// Drops cancelled commands, if there are so many that it may be worth a look.
-    pub(super) fn sweep(&mut self) {
-        if self.commands.len() > self.sweep_above {
+    /// Drops cancelled commands, if there are so many that it is worth a look at all: what waits is bounded, and they would take
+    /// the place of others.
+    fn sweep(&mut self, status: &Status) {
+        if status.left().saturating_sub(self.dropped) > SWEPT_AFTER {
+            let before = self.commands.len();
             self.commands.retain(|commands| !commands.caller.is_cancelled());
-            self.sweep_above = self.commands.len() + SWEPT_AFTER;
+            self.drops(before - self.commands.len());
         }
+    }
+
+    /// Their places are given back with the next that are sent.
+    fn drops(&mut self, cancelled: usize) {
+        self.dropped += cancelled as u64;
+        self.sent.add(Amount::of_requests(cancelled));
     }
 
     pub(super) fn has_commands(&self) -> bool {
@@ -73,6 +69,7 @@ impl Backlog {
                 self.sent.add(Amount::of(packed.len()));
                 return Some((commands, packed));
             }
+            self.drops(1);
         }
         None
     }
@@ -108,9 +105,9 @@ impl Backlog {
 
     /// Takes what waits no longer from what is known to wait, and gives back what a burst has taken.
     pub(super) fn settle(&mut self, status: &Status) {
+        self.sweep(status);
         status.commands.remove(std::mem::take(&mut self.sent));
         status.reads.remove(std::mem::take(&mut self.read));
-        self.sweep_above = self.sweep_above.min(self.commands.len() + SWEPT_AFTER);
         room::shrink(&mut self.commands);
         room::shrink(&mut self.reads);
     }
@@ -167,18 +164,22 @@ mod tests {
             if at % 100 == 0 {
                 wanted.push(caller);
             }
-            backlog.sweep();
-            let bound = wanted.len() + SWEPT_AFTER + 1;
-            assert!(backlog.commands.len() <= bound, "{} commands at {at}", backlog.commands.len());
+            backlog.settle(&status);
+            let (waiting, bound) = (backlog.commands.len() as u64, wanted.len() as u64 + SWEPT_AFTER + 1);
+            assert!(waiting <= bound, "{waiting} commands at {at}");
+            assert_eq!(status.commands.waiting().requests(), waiting, "each counts as long as it is there");
         }
-        assert_eq!(status.commands.waiting().requests(), wanted.len() as u64, "who has left does not count");
+        // All the places but a few are free again, although none of the others was sent.
+        wanted.truncate(1);
+        backlog.settle(&status);
+        assert!(status.commands.waiting().requests() <= SWEPT_AFTER + 1);
         let mut sent = 0;
         while backlog.next_commands().is_some() {
             sent += 1;
         }
         backlog.settle(&status);
         assert_eq!((sent, status.commands.waiting()), (wanted.len(), Amount::default()));
-        assert_eq!(backlog.sweep_above, SWEPT_AFTER, "as if there had been no burst");
+        assert_eq!(status.left(), backlog.dropped);
         assert!(backlog.commands.capacity() <= room::KEPT);
     }
 

@@ -203,7 +203,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             if closes {
                 return Poll::Ready(End::Closed);
             }
-            self.backlog.sweep();
         }
         Poll::Pending
     }
@@ -332,7 +331,8 @@ impl<S> Drop for Driver<S> {
         if thread::panicking() {
             return self.status.end(Ended::Panicked);
         }
-        self.status.end(Ended::WithRuntime);
+        // It may have been closed, and its runtime have ended before the task came by.
+        self.status.end_unless_known(Ended::WithRuntime);
         if let Some(events) = &self.events {
             events.broken();
         }

@@ -14,7 +14,7 @@ use tokio::runtime::{self, Handle};
 use tokio::sync::{mpsc, oneshot};
 
 use super::driver::Driver;
-use super::end;
+use super::end::{self, Ended};
 use super::events::ConnectionEvents;
 use super::handover::{Dropped, handover};
 use super::handshake;
@@ -34,7 +34,7 @@ use crate::reply;
 pub(crate) struct Connection(Arc<Shared>);
 
 struct Shared {
-    // It has no bound of its own: what may be sent is counted before.
+    // It has no bound of its own: what may be sent is counted before, and until the task has taken it out.
     requests: mpsc::UnboundedSender<Request>,
     clock: Arc<dyn Clock>,
     status: Arc<Status>,
@@ -186,6 +186,7 @@ impl Connection {
 
     /// Ends it for all its clones, and for whoever waits for a reply.
     pub(in crate::connect) fn close(&self) {
+        self.0.status.end_unless_known(Ended::Closed);
         // If that fails it has ended already.
         let _ = self.0.requests.send(Request::Close);
     }

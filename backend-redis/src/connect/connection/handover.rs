@@ -13,7 +13,6 @@ use redis::Value;
 use stanchion::Result;
 
 use super::late;
-use super::queued::Amount;
 use super::status::Status;
 
 /// What the replies to the commands of one caller are, or why there are none.
@@ -46,10 +45,9 @@ enum Outcome {
 
 /// A new pair, with commands that wait to be sent.
 pub(super) fn handover(packed: Vec<u8>, status: &Status) -> (TaskEnd, CallerEnd<'_>) {
-    let amount = Amount::of(packed.len());
     let state = State { packed: Packed::Waiting(packed), outcome: Outcome::None, waker: None };
     let shared = Arc::new(Mutex::new(state));
-    let caller = CallerEnd { shared: Some(Arc::clone(&shared)), amount, status, polls: status.polls() };
+    let caller = CallerEnd { shared: Some(Arc::clone(&shared)), status, polls: status.polls() };
     (TaskEnd(Some(shared)), caller)
 }
 
@@ -103,7 +101,6 @@ impl Drop for TaskEnd {
 pub(super) struct CallerEnd<'a> {
     // None once it is ready.
     shared: Option<Shared>,
-    amount: Amount,
     status: &'a Status,
     // How often the task had run before.
     polls: u64,
@@ -145,10 +142,11 @@ impl Future for CallerEnd<'_> {
 impl Drop for CallerEnd<'_> {
     fn drop(&mut self) {
         let Some(shared) = self.shared.take() else { return };
-        let before = mem::replace(&mut lock(&shared).packed, Packed::Left);
-        // Their memory is given back here, and not when the task comes by.
-        if let Packed::Waiting(_) = before {
-            self.status.commands.remove(self.amount);
+        let mut state = lock(&shared);
+        // Their memory is given back here, and not when the task comes by; their place in its queue is, and is counted until then.
+        if let Packed::Waiting(packed) = mem::replace(&mut state.packed, Packed::Left) {
+            // Before the task can see it.
+            self.status.leaves(packed.len());
             late::unsent(self.status.polls() != self.polls);
         } else {
             late::sent();
@@ -160,6 +158,7 @@ impl Drop for CallerEnd<'_> {
 mod tests {
     use futures_util::FutureExt;
 
+    use super::super::queued::Amount;
     use super::*;
 
     #[test]
@@ -170,7 +169,8 @@ mod tests {
         assert!(!task.is_cancelled());
         drop(caller);
         assert!(task.is_cancelled() && task.take().is_none(), "its caller has left");
-        assert_eq!(status.commands.waiting(), Amount::default());
+        assert_eq!(status.commands.waiting(), Amount::of_requests(1), "its place is the task's to give back");
+        assert_eq!(status.left(), 1);
 
         let (task, mut caller) = handover(b"ab".to_vec(), &status);
         assert!((&mut caller).now_or_never().is_none());

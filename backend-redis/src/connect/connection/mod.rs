@@ -25,6 +25,8 @@ mod pending_commands;
 mod pending_reads;
 mod progress;
 mod queued;
+#[cfg(feature = "tls")]
+mod records;
 mod request;
 mod room;
 mod status;

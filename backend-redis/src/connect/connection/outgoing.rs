@@ -26,8 +26,8 @@ impl Outgoing {
         self.bytes.len()
     }
 
-    /// How many bytes the system has taken so far, of all that was ever added. It may have sent fewer, and of TLS those that
-    /// are sent are others.
+    /// How many bytes the system has taken so far, of all that was ever added. It may have sent fewer. Of TLS those that are
+    /// sent are others, and when a write fails what it was given counts as taken (`records.rs`).
     pub(super) fn written(&self) -> u64 {
         self.written
     }

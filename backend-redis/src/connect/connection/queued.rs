@@ -26,6 +26,16 @@ impl Amount {
         Self((1 << BYTES) | bytes)
     }
 
+    /// So many requests, without their bytes.
+    pub(super) fn of_requests(count: usize) -> Self {
+        Self((count as u64) << BYTES)
+    }
+
+    /// The bytes of one request, without it.
+    pub(super) fn of_bytes(bytes: usize) -> Self {
+        Self(Self::of(bytes).bytes())
+    }
+
     pub(super) fn requests(self) -> u64 {
         self.0 >> BYTES
     }
@@ -41,7 +51,8 @@ impl Amount {
 
 /// The requests of one kind that wait to be sent: those in the channel from the callers to the task, and in its backlog.
 ///
-/// Callers add to it, in one step; the task takes away what it sends, and what it refuses.
+/// Callers add to it, in one step; the task takes away what it sends, and what it drops. A caller that leaves before takes away
+/// the bytes of its commands, which it frees; their place in the queue is there until the task comes by, and counts until then.
 #[derive(Debug, Default)]
 pub(super) struct Queued(AtomicU64);
 

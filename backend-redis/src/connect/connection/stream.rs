@@ -10,6 +10,8 @@ use redis::io::tcp::socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+#[cfg(feature = "tls")]
+use super::records::Records;
 use crate::connect::context::Context;
 
 /// After so long without an acknowledgement from the other machine a connection is over.
@@ -33,7 +35,7 @@ pub(super) async fn open(address: &ConnectionAddr, context: &Context) -> io::Res
                 let (connector, name) = (connector.clone(), name.clone());
                 async move { connector.connect(name, tcp(address).await?).await }
             };
-            Ok(Box::new(first(host, *port, tls).await?))
+            Ok(Box::new(Records::new(first(host, *port, tls).await?)))
         }
         #[cfg(unix)]
         ConnectionAddr::Unix(path) => Ok(Box::new(tokio::net::UnixStream::connect(path).await?)),

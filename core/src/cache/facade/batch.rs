@@ -38,14 +38,17 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         ids.iter().map(|id| self.key(id)).collect()
     }
 
-    /// Sets the values, whatever is there, in one trip per master. Not one atomic step: on an error some may be set.
+    /// Sets the values, whatever is there, in one trip per master. Not one atomic step: on an error some may be set, and what
+    /// is in doubt ([`Unknown`](crate::Effect::Unknown)) may be carried out later still, after a write that was begun since.
     ///
     /// # Errors
     /// Those of [every method](Cache#errors); `InvalidInput` also for more than the backend takes in one batch, 10,000 unless
     /// set. An argument that is refused is refused before anything is set.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves each value either set or not.
+    /// Dropping the future leaves each value either set or not. What has left may be carried out later, also after a single write
+    /// of the same key that was begun since: a backend may send large batches on a connection of their own. Calls that are
+    /// awaited keep their order.
     pub async fn set_many<I: Identifier>(&self, values: &[(I, T)]) -> Result<()> {
         let keys = values.iter().map(|(id, _)| self.key(id)).collect::<Result<Vec<_>>>()?;
         self.0.writer.set_many(&keys, values.iter().map(|(_, value)| value)).await

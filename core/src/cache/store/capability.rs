@@ -17,8 +17,8 @@ pub struct CacheCapabilities {
     /// The most keys in one batch.
     pub max_batch: usize,
     /// Within what time a read is answered or fails, whatever becomes of the store, where that is less than
-    /// [`call_deadline`](BaseCapabilities::call_deadline). A façade that wants less runs a timer of its own. A batch may take longer
-    /// than either by its size, as long as something comes: the backend says how much.
+    /// [`call_deadline`](BaseCapabilities::call_deadline). A façade that wants less runs a timer of its own. A batch of several
+    /// keys may take longer than either by its size, and a large one for as long as something comes: the backend says how much.
     pub read_deadline: Option<Duration>,
 }
 

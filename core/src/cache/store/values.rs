@@ -99,7 +99,8 @@ pub trait CacheStore: fmt::Debug + Send + Sync + 'static {
     async fn set(&self, key: &Key, value: Bytes, options: &SetOptions) -> Result<SetOutcome>;
 
     /// Sets every value by its own options; the outcomes in their order. For a key given twice the last value
-    /// holds.
+    /// holds. Where its outcome is [`Unknown`](crate::Effect::Unknown), or it was dropped, it may be carried out after a write that
+    /// was begun since.
     async fn set_many(&self, entries: &[SetEntry]) -> Result<Vec<SetOutcome>>;
 
     /// Removes the keys and says how many distinct ones held something.

@@ -1,7 +1,7 @@
 //! How many requests may wait, and which do not wait for which.
 
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::io::duplex;
 
 use super::*;
@@ -120,5 +120,28 @@ fn a_heartbeat_is_not_refused_where_too_much_waits() {
         let refused = connection.command(&redis::cmd("TIME"), Access::Read).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Throttled);
         assert_eq!(heartbeat(&connection, &context).await.unwrap_err().kind(), ErrorKind::Timeout);
+    });
+}
+
+#[test]
+fn callers_that_leave_do_not_fill_the_channel_of_a_task_that_is_not_run() {
+    run(async {
+        let (ours, _its) = duplex(64);
+        let context = context_with(Arc::new(ManualClock::new()), LONG_WAIT);
+        let (connection, mut driver) = Connection::driven_by_hand(ours, None, Purpose::Commands, &context);
+        let command = redis::cmd("TIME");
+        // Each leaves at once.
+        let leaves = || connection.command(&command, Access::Write).now_or_never();
+        for at in 0..MAX_QUEUED {
+            assert!(leaves().is_none(), "{at}");
+        }
+        let refused = leaves().unwrap().unwrap_err();
+        assert_eq!(facts(&refused), (ErrorKind::Throttled, Effect::NotApplied));
+        // When it comes by it takes them all.
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(driver.run_once(&mut cx).is_pending());
+        for _ in 0..MAX_QUEUED {
+            assert!(leaves().is_none());
+        }
     });
 }

@@ -60,6 +60,32 @@ fn when_the_runtime_has_ended_all_that_wait_know_it() {
 }
 
 #[test]
+fn what_is_closed_before_its_runtime_ends_is_closed() {
+    let other = one_thread();
+    let (ours, mut its) = duplex(64 * 1_024);
+    let connection = other.block_on(async {
+        let context = context_with(Arc::new(ManualClock::new()), LONG_WAIT);
+        connect_on(ours, None, &context)
+    });
+    let write = set(1);
+    run(async {
+        let mut writing = Box::pin(connection.command(&write, Access::Write));
+        assert!(futures_util::poll!(writing.as_mut()).is_pending());
+        let closed = connection.clone();
+        let ending = move || {
+            other.block_on(async { its.read_u8().await.unwrap() });
+            // Nothing runs the task any more.
+            closed.close();
+            drop(other);
+        };
+        tokio::task::spawn_blocking(ending).await.unwrap();
+        assert_eq!(facts(&writing.await.unwrap_err()), (ErrorKind::Closed, Effect::Unknown));
+        let later = connection.command(&write, Access::Write).await.unwrap_err();
+        assert_eq!(facts(&later), (ErrorKind::Closed, Effect::NotApplied));
+    });
+}
+
+#[test]
 fn where_the_runtime_is_not_driven_each_call_ends_by_its_deadline() {
     const DEADLINE: Duration = Duration::from_millis(50);
     let idle = one_thread();

@@ -106,3 +106,50 @@ fn an_operation_of_which_a_part_was_answered_is_in_doubt() {
         }
     });
 }
+
+/// Sends some of what it is given and then fails, within one write, as a stream with TLS does.
+#[cfg(feature = "tls")]
+struct Halfway;
+
+#[cfg(feature = "tls")]
+impl AsyncRead for Halfway {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+#[cfg(feature = "tls")]
+impl AsyncWrite for Halfway {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn what_a_failed_write_with_tls_was_given_is_in_doubt_and_what_follows_is_not() {
+    use crate::connect::connection::records::Records;
+
+    run(async {
+        // The flush says it of the one, and the next write of the other.
+        for lengths in [&[100_usize][..], &[100, 4_000, 16_000, 100]] {
+            let connection = connect_plainly(Records::new(Halfway));
+            let commands: Vec<_> = lengths.iter().map(|bytes| set(*bytes)).collect();
+            let sent = commands.iter().map(|command| connection.command(command, Access::Write));
+            let errors: Vec<_> =
+                join_all(sent).await.into_iter().map(|outcome| facts(&outcome.unwrap_err())).collect();
+            let effects: Vec<_> = errors.iter().map(|(_, effect)| *effect).collect();
+            let expected = [Effect::Unknown, Effect::Unknown, Effect::Unknown, Effect::NotApplied];
+            assert_eq!(effects, expected[..lengths.len()]);
+            assert!(errors.iter().all(|(kind, _)| *kind == ErrorKind::Unavailable), "{errors:?}");
+        }
+    });
+}
