@@ -15,7 +15,7 @@ use crate::{Failure, machine};
 
 const METHOD: &str = "Each operation 50 times, thrice after as often to warm up, the median, through a proxy in front of each master that counts what \
 clients send, on all their connections together; per operation: what is judged, since each of them may cost a trip. The tag check is of a value with two tags of its own, while \
-the feed is up. Beside it what the servers say they carried out (`INFO commandstats` after `CONFIG RESETSTAT`), which \
+the feed is up. `invalidate_tag` and `clear` may cost six on a Cluster: each generation is kept on three masters, read and raised in two trips, so that one master's failure takes no tag away (record 0024); the target was 1 while it was kept once. Beside it what the servers say they carried out (`INFO commandstats` after `CONFIG RESETSTAT`), which \
 includes what the scripts call. A batch is 100 keys, judged by the number of writes that reached any one master \
 (counted as reads of the proxy); 20 times.";
 
@@ -74,8 +74,9 @@ async fn single(meter: &Meter, rows: &mut Vec<Row>) -> Result<(), Failure> {
     add("set", meter.count(async |n| plain.set(n, &2).await).await?, 1.0);
     add("remove", meter.count(async |n| plain.remove(n).await.map(drop)).await?, 1.0);
     let tag = Tag::new("a")?;
-    add("invalidate_tag", meter.count(async |_| plain.invalidate_tag(&tag).await).await?, 1.0);
-    add("clear", meter.count(async |_| plain.clear().await).await?, 1.0);
+    let bump = if matches!(meter.server, Server::Cluster(_)) { 6.0 } else { 1.0 };
+    add("invalidate_tag", meter.count(async |_| plain.invalidate_tag(&tag).await).await?, bump);
+    add("clear", meter.count(async |_| plain.clear().await).await?, bump);
     Ok(())
 }
 
