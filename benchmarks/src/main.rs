@@ -1,8 +1,9 @@
 //! Side-by-side measurements of stanchion against its peers, in one run, with the peer doing the same work.
 //!
-//! `cargo run --release -p stanchion-benchmarks -- NAME [--json]` runs one comparison and prints it;
-//! `-- all` runs every one and writes `benchmarks/results/NAME.md`; `-- soak MINUTES` looks for what is left behind. Only ratios within one run mean anything:
-//! the machines are shared, and client and server share their cores.
+//! `cargo run --release -p stanchion-benchmarks -- NAME [--json] [--write]` runs one comparison and prints it, and writes
+//! `benchmarks/results/NAME.md` if asked to; `-- all` runs every one and writes each; `-- soak MINUTES` looks for what is left
+//! behind. One that breaks is a line of JSON too, which has not passed and says why. Only ratios within one run mean anything: the
+//! machines are shared, and client and server share their cores.
 
 mod bulk;
 mod coherence;
@@ -86,32 +87,39 @@ fn main() -> ExitCode {
         }
         _ => {
             eprintln!(
-                "usage: stanchion-benchmarks NAME [--json], NAME one of {NAMES:?} or all; or soak MINUTES"
+                "usage: stanchion-benchmarks NAME [--json] [--write], NAME one of {NAMES:?} or all; or soak MINUTES"
             );
             return ExitCode::from(2);
         }
     };
     let all = name == "all";
     let chosen: Vec<&str> = if all { NAMES.to_vec() } else { vec![name.as_str()] };
+    let write = all || flags.iter().any(|flag| flag == "--write");
+    // One that breaks takes none of the others with it.
     let mut passed = true;
     for name in chosen {
-        let done = runtime.block_on(run(name)).and_then(|report| {
-            passed &= report.pass();
-            println!("{}", report.markdown());
-            if all {
-                report.write()?;
-            }
-            if json {
-                println!("{}", report.json()?);
-            }
-            Ok(())
-        });
-        if let Err(error) = done {
+        passed &= one(&runtime, name, write, json).unwrap_or_else(|error| {
             eprintln!("{name}: {error}");
-            return ExitCode::FAILURE;
-        }
+            if json {
+                println!("{}", report::broken(name, &*error));
+            }
+            false
+        });
     }
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs a comparison, and answers whether all its targets were met.
+fn one(runtime: &tokio::runtime::Runtime, name: &str, write: bool, json: bool) -> Result<bool, Failure> {
+    let report = runtime.block_on(run(name))?;
+    println!("{}", report.markdown());
+    if write {
+        report.write()?;
+    }
+    if json {
+        println!("{}", report.json()?);
+    }
+    Ok(report.pass())
 }
 
 /// Prints what was found, and writes `benchmarks/results/soak.md`.

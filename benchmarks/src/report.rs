@@ -181,3 +181,21 @@ impl Report {
         Ok(())
     }
 }
+
+/// One line of JSON for a comparison that broke: it has not passed.
+pub(crate) fn broken(name: &str, error: &dyn std::error::Error) -> String {
+    serde_json::json!({ "name": name, "pass": false, "error": error.to_string() }).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_breaks_has_not_passed_and_says_why() {
+        let line = broken("redis-get", &std::io::Error::other("no \"server\""));
+        let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&read["pass"], &read["error"]), (&false.into(), &"no \"server\"".into()));
+        assert!(!line.contains('\n'));
+    }
+}
