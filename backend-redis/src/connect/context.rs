@@ -66,6 +66,13 @@ impl Context {
             tls: Arc::new(crate::tls::TlsClient::new(config.certificates.clone())),
         })
     }
+
+    /// How long one attempt to connect may take: one deadline for the address, one for the credentials, one for being let in by
+    /// them, and one for what is to be prepared then.
+    pub(super) fn connecting(&self) -> Duration {
+        self.deadline.saturating_mul(4)
+    }
+
     /// The same, with connections that are driven where this is called.
     pub(super) fn on_this_runtime(&self) -> Arc<Self> {
         Arc::new(Self {

@@ -5,13 +5,12 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use redis::{Cmd, Pipeline, Value};
 use stanchion::key::Key;
-use stanchion::time::Monotonic;
 use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
@@ -44,13 +43,7 @@ pub(crate) struct Node {
     // Opens another connection to the same server.
     open_beside: OpenBeside,
     context: Arc<Context>,
-    // When the connection was given up, because a reply said that the server is a replica.
-    doubted_at: Mutex<Option<Monotonic>>,
 }
-
-/// A reply that says so gives the connection up no more often than this: whoever answers it may be no replica, but something
-/// in front of a server.
-const DOUBTED_EVERY: Duration = Duration::from_secs(5);
 
 enum State {
     Live(Live),
@@ -93,7 +86,6 @@ impl Node {
             lanes: Lanes::default(),
             open_beside,
             context: Arc::clone(context),
-            doubted_at: Mutex::default(),
         });
         (node, wanted)
     }
@@ -264,13 +256,7 @@ impl Node {
             return;
         }
         let now = self.context.environment.clock.now();
-        let mut doubted_at = self.doubted_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if doubted_at.is_some_and(|at| now.saturating_since(at) < DOUBTED_EVERY) {
-            return;
-        }
-        *doubted_at = Some(now);
-        drop(doubted_at);
-        self.context.servers.is_replica(self.number, generation, self.target.label());
+        self.context.servers.says_it_is_a_replica(self.number, generation, self.target.label(), now);
     }
 
     /// Has the connection pinged at once: a command had no reply within its deadline, so that it may be half-open.

@@ -52,7 +52,8 @@ pub(crate) async fn open_or_wait(
     Ok(node)
 }
 
-/// Another connection to a server, for this purpose. Not waited for: the answer changes to true when there was an attempt.
+/// A connection to a server, for this purpose, that no pushes come by. Not waited for: the answer changes to true when there was
+/// an attempt.
 pub(super) fn open_beside(
     target: Target,
     purpose: Purpose,
@@ -61,12 +62,19 @@ pub(super) fn open_beside(
     let (node, mut supervisor) = Supervisor::of(target, purpose, None, context);
     let (attempted, tried) = watch::channel(false);
     let weak = Arc::downgrade(&node);
+    let closing = context.environment.tasks.closing();
     context.environment.tasks.spawn(async move {
-        if let Some(node) = weak.upgrade()
-            && let Err(error) = supervisor.connect_once(&node, 0).await
-        {
-            tracing::warn!(server = %node.target().label(), %error, "not connected yet");
-            node.request_heartbeat();
+        let first = async {
+            if let Some(node) = weak.upgrade()
+                && let Err(error) = supervisor.connect_once(&node, 0).await
+            {
+                tracing::warn!(server = %node.target().label(), %error, "not connected yet");
+                node.request_heartbeat();
+            }
+        };
+        tokio::select! {
+            () = closing => {}
+            () = first => {}
         }
         attempted.send_replace(true);
         supervisor.run(weak).await;
@@ -86,6 +94,8 @@ struct Supervisor {
     pause: Duration,
     // Where the connection was made to that was made last.
     used: Option<ConnectionAddr>,
+    // Where it was last tried to make one to.
+    tried: Option<ConnectionAddr>,
 }
 
 impl Supervisor {
@@ -97,36 +107,48 @@ impl Supervisor {
         context: &Arc<Context>,
     ) -> (Arc<Node>, Self) {
         let (node, heartbeats) = Node::new(target, purpose, pushes, context, open_beside);
-        (node, Self { context: Arc::clone(context), heartbeats, pause: FIRST_PAUSE, used: None })
+        let context = Arc::clone(context);
+        (node, Self { context, heartbeats, pause: FIRST_PAUSE, used: None, tried: None })
     }
 
     async fn connect_once(&mut self, node: &Arc<Node>, attempt: u32) -> Result<()> {
         static GENERATIONS: AtomicU64 = AtomicU64::new(1);
         let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
-        let deadline = self.context.deadline;
         let events = Arc::new(NodeEvents {
             node: Arc::downgrade(node),
             generation,
             pushes: node.pushes().cloned(),
             broken: AtomicBool::new(false),
         });
+        let mut tried = None;
         let connecting = async {
             let info = node.target().address(attempt).await?;
-            let listener = Some(Arc::clone(&events) as Arc<dyn ConnectionEvents>);
-            let (connection, server) =
-                Connection::open(&info, listener, node.purpose(), &self.context).await?;
-            self.check_role(&server, &info.addr().to_string())?;
-            if let Some(pushes) = node.pushes() {
-                pushes.connected(connection.clone(), generation).await?;
+            let address = &*tried.insert(info.addr().clone());
+            let opening = async {
+                let listener = Some(Arc::clone(&events) as Arc<dyn ConnectionEvents>);
+                let (connection, server) =
+                    Connection::open(&info, listener, node.purpose(), &self.context).await?;
+                self.check_role(&server, &address.to_string())?;
+                if let Some(pushes) = node.pushes() {
+                    pushes.connected(connection.clone(), generation).await?;
+                }
+                // Last, since it may be that others are given up for this one.
+                self.arrives(node, &server, &events)?;
+                Ok((connection, server, address.clone()))
+            };
+            tokio::select! {
+                biased;
+                opened = opening => opened,
+                // One that hangs must not keep the news that it was replaced.
+                () = replaced(node.target(), address) => {
+                    Err(Error::new(ErrorKind::Unavailable, "another server is to be used by now"))
+                }
             }
-            // Last, since it may be that others are given up for this one.
-            self.arrives(node, &server, &events)?;
-            Ok((connection, server, info.addr().clone()))
         };
-        // One for the address, one for the credentials, one for being let in by them, and one for what is to be prepared then.
-        let bound = deadline.saturating_mul(4);
+        let bound = self.context.connecting();
         let connected = tokio::time::timeout(bound, connecting).await;
         let connected = connected.unwrap_or_else(|_| Err(error::timed_out(bound, Access::Read)));
+        self.tried = tried.or(self.tried.take());
         let (connection, server, used) = connected.inspect_err(|why| node.stay_down(why))?;
         self.used = Some(used);
         if node.go_live(connection, generation, server.role_by, &events.broken) {
@@ -189,7 +211,7 @@ impl Supervisor {
                     if environment.clock.now().saturating_since(since) > LONGEST_PAUSE {
                         self.pause = FIRST_PAUSE;
                     }
-                    self.reconnect(&node).await;
+                    self.reconnect(&node, &target).await;
                     since = environment.clock.now();
                 }
             }
@@ -254,12 +276,19 @@ impl Supervisor {
 
     /// Tries until it is connected. The pauses grow on from one call to the next, unless the connection had
     /// lasted: a server that takes connections and drops them is tried with those pauses too.
-    async fn reconnect(&mut self, node: &Weak<Node>) {
+    async fn reconnect(&mut self, node: &Weak<Node>, target: &Target) {
         let environment = self.context.environment.clone();
+        let nap = |pause| environment.sleep(jittered(&*environment.random, pause));
         let mut attempt = 0;
         loop {
-            environment.sleep(jittered(&*environment.random, self.pause)).await;
-            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+            tokio::select! {
+                () = nap(self.pause) => self.pause = (self.pause * 2).min(LONGEST_PAUSE),
+                // The pauses were for a server that is not waited for any more. Once for each server, since there may be no other.
+                () = is_replaced(target, self.tried.as_ref()) => {
+                    (self.tried, self.pause) = (None, FIRST_PAUSE);
+                    nap(FIRST_PAUSE).await;
+                }
+            }
             let Some(node) = node.upgrade() else {
                 return;
             };
@@ -276,6 +305,21 @@ impl Supervisor {
             }
             attempt = attempt.saturating_add(1);
         }
+    }
+}
+
+/// Ends when the server at this address is not to be used any more.
+async fn replaced(target: &Target, address: &ConnectionAddr) {
+    while target.is_current(address) {
+        target.changed(Some(address)).await;
+    }
+}
+
+/// The same, if any server was tried.
+async fn is_replaced(target: &Target, tried: Option<&ConnectionAddr>) {
+    match tried {
+        Some(address) => replaced(target, address).await,
+        None => std::future::pending().await,
     }
 }
 

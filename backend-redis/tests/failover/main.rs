@@ -8,31 +8,13 @@
 mod commands;
 mod events;
 mod history;
+#[macro_use]
 mod support;
 mod work;
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Completion, Trial};
-use stanchion_conformance::servers::Search;
-use tokio::runtime::Builder;
-
-fn case<F: Future<Output = ()>>(name: &str, run: impl FnOnce() -> F + Send + 'static) -> Trial {
-    let name = name.replace(' ', "");
-    Trial::ignorable_test(name, move || {
-        if let Err(absent) = Search::from_env().owned() {
-            return if absent.fatal { Err(absent.into()) } else { Ok(Completion::ignored_with(absent)) };
-        }
-        Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(run());
-        Ok(Completion::Completed)
-    })
-}
-
-macro_rules! cases {
-    ($($module:ident :: $name:ident)*) => {
-        vec![$(case(stringify!($module::$name), $module::$name),)*]
-    };
-}
+use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
     let cases = cases! {

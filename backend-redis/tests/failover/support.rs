@@ -1,22 +1,29 @@
 //! What the cases share.
 
+#[macro_use]
+#[path = "../support/mod.rs"]
+mod shared;
+
+#[path = "../support/calls.rs"]
+mod calls;
+
 use std::time::Duration;
 
+use stanchion::Result;
 use stanchion::cache::{SetOptions, SetOutcome};
 use stanchion::key::Key;
 use stanchion::stores::Stores;
 use stanchion::time::Ttl;
-use stanchion::{Error, Result};
-use stanchion_conformance::servers::{Cluster, until};
-use stanchion_redis::{RedisBackend, RedisConfig};
+use stanchion_conformance::servers::Cluster;
+use stanchion_redis::RedisConfig;
 
-/// How long a case waits for what must come: for machines with much else to do.
-pub(crate) const TIMEOUT: Duration = Duration::from_mins(1);
+pub(crate) use self::calls::{TIMEOUT, eventually, soon};
+pub(crate) use self::shared::case;
 
 /// With the deadlines that a service has unless it sets others.
 pub(crate) async fn connect(urls: &[String]) -> Stores {
     let config = RedisConfig::cluster(urls.iter().map(String::as_str)).unwrap();
-    RedisBackend::connect(config).await.unwrap().stores()
+    calls::connect(config).await
 }
 
 /// A key whose slot is served by this node at first, and the slot.
@@ -41,12 +48,4 @@ pub(crate) async fn set(stores: &Stores, key: &Key, value: &str) -> Result<()> {
 pub(crate) async fn get(stores: &Stores, key: &Key) -> Result<Option<String>> {
     let value = stores.cache_store()?.get(key).await?;
     Ok(value.map(|value| String::from_utf8_lossy(&value).into_owned()))
-}
-
-/// Calls until there is no error; answers the outcome.
-pub(crate) async fn eventually<T, F: Future<Output = Result<T, Error>>>(
-    what: &str,
-    call: impl FnMut() -> F,
-) -> T {
-    until(what, TIMEOUT, call).await.unwrap()
 }

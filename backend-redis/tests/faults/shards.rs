@@ -133,6 +133,13 @@ async fn one_master_dies(near: bool) {
     warm(&cache).await;
 
     cluster.kill(DEAD).unwrap();
+    // Near copies of its values are served until its end is noticed: soon, but it takes a task of this process.
+    let noticed = until("its end is noticed", TIMEOUT, || async {
+        assert_eq!(loaded(&cache, &ids.alive).await, [] as [u32; 0]);
+        let loaded = loaded(&cache, &ids.dead).await;
+        if loaded == ids.dead { Ok(()) } else { Err(format!("{loaded:?}")) }
+    });
+    noticed.await.unwrap();
     let (begun, mut rounds) = (SystemClock.now(), 0);
     while SystemClock.now().saturating_since(begun) < AWAY || rounds < 3 {
         rounds += 1;

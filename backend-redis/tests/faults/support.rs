@@ -1,5 +1,12 @@
 //! What the cases share.
 
+#[macro_use]
+#[path = "../support/mod.rs"]
+mod shared;
+
+#[path = "../support/calls.rs"]
+mod calls;
+
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -7,16 +14,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
 use stanchion::cache::{SetEntry, SetOptions, Shard, Watcher};
-use stanchion::environment::Health;
 use stanchion::key::Key;
-use stanchion::stores::Stores;
 use stanchion::time::Ttl;
 use stanchion::{Effect, Error, ErrorKind};
-use stanchion_conformance::servers::{RedisProcess, Reply, until};
-use stanchion_redis::{RedisBackend, RedisConfig};
+use stanchion_conformance::servers::RedisProcess;
+use stanchion_redis::RedisConfig;
 
-/// How long a case waits for what must come: for machines with much else to do.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) use self::calls::{TIMEOUT, becomes, connect, eventually, refused, send, soon};
+pub(crate) use self::shared::{case, completed};
 
 /// A deadline for what is to succeed.
 const LONG_DEADLINE: Duration = Duration::from_secs(10);
@@ -31,29 +36,6 @@ pub(crate) fn cluster_config(urls: &[String]) -> RedisConfig {
         .unwrap()
         .deadline(LONG_DEADLINE)
         .cache_deadline(LONG_DEADLINE)
-}
-
-pub(crate) async fn connect(config: RedisConfig) -> Stores {
-    RedisBackend::connect(config).await.unwrap().stores()
-}
-
-/// The error of connecting with these settings.
-pub(crate) async fn refused(config: RedisConfig) -> Error {
-    match RedisBackend::connect(config).await {
-        Ok(_) => panic!("it connected"),
-        Err(error) => error,
-    }
-}
-
-pub(crate) async fn becomes(stores: &Stores, wanted: Health) {
-    let mut health = stores.health();
-    let waited = tokio::time::timeout(TIMEOUT, health.wait_for(|health| *health == wanted)).await;
-    assert!(waited.is_ok(), "never {wanted:?}, but {:?}", stores.health().current());
-}
-
-/// Waits until the condition holds.
-pub(crate) async fn soon(what: &str, mut holds: impl FnMut() -> bool) {
-    until(what, TIMEOUT, || std::future::ready(if holds() { Ok(()) } else { Err("not yet") })).await.unwrap();
 }
 
 pub(crate) fn key(id: &str) -> Key {
@@ -78,24 +60,9 @@ pub(crate) fn facts(error: &Error) -> (ErrorKind, Effect) {
     (error.kind(), error.effect())
 }
 
-/// One command of the test itself, which must not be refused.
-pub(crate) async fn send(server: &RedisProcess, words: &[&str]) -> Reply {
-    let reply = server.command(words).await.unwrap();
-    assert!(!reply.is_error(), "{words:?}: {}", reply.text());
-    reply
-}
-
 /// A connection of the test itself, for words that are no text.
 pub(crate) async fn raw(server: &RedisProcess) -> MultiplexedConnection {
     redis::Client::open(server.url()).unwrap().get_multiplexed_async_connection().await.unwrap()
-}
-
-/// Calls until there is no error; answers the outcome.
-pub(crate) async fn eventually<T, F: Future<Output = Result<T, Error>>>(
-    what: &str,
-    call: impl FnMut() -> F,
-) -> T {
-    until(what, TIMEOUT, call).await.unwrap()
 }
 
 /// Counts how often a feed has come up.

@@ -31,7 +31,7 @@ fn case<F: Future<Output = ()>>(name: &str, run: impl FnOnce(Observed) -> F + Se
         }
         let observed = Observed::default();
         let _recorder = metrics::set_default_local_recorder(&observed);
-        let _subscriber = tracing::subscriber::set_default(observed.clone());
+        let _subscriber = observed.subscribe();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.unwrap().block_on(run(observed.clone()));
         Ok(Completion::Completed)

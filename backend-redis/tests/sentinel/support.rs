@@ -1,15 +1,20 @@
 //! What the cases share.
 
+#[macro_use]
+#[path = "../support/mod.rs"]
+mod shared;
+
+#[path = "../support/calls.rs"]
+mod calls;
+
 use std::time::Duration;
 
 use stanchion::Error;
-use stanchion::environment::Health;
-use stanchion::stores::Stores;
-use stanchion_conformance::servers::{RedisProcess, Reply, Sentinel, until};
-use stanchion_redis::{RedisBackend, RedisConfig};
+use stanchion_conformance::servers::{RedisProcess, Sentinel, until};
+use stanchion_redis::RedisConfig;
 
-/// How long a case waits for what must come: for machines with much else to do.
-pub(crate) const TIMEOUT: Duration = Duration::from_mins(1);
+pub(crate) use self::calls::{TIMEOUT, becomes, connect, refused, send};
+pub(crate) use self::shared::case;
 
 /// With the deadlines that a service has unless it sets others.
 pub(crate) fn config(sentinel: &Sentinel) -> RedisConfig {
@@ -18,31 +23,6 @@ pub(crate) fn config(sentinel: &Sentinel) -> RedisConfig {
 
 pub(crate) fn named(name: &str, urls: &[String]) -> RedisConfig {
     RedisConfig::sentinel(name, urls.iter().map(String::as_str)).unwrap()
-}
-
-pub(crate) async fn connect(config: RedisConfig) -> Stores {
-    RedisBackend::connect(config).await.unwrap().stores()
-}
-
-/// The error of connecting with these settings.
-pub(crate) async fn refused(config: RedisConfig) -> Error {
-    match RedisBackend::connect(config).await {
-        Ok(_) => panic!("it connected"),
-        Err(error) => error,
-    }
-}
-
-pub(crate) async fn becomes(stores: &Stores, wanted: Health) {
-    let mut health = stores.health();
-    let waited = tokio::time::timeout(TIMEOUT, health.wait_for(|health| *health == wanted)).await;
-    assert!(waited.is_ok(), "never {wanted:?}, but {:?}", stores.health().current());
-}
-
-/// One command of the test itself, which must not be refused.
-pub(crate) async fn send(server: &RedisProcess, words: &[&str]) -> Reply {
-    let reply = server.command(words).await.unwrap();
-    assert!(!reply.is_error(), "{words:?}: {}", reply.text());
-    reply
 }
 
 /// The connections of services to this server, by what they are for.

@@ -10,14 +10,14 @@ use stanchion::event::{Envelope, EventBus, EventId, EventType, Received, Subscri
 use stanchion::key::Name;
 use stanchion::random::{Random, SystemRandom};
 use stanchion::time::Timestamp;
-use stanchion_conformance::servers::{Cluster, until};
+use stanchion_conformance::servers::until;
 use stanchion_redis::RedisBackend;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::Failure;
-use super::ours::config;
+use super::deployment::Deployment;
 use crate::coherence::{Near, Racer};
 use crate::timing::pause;
 
@@ -43,9 +43,9 @@ pub(super) struct Left {
 }
 
 impl Afterwards {
-    pub(super) async fn on(cluster: &Cluster) -> Result<Self, Failure> {
-        let reader = RedisBackend::connect(config(cluster)?).await?.stores();
-        let writer = RedisBackend::connect(config(cluster)?).await?.stores();
+    pub(super) async fn on(deployment: &Deployment) -> Result<Self, Failure> {
+        let reader = RedisBackend::connect(deployment.config()?).await?.stores();
+        let writer = RedisBackend::connect(deployment.config()?).await?.stores();
         let mut subscriptions = Vec::new();
         for number in 0..SUBSCRIPTIONS {
             let domain = format!("domain-{number}");

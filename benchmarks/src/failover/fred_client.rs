@@ -1,4 +1,4 @@
-//! fred's Cluster client.
+//! fred's client.
 
 use std::sync::Arc;
 
@@ -6,10 +6,9 @@ use fred::clients::Client;
 use fred::interfaces::{ClientLike, KeysInterface};
 use fred::types::config::{Config, ReconnectPolicy, ServerConfig};
 use fred::types::{Builder, Expiration};
-use stanchion_conformance::servers::Cluster;
 
 use super::Failure;
-use super::fault::{TTL, keys};
+use super::deployment::{Deployment, TTL};
 use super::load::Side;
 
 /// Milliseconds between its attempts to reconnect; without a policy it does not.
@@ -26,15 +25,18 @@ fn key_of(number: usize) -> String {
 }
 
 impl Fred {
-    pub(super) async fn on(cluster: &Cluster) -> Result<Self, Failure> {
-        let hosts = cluster.nodes().iter().map(|node| (node.addr().ip().to_string(), node.addr().port()));
-        let server = ServerConfig::new_clustered(hosts.collect());
+    pub(super) async fn on(deployment: &Deployment) -> Result<Self, Failure> {
+        let hosts = deployment.addresses().iter().map(|addr| (addr.ip().to_string(), addr.port())).collect();
+        let server = match deployment {
+            Deployment::Cluster(_) => ServerConfig::new_clustered(hosts),
+            Deployment::Sentinel(sentinel) => ServerConfig::new_sentinel(hosts, sentinel.name()),
+        };
         let client = Builder::from_config(Config { server, ..Config::default() })
             .set_policy(ReconnectPolicy::new_constant(0, RECONNECT))
             .with_connection_config(|config| config.tcp.nodelay = Some(true))
             .build()?;
         let _connection = client.init().await?;
-        Ok(Self { client, keys: keys(cluster, key_of).await?.into() })
+        Ok(Self { client, keys: deployment.keys(key_of).await?.into() })
     }
 }
 

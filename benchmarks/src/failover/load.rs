@@ -14,8 +14,8 @@ use crate::timing::{count, now, pause};
 const PACE: Duration = Duration::from_millis(5);
 /// How long a write may take.
 pub(super) const LIMIT: Duration = Duration::from_secs(1);
-/// A side that has no write answered by then never will.
-const GIVE_UP: Duration = Duration::from_mins(1);
+/// A side that has no write answered by then is not waited for any longer.
+const GIVE_UP: Duration = Duration::from_secs(30);
 
 /// A client that writes to the master that is replaced.
 pub(super) trait Side: Clone + Send + Sync + 'static {
@@ -88,7 +88,7 @@ pub(super) struct Work {
 
 /// What a side saw of a failover.
 pub(super) struct Seen {
-    /// The longest time between two writes that were answered.
+    /// The longest time between two writes that were answered, or until the first, or since the last.
     pub(super) without: Duration,
     /// How many failed.
     pub(super) failed: f64,
@@ -96,24 +96,30 @@ pub(super) struct Seen {
 
 impl Work {
     /// Waits until a write is answered that was begun after this.
-    pub(super) async fn answered_since(&self, since: Instant) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// None is, for half a minute.
+    pub(super) async fn answered_since(&self, since: Instant, side: &str) -> Result<(), Failure> {
         let probe = || {
             let found = self.shared.calls().iter().any(|call| call.answered && call.begun >= since);
             std::future::ready(if found { Ok(()) } else { Err("no write is answered") })
         };
-        Ok(until("the new master", GIVE_UP, probe).await?)
+        Ok(until(&format!("{side} at the new master"), GIVE_UP, probe).await?)
     }
 
     /// Stops; answers what became of what was begun since the order, and of what was answered since.
     pub(super) async fn end(self, ordered: Instant) -> Result<Seen, Failure> {
         self.shared.stopped.store(true, Ordering::Relaxed);
+        let stopped = now();
         self.writing.await?;
         let calls = self.shared.calls();
         let failed = calls.iter().filter(|call| call.begun >= ordered && !call.answered).count();
-        let mut answered: Vec<_> = calls.iter().filter(|call| call.answered).map(|call| call.ended).collect();
-        answered.sort_unstable();
-        let gaps = answered.windows(2).map(|two| two[1].duration_since(two[0]));
-        let without = gaps.max().ok_or("no write was answered")?;
+        let begun = calls.iter().map(|call| call.begun).min().ok_or("no write was begun")?;
+        let answered = calls.iter().filter(|call| call.answered).map(|call| call.ended);
+        let mut moments: Vec<_> = answered.chain([begun, stopped]).collect();
+        moments.sort_unstable();
+        let gaps = moments.windows(2).map(|two| two[1].duration_since(two[0]));
+        let without = gaps.max().unwrap_or_default();
         Ok(Seen { without, failed: count(failed) })
     }
 }

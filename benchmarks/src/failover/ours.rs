@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use stanchion::cache::Cache;
-use stanchion_conformance::servers::Cluster;
-use stanchion_redis::{RedisBackend, RedisConfig};
+use stanchion_redis::RedisBackend;
 
 use super::Failure;
-use super::fault::{TTL, keys};
+use super::deployment::{Deployment, TTL};
 use super::load::{LIMIT, Side};
 
 #[derive(Clone)]
@@ -17,17 +16,12 @@ pub(super) struct Ours {
 }
 
 impl Ours {
-    pub(super) async fn on(cluster: &Cluster) -> Result<Self, Failure> {
-        let stores = RedisBackend::connect(config(cluster)?).await?.stores();
+    pub(super) async fn on(deployment: &Deployment) -> Result<Self, Failure> {
+        let stores = RedisBackend::connect(deployment.config()?).await?.stores();
         let cache = stores.cache("failover").ttl(TTL).store_deadline(LIMIT).build()?;
-        let keys = keys(cluster, |number| format!("cache:failover:{number}")).await?;
+        let keys = deployment.keys(|number| format!("cache:failover:{number}")).await?;
         Ok(Self { cache, keys: keys.into() })
     }
-}
-
-pub(super) fn config(cluster: &Cluster) -> Result<RedisConfig, Failure> {
-    let urls = cluster.urls();
-    Ok(RedisConfig::cluster(urls.iter().map(String::as_str))?.deadline(LIMIT).cache_deadline(LIMIT))
 }
 
 impl Side for Ours {

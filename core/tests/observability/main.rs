@@ -69,7 +69,7 @@ async fn a_run_emits_what_the_page_lists_and_nothing_else() {
     let observed = Observed::default();
     // The runtime has this one thread.
     let _recorder = metrics::set_default_local_recorder(&observed);
-    let _subscriber = tracing::subscriber::set_default(observed.clone());
+    let _subscriber = observed.subscribe();
     caches::run().await;
     rest::sessions().await;
     rest::locks().await;
@@ -88,7 +88,7 @@ async fn a_run_emits_what_the_page_lists_and_nothing_else() {
 async fn the_layers_emit_what_the_page_lists_and_nothing_else() {
     let observed = Observed::default();
     let _recorder = metrics::set_default_local_recorder(&observed);
-    let _subscriber = tracing::subscriber::set_default(observed.clone());
+    let _subscriber = observed.subscribe();
     rest::layers().await;
     let contract = Contract::of(PAGE);
     assert_eq!(contract.unknown(&observed, &NAMES), [""; 0], "emitted, and not on the page");

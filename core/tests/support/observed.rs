@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Recorder, SharedString, Unit};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::subscriber::DefaultGuard;
+use tracing::{Dispatch, Event, Metadata, Subscriber};
 
 /// A metric that was counted or recorded, with its labels in order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +45,14 @@ struct Inside {
 }
 
 impl Observed {
+    /// Has the spans and events of this thread collected, for as long as what is answered is kept.
+    ///
+    /// There are two subscribers, of which one is never used: where there is one alone, `tracing` decides by the thread that
+    /// comes to an event first whether the event is wanted at all, and a thread without a subscriber turns it off for good.
+    pub(crate) fn subscribe(&self) -> (DefaultGuard, Dispatch) {
+        (tracing::subscriber::set_default(self.clone()), Dispatch::new(self.clone()))
+    }
+
     /// The names that were described.
     pub(crate) fn described(&self) -> BTreeSet<String> {
         self.0.described.lock().unwrap().clone()

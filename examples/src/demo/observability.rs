@@ -24,7 +24,7 @@ async fn both_services_emit_what_the_page_lists_and_nothing_else() {
     let observed = Observed::default();
     // The runtime has this one thread, on which both services run.
     let _recorder = metrics::set_default_local_recorder(&observed);
-    let _subscriber = tracing::subscriber::set_default(observed.clone());
+    let _subscriber = observed.subscribe();
     telemetry::describe();
     super::run(DemoOptions { redis: None, serve: false }).await.unwrap();
 

@@ -1,6 +1,7 @@
 //! Where that goes which any node may do: events. What is published and what is subscribed to is at one node, while that is a
 //! master of the map and not cut off.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use futures_util::FutureExt;
@@ -10,6 +11,7 @@ use stanchion::{Error, ErrorKind, Result};
 
 use super::address::{Address, NodeId};
 use super::place::{Chosen, Place};
+use super::sources;
 use super::state::Cluster;
 use crate::connect::target::{Choice, Target};
 
@@ -19,14 +21,21 @@ impl Cluster {
     /// may come late, after a subscription that was made later.
     pub(in crate::connect) fn any_target(self: &Arc<Self>) -> Target {
         let (cluster, place) = (Arc::downgrade(self), Arc::clone(self.place()));
-        Target::chosen("any node of the Cluster", Arc::new(AnyMaster { cluster, place }))
+        Target::chosen(
+            "any node of the Cluster",
+            Arc::new(AnyMaster { cluster, place, turn: AtomicU64::new(0) }),
+        )
     }
 
-    /// The masters that will do, first those that commands go to now, in the order of this process.
-    fn candidates(&self) -> Vec<Chosen> {
+    /// The masters that will do, first those that commands go to now, in the order of this process; of these the one whose turn it
+    /// is comes first.
+    fn candidates(&self, turn: u64) -> Vec<Chosen> {
         let map = self.read();
         let mut candidates: Vec<_> = map.connected().collect();
-        candidates.sort_by_key(|(address, _, node)| (!node.is_live(), self.rank(address)));
+        candidates.sort_by_cached_key(|(address, _, node)| (!node.is_live(), self.rank(address)));
+        let live = candidates.iter().take_while(|(.., node)| node.is_live()).count();
+        let first = usize::try_from(turn.checked_rem(live as u64).unwrap_or_default()).unwrap_or_default();
+        candidates[..live].rotate_left(first);
         let chosen =
             |(address, id, _): (&Address, &NodeId, _)| Chosen { address: address.clone(), id: id.clone() };
         candidates.into_iter().map(chosen).collect()
@@ -36,13 +45,20 @@ impl Cluster {
 struct AnyMaster {
     cluster: Weak<Cluster>,
     place: Arc<Place>,
+    // Which of the masters is tried first.
+    turn: AtomicU64,
 }
 
 impl AnyMaster {
     fn next(&self, attempt: u32) -> Result<ConnectionInfo> {
         let cluster = self.cluster.upgrade();
         let cluster = cluster.ok_or_else(|| Error::new(ErrorKind::Closed, "the backend is closed"))?;
-        let mut candidates = cluster.candidates();
+        // At first the node to which events were published until now: they come in one order. But one may not be able to serve
+        // subscriptions, and then no other would ever be tried: later ones begin anywhere.
+        if attempt == 0 && self.place.chosen().is_some() {
+            self.turn.store(sources::number(&*cluster.context().environment.random), Ordering::Relaxed);
+        }
+        let mut candidates = cluster.candidates(self.turn.load(Ordering::Relaxed));
         if candidates.is_empty() {
             let cut_off = "the nodes of the Cluster that can be reached are cut off from most of its masters";
             return Err(Error::new(ErrorKind::Unavailable, cut_off));
@@ -61,7 +77,7 @@ impl Choice for AnyMaster {
 
     fn is_current(&self, _: &ConnectionAddr) -> bool {
         match (self.cluster.upgrade(), self.place.chosen()) {
-            (Some(cluster), Some(chosen)) => cluster.candidates().contains(&chosen),
+            (Some(cluster), Some(chosen)) => cluster.candidates(0).contains(&chosen),
             _ => true,
         }
     }

@@ -36,6 +36,16 @@ pub(super) enum Unfit {
     CutOff,
 }
 
+/// How a map differs from the one before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Change {
+    #[default]
+    None,
+    /// More masters are cut off, or have failed; else it is the same.
+    Failed,
+    Other,
+}
+
 /// Draws the map from what several nodes say. `current` is the one in use, empty before the first.
 ///
 /// If whoever replied is cut off, that is the current map, with them marked.
@@ -71,6 +81,17 @@ impl Drawn {
             master.cut_off |= cut_off.contains(id);
         }
         drawn
+    }
+
+    /// How this one differs from the one before.
+    pub(super) fn change_since(&self, before: &Self) -> Change {
+        let marked: HashSet<_> =
+            self.masters.iter().filter(|(_, master)| master.cut_off).map(|(id, _)| id).collect();
+        match self == before {
+            true => Change::None,
+            false if *self == before.with_cut_off(&marked) => Change::Failed,
+            false => Change::Other,
+        }
     }
 
     fn by_slot(&self) -> Vec<Option<&NodeId>> {
@@ -259,6 +280,23 @@ mod tests {
         let b = view("b", &[("a", ALIVE, 9, 0, 5_460), ("b", ALIVE, 7, 5_461, 10_922)]);
         let a = view("a", &[("a", ALIVE, 9, 1, 5_460), ("b", ALIVE, 7, 0, 0)]);
         assert_eq!(owner(&draw(&[a, b], &Drawn::default()).unwrap(), 0), Some("a"));
+    }
+
+    #[test]
+    fn a_change_of_marks_alone_is_that_of_a_failure_if_there_are_more() {
+        let before = drawn_at_first();
+        let mut failed = before.clone();
+        failed.masters.get_mut("b").unwrap().cut_off = true;
+        assert_eq!(before.change_since(&before), Change::None);
+        assert_eq!(failed.change_since(&before), Change::Failed);
+        assert_eq!(before.change_since(&failed), Change::Other, "it is back");
+        let mut moved = failed.clone();
+        moved.ranges[0].1 -= 1;
+        assert_eq!(moved.change_since(&before), Change::Other);
+        let mut elsewhere = failed.clone();
+        elsewhere.masters.get_mut("c").unwrap().address.1 += 1;
+        assert_eq!(elsewhere.change_since(&failed), Change::Other);
+        assert_eq!(before.change_since(&Drawn::default()), Change::Other);
     }
 
     #[test]

@@ -6,13 +6,14 @@
 //!
 //! [`redirect`] decides what becomes of a command that was not carried out, [`send`] sends it, [`refresh`] keeps the [map](slots):
 //! [`doubts`] are why it is drawn anew, [`pace`] says how soon, [`sources`] which nodes are asked, a [`round`] asks them, and
-//! [`draw`] decides by their [views](view). [`anywhere`] is the node for events; [`renewals`] are new connections to an address
+//! [`draw`] decides by their [views](view). [`opening`] is who connects where a redirect leads; [`anywhere`] is the node for events; [`renewals`] are new connections to an address
 //! that has become another server's.
 
 mod address;
 mod anywhere;
 mod doubts;
 mod draw;
+mod opening;
 mod pace;
 mod place;
 mod redirect;

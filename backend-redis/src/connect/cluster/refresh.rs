@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use redis::ConnectionAddr;
@@ -10,16 +11,21 @@ use stanchion::{Error, ErrorKind, Result};
 
 use super::address::Address;
 use super::doubts::{Doubt, Noticed};
-use super::draw::{Drawn, Unfit, draw};
-use super::pace::{COMPARED_EVERY, Pace, SEVERAL, SHORTEST_PAUSE};
+use super::draw::{Change, Drawn, Unfit, draw};
+use super::pace::{Pace, SEVERAL, SHORTEST_PAUSE};
 use super::round::Round;
 use super::sources;
 use super::state::Cluster;
 use crate::config::RedisConfig;
 use crate::connect::context::Context;
 use crate::connect::masters::Observed;
+use crate::connect::purpose::Purpose;
 use crate::connect::supervisor;
 use crate::connect::target::Target;
+
+/// A master that is new is waited for so long, and then goes on to be connected to while the map is in use: one that hangs must
+/// not keep what is said of the others, nor what is said next.
+const CONNECTED_WITHIN: Duration = Duration::from_millis(500);
 
 impl Cluster {
     /// Connects to all masters; one attempt.
@@ -29,15 +35,21 @@ impl Cluster {
         observed: &Arc<Observed>,
     ) -> Result<Arc<Self>> {
         let (cluster, noticed) = Self::new(config.addresses.clone(), context, observed);
-        cluster.refresh(SEVERAL, &HashSet::new()).await?;
+        // Whoever begins waits for each: there is nothing before that could be used.
+        cluster.refresh(SEVERAL, &HashSet::new(), Duration::MAX).await?;
         let refreshing = refresher(Arc::downgrade(&cluster), noticed, Arc::clone(context));
         context.environment.tasks.spawn(refreshing)?;
         Ok(cluster)
     }
 
-    /// Draws the map from what nodes say, and connects to masters that are new; answers whether it has changed. So many are
-    /// asked at first, and several if what they say is something else than the map.
-    async fn refresh(&self, at_first: usize, doubted: &HashSet<Address>) -> Result<bool> {
+    /// Draws the map from what nodes say, and connects to masters that are new, each of which is waited for so long; answers how
+    /// it has changed. So many are asked at first, and several if what they say is something else than the map.
+    async fn refresh(
+        &self,
+        at_first: usize,
+        doubted: &HashSet<Address>,
+        connected_within: Duration,
+    ) -> Result<Change> {
         let (order, drawn, has_named) = self.sources(doubted);
         let several = match drawn.masters.len() {
             0 => SEVERAL,
@@ -54,12 +66,12 @@ impl Cluster {
             Ok(next) => next,
             Err(unfit) => return Err(round.error.unwrap_or_else(|| unfit.into())),
         };
-        let changed = next != drawn;
+        let change = next.change_since(&drawn);
         // The same map again lets nodes go that redirects named and that were not used since.
-        if changed || has_named {
-            self.adopt(next).await?;
+        if change != Change::None || has_named {
+            self.adopt(next, connected_within).await?;
         }
-        Ok(changed)
+        Ok(change)
     }
 
     /// Whom to ask, and what is known.
@@ -79,15 +91,18 @@ impl Cluster {
         (order, map.drawn().clone(), map.has_named())
     }
 
-    async fn adopt(&self, drawn: Drawn) -> Result<()> {
-        // A master that is down keeps nobody from the others, but that the first attempt to connect to each is waited for.
+    async fn adopt(&self, drawn: Drawn, connected_within: Duration) -> Result<()> {
+        // A master that is down keeps nobody from the others.
         let addresses: HashSet<&Address> = drawn.masters.values().map(|master| &master.address).collect();
         let opened = addresses.into_iter().map(|address| async move {
             if let Some(node) = self.known(address) {
                 return Ok((address.clone(), node));
             }
             let target = Target::one(self.info(address));
-            let node = supervisor::open_or_wait(target, None, self.context()).await?;
+            let (node, mut tried) = supervisor::open_beside(target, Purpose::Commands, self.context())?;
+            // Whether it succeeded or not; an error is the end of a backend that is being closed.
+            let first = tried.wait_for(|tried| *tried);
+            let _ = tokio::time::timeout(connected_within.min(self.context().connecting()), first).await;
             Ok::<_, Error>((address.clone(), node))
         });
         let nodes: HashMap<_, _> = try_join_all(opened).await?.into_iter().collect();
@@ -126,20 +141,21 @@ async fn refresher(cluster: Weak<Cluster>, mut noticed: Noticed, context: Arc<Co
         loop {
             let alive = tokio::select! {
                 noticed = noticed.until(is_any) => noticed.is_some(),
-                () = nap(COMPARED_EVERY) => true,
+                () = nap(pace.compared_after(environment.clock.now())) => true,
             };
             let Some(cluster) = cluster.upgrade().filter(|_| alive) else {
                 return;
             };
             let doubts = noticed.take();
             let doubted = doubts.iter().filter_map(|doubt| doubt.by.clone()).collect();
-            let refreshed = cluster.refresh(pace.begin(doubts), &doubted).await;
+            let at_first = pace.begin(doubts, environment.clock.now());
+            let refreshed = cluster.refresh(at_first, &doubted, CONNECTED_WITHIN).await;
             if let Err(error) = &refreshed {
                 tracing::warn!(%error, "the Cluster's slots can't be read yet");
             }
             drop(cluster);
-            let pause = pace.end(refreshed.unwrap_or_default());
-            nap(SHORTEST_PAUSE).await;
+            let pause = pace.end(refreshed.unwrap_or_default(), environment.clock.now());
+            nap(pause.min(SHORTEST_PAUSE)).await;
             tokio::select! {
                 noticed = noticed.until(|doubts| pace.is_news(doubts)) => if noticed.is_none() { return },
                 () = nap(pause.saturating_sub(SHORTEST_PAUSE)) => {}

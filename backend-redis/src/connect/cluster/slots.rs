@@ -3,9 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use stanchion::time::Monotonic;
 
 use super::address::{Address, NodeId, SLOTS};
 use super::draw::Drawn;
+
+/// A node that a redirect named is kept for so long at least: the map may be drawn several times in a second.
+const NAMED_FOR: Duration = Duration::from_secs(5);
 
 /// The masters, and which of them serves which slot.
 #[derive(Debug)]
@@ -29,8 +35,9 @@ struct Master<N> {
 #[derive(Debug)]
 struct Named<N> {
     node: Arc<N>,
-    /// Since the last map.
+    /// Since then.
     used: AtomicBool,
+    since: Monotonic,
 }
 
 impl<N> Default for SlotMap<N> {
@@ -60,13 +67,20 @@ impl<N> SlotMap<N> {
         Self { drawn, masters, named: HashMap::new(), owners }
     }
 
-    /// The nodes that redirects named stay if they were used since the map before, which is this one.
-    pub(super) fn keep_named(&mut self, before: &Self) {
-        for (address, named) in &before.named {
-            if named.used.load(Ordering::Relaxed) && !self.masters.contains_key(address) {
-                let (node, used) = (Arc::clone(&named.node), AtomicBool::new(false));
-                self.named.insert(address.clone(), Named { node, used });
-            }
+    /// The nodes of the map before, which is this one, that redirects named stay if they were used lately.
+    pub(super) fn keep_named(&mut self, before: &Self, now: Monotonic) {
+        for (address, named) in
+            before.named.iter().filter(|(address, _)| !self.masters.contains_key(*address))
+        {
+            let (is_recent, used) =
+                (now.saturating_since(named.since) < NAMED_FOR, named.used.load(Ordering::Relaxed));
+            let (used, since) = match (is_recent, used) {
+                (true, used) => (used, named.since),
+                (false, true) => (false, now),
+                (false, false) => continue,
+            };
+            let (node, used) = (Arc::clone(&named.node), AtomicBool::new(used));
+            self.named.insert(address.clone(), Named { node, used, since });
         }
     }
 
@@ -120,11 +134,12 @@ impl<N> SlotMap<N> {
     }
 
     /// A node that a redirect named, unless there is one at this address already; answers the one that is kept.
-    pub(super) fn add(&mut self, address: Address, node: Arc<N>) -> Arc<N> {
+    pub(super) fn add(&mut self, address: Address, node: Arc<N>, now: Monotonic) -> Arc<N> {
         if let Some(known) = self.named(&address) {
             return known;
         }
-        self.named.insert(address, Named { node: Arc::clone(&node), used: AtomicBool::new(true) });
+        let (used, since) = (AtomicBool::new(true), now);
+        self.named.insert(address, Named { node: Arc::clone(&node), used, since });
         node
     }
 
@@ -211,22 +226,27 @@ mod tests {
     #[test]
     fn a_node_that_was_named_is_added_once_and_kept_while_it_is_used() {
         let ranges = [(0, 0, 1), (1, 1, 2)];
+        let at = |seconds| Monotonic::from_origin(Duration::from_secs(seconds));
         let mut first = map(&ranges);
-        assert_eq!(*first.add(address(1), Arc::new(9)), 1);
-        assert_eq!(*first.add(address(3), Arc::new(3)), 3);
+        assert_eq!(*first.add(address(1), Arc::new(9), at(0)), 1);
+        assert_eq!(*first.add(address(3), Arc::new(3), at(0)), 3);
         assert_eq!((first.nodes().count(), first.has_named()), (3, true));
         let any = first.any(Some(&address(3)), |_| true, |(_, port)| u64::from(*port)).unwrap();
         assert_eq!(*any, 1, "it is no master of the map");
-        let after = |before: &SlotMap<u16>| {
+        let after = |before: &SlotMap<u16>, seconds| {
             let mut next = map(&ranges);
-            next.keep_named(before);
+            next.keep_named(before, at(seconds));
             next
         };
-        let second = after(&first);
-        assert!(second.node(&address(3)).is_some(), "used since the map before");
-        assert!(after(&second).node(&address(3)).is_none(), "not used since then");
+        let mut second = first;
+        for seconds in 1..=5 {
+            second = after(&second, seconds);
+            assert!(second.node(&address(3)).is_some(), "used since it was named");
+        }
+        assert!(after(&second, 9).node(&address(3)).is_some(), "but it may still be");
+        assert!(after(&second, 10).node(&address(3)).is_none(), "not used since then");
         assert!(second.named(&address(3)).is_some());
-        assert!(after(&second).node(&address(3)).is_some(), "it was");
+        assert!(after(&second, 10).node(&address(3)).is_some(), "it was");
     }
 
     #[test]

@@ -42,6 +42,12 @@ fn shuffle<T>(random: &dyn Random, items: &mut [T]) {
     }
 }
 
+/// Any number; without random bytes it is 0.
+pub(super) fn number(random: &dyn Random) -> u64 {
+    let mut bytes = [0; 8];
+    random.fill(&mut bytes).map_or(0, |()| u64::from_le_bytes(bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use stanchion::random::SeededRandom;

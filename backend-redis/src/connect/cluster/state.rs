@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -14,10 +14,12 @@ use stanchion::{Error, ErrorKind, Result};
 use super::address::{Address, NodeId, SLOTS};
 use super::doubts::{Doubt, Doubts, Noticed};
 use super::draw::Drawn;
+use super::opening::Opening;
 use super::place::Place;
 use super::renewals::Renewals;
 use super::shards::{Followed, Shards};
 use super::slots::SlotMap;
+use super::sources;
 use crate::connect::context::Context;
 use crate::connect::masters::{Masters, Observed};
 use crate::connect::node::Node;
@@ -27,13 +29,13 @@ use crate::copies::Group;
 
 pub(in crate::connect) struct Cluster {
     map: RwLock<SlotMap<Node>>,
-    opening: tokio::sync::Mutex<()>,
+    opening: Opening,
     seeds: Vec<ConnectionInfo>,
     context: Arc<Context>,
     observed: Arc<Observed>,
     shards: Shards,
     // Differs from process to process, and so spreads them over the nodes.
-    spread: RandomState,
+    spread: u64,
     place: Arc<Place>,
     doubts: Doubts,
     pub(super) renewals: Renewals,
@@ -57,12 +59,12 @@ impl Cluster {
         let (doubts, noticed) = Doubts::new();
         let cluster = Arc::new(Self {
             map: RwLock::default(),
-            opening: tokio::sync::Mutex::default(),
+            opening: Opening::default(),
             seeds,
             context: Arc::clone(context),
             observed: Arc::clone(observed),
             shards: Shards::default(),
-            spread: RandomState::new(),
+            spread: sources::number(&*context.environment.random),
             place: Arc::default(),
             doubts,
             renewals: Renewals::default(),
@@ -136,7 +138,7 @@ impl Cluster {
     pub(super) fn set_map(&self, drawn: Drawn, nodes: &HashMap<Address, Arc<Node>>) {
         let mut next = SlotMap::new(drawn, nodes);
         let mut map = self.write();
-        next.keep_named(&map);
+        next.keep_named(&map, self.now());
         self.notify(&next);
         let before = std::mem::replace(&mut *map, next);
         let replaced = before.replaced(&map);
@@ -196,7 +198,9 @@ impl Cluster {
 
     /// The order in which this process prefers nodes where any will do.
     pub(super) fn rank(&self, address: &Address) -> u64 {
-        self.spread.hash_one(address)
+        let mut hasher = DefaultHasher::new();
+        (self.spread, address).hash(&mut hasher);
+        hasher.finish()
     }
 
     /// The node at this address, which a redirect named; connected to if it is not known.
@@ -205,15 +209,16 @@ impl Cluster {
         if let Some(node) = known() {
             return Ok(node);
         }
-        // One at a time: when a slot moves, all calls to it come here together.
-        let _opening = self.opening.lock().await;
+        // One at a time for each address: when a slot moves, all calls to it come here together.
+        let turn = self.opening.turn(address);
+        let _opening = turn.lock().await;
         if let Some(node) = known() {
             return Ok(node);
         }
         let target = Target::one(self.info(address));
         let node = supervisor::open(target, None, &self.context).await?;
         let mut map = self.write();
-        let node = map.add(address.clone(), node);
+        let node = map.add(address.clone(), node, self.now());
         // No command has been sent to it yet.
         self.notify(&map);
         Ok(node)

@@ -68,17 +68,29 @@ impl Servers {
     /// The server of this connection is a replica: every connection to it is given up.
     pub(super) fn is_replica(&self, node: u64, generation: u64, server: &str) {
         let leaving = self.lock().is_replica(node, generation);
-        if !leaving.is_empty() {
-            tracing::warn!(server, "the server is a replica now: its connections are made anew");
-        }
-        for left in leaving {
-            left.connection.give_up();
-        }
+        leave_replica(leaving, server);
+    }
+
+    /// A reply on this connection says that its server is a replica. Then as [`is_replica`](Self::is_replica), but once in a
+    /// while for all connections.
+    pub(super) fn says_it_is_a_replica(&self, node: u64, generation: u64, server: &str, now: Monotonic) {
+        let leaving = self.lock().says_it_is_a_replica(node, generation, now);
+        leave_replica(leaving, server);
     }
 
     /// This connection is not in use any more.
     pub(super) fn leaves(&self, node: u64, generation: u64) {
         let left = self.lock().leaves(node, generation);
         drop(left);
+    }
+}
+
+/// Without the lock: whoever is given up says that it leaves.
+fn leave_replica(leaving: Vec<Reached<Arc<dyn GiveUp>>>, server: &str) {
+    if !leaving.is_empty() {
+        tracing::warn!(server, "the server is a replica now: its connections are made anew");
+    }
+    for left in leaving {
+        left.connection.give_up();
     }
 }

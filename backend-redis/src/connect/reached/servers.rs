@@ -11,6 +11,10 @@ use crate::connect::server_info::ServerId;
 /// there, that is no failover, and calls go on.
 const COMMANDS_MOVE_EVERY: Duration = Duration::from_secs(30);
 
+/// A reply that says that the server is a replica gives connections up no more often than this, whichever of them it came by:
+/// whoever answers it may be no replica, but something in front of a server.
+const DOUBTED_EVERY: Duration = Duration::from_secs(5);
+
 /// The connections of a backend to one server, commands, subscriptions and invalidations, all of which have to be at the same
 /// one: a change that is made at one server sends no invalidation from another, and an event that is published there does not
 /// arrive.
@@ -21,6 +25,8 @@ const COMMANDS_MOVE_EVERY: Duration = Duration::from_secs(30);
 pub(super) struct ReachedServers<C> {
     reached: Vec<Reached<C>>,
     commands_moved_at: Option<Monotonic>,
+    // When connections were given up because a reply said that the server is a replica.
+    doubted_at: Option<Monotonic>,
 }
 
 /// A connection, and the server that it has reached.
@@ -42,7 +48,7 @@ pub(super) struct IsElsewhere;
 
 impl<C> Default for ReachedServers<C> {
     fn default() -> Self {
-        Self { reached: Vec::new(), commands_moved_at: None }
+        Self { reached: Vec::new(), commands_moved_at: None, doubted_at: None }
     }
 }
 
@@ -88,6 +94,23 @@ impl<C> ReachedServers<C> {
         let is_there =
             |other: &mut Reached<C>| is_this(other) || (server.is_some() && other.server == server);
         self.reached.extract_if(.., is_there).collect()
+    }
+
+    /// A reply on this connection says that the server is a replica. As [`is_replica`](Self::is_replica), now and then.
+    pub(super) fn says_it_is_a_replica(
+        &mut self,
+        node: u64,
+        generation: u64,
+        now: Monotonic,
+    ) -> Vec<Reached<C>> {
+        if self.doubted_at.is_some_and(|at| now.saturating_since(at) < DOUBTED_EVERY) {
+            return Vec::new();
+        }
+        let leaving = self.is_replica(node, generation);
+        if !leaving.is_empty() {
+            self.doubted_at = Some(now);
+        }
+        leaving
     }
 
     /// This connection is not in use any more; it is handed back.
@@ -163,6 +186,22 @@ mod tests {
         assert_eq!(arrives(&mut servers, (0, 5, B), 0), Ok(vec![]));
         servers.leaves(1, 3);
         assert_eq!(servers.is_replica(1, 4).len(), 2, "an earlier one of its node had left before");
+    }
+
+    #[test]
+    fn a_reply_that_speaks_of_a_replica_counts_now_and_then_whichever_connection_it_comes_by() {
+        let mut servers = all_at(A);
+        let says = |servers: &mut ReachedServers<u64>, node, generation, seconds| {
+            servers.says_it_is_a_replica(node, generation, at(seconds)).len()
+        };
+        assert_eq!(says(&mut servers, 0, 9, 0), 0, "that one is not in use");
+        assert_eq!(says(&mut servers, 0, 1, 0), 3);
+        for node in 0..3 {
+            assert_eq!(arrives(&mut servers, (node, node + 4, A), 0), Ok(Vec::new()));
+        }
+        assert_eq!(says(&mut servers, 0, 4, 4), 0);
+        assert_eq!(says(&mut servers, 1, 5, 4), 0, "nor by another connection");
+        assert_eq!(says(&mut servers, 1, 5, 5), 3);
     }
 
     #[test]

@@ -108,7 +108,7 @@ fn in_the_wrong_epoch(world: &World, snapshot: Snapshot, value: u64) {
 }
 
 /// Each of the steps in a thread of its own, and a look when all have ended. Two threads are tried in every way, three in
-/// all with at most three preemptions: most faults show with fewer, and the rest would take hours.
+/// all with at most two preemptions: most faults show with fewer, and the rest would take hours.
 fn race(steps: &[fn(&World, Publish)], publish: Publish) {
     let steps = steps.to_vec();
     let mut model = loom::model::Builder::new();
