@@ -28,6 +28,10 @@ test-topologies *args:
 soak minutes="30":
     scripts/soak {{minutes}}
 
+# Whether the model of the connection driver finds the faults that are made in a copy of it: all, or those that are named.
+driver-faults *args:
+    scripts/driver-faults {{args}}
+
 # The fence of the near cache, under every interleaving of its threads.
 loom:
     scripts/loom

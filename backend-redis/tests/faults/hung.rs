@@ -109,7 +109,9 @@ pub(crate) async fn a_new_master_of_the_sentinels_that_hangs_is_left() {
 /// Commands go on there, so that nothing else speaks against it.
 pub(crate) async fn subscriptions_that_one_node_refuses_are_begun_at_another() {
     let (servers, _masters) = three().await;
-    servers.iter().for_each(|server| server.answer("SUBSCRIBE", b"-LOADING Redis is loading\r\n"));
+    for server in &servers {
+        server.answer("SUBSCRIBE", b"-LOADING Redis is loading\r\n");
+    }
     let stores = connect(cluster_config(&urls(&servers))).await;
     let topic = stores.topic::<UserUpdated>().unwrap();
     assert!(topic.subscribe().await.is_err());

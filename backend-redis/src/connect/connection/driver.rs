@@ -117,7 +117,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         room::shrink_vec(&mut self.received);
     }
 
-    async fn end(&mut self, end: &End) {
+    /// Notifies everybody of the end.
+    pub(super) async fn end(&mut self, end: &End) {
         self.status.end(end.code());
         if let End::Panicked = end {
             tracing::error!("the task that drives a connection has panicked; it is given up");
@@ -341,6 +342,11 @@ impl<S> Drop for Driver<S> {
 
 #[cfg(test)]
 impl<S> Driver<S> {
+    /// The requests in flight, and the reads among them.
+    pub(super) fn in_flight(&self) -> (usize, usize) {
+        (self.in_flight.requests(), self.in_flight.reads())
+    }
+
     /// For how much there is room in each of its queues.
     pub(super) fn capacities(&self) -> [usize; 5] {
         [

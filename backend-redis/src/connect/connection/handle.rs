@@ -169,6 +169,12 @@ impl Connection {
         received.unwrap_or_else(|_| Err(status.dropped(Access::Read, sent)))
     }
 
+    /// The commands that wait to be sent, and the reads.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> [Amount; 2] {
+        [self.0.status.commands.waiting(), self.0.status.reads.waiting()]
+    }
+
     /// The task runs on another runtime than this call.
     fn is_elsewhere(&self) -> bool {
         Handle::try_current().is_ok_and(|here| here.id() != self.0.runtime)

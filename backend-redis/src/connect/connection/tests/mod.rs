@@ -5,6 +5,7 @@ mod bursts;
 mod ends;
 mod heartbeat;
 mod limits;
+mod model;
 mod pacing;
 mod panics;
 mod pushes;
