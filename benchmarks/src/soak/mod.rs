@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use stanchion_redis::RedisBackend;
 
-use self::sample::{Sample, settled};
-use self::work::Work;
+use self::sample::{Sample, keys_at_rest, settled};
+use self::work::{LIFE, Work};
 use crate::report::{Report, Row};
 use crate::server::Server;
 use crate::timing::{count, now, pause};
@@ -23,10 +23,13 @@ ended; tokens revoked; locks taken, waited for and dropped; limits; events publi
 connected and closed every second, the connections of either kind are killed by the server twice, and it stops (SIGSTOP) for 300 \
 ms once. Errors that an outage explains are counted, all others end the run. After each round everything has to work again at once; then everything but the backend is dropped, and \
 when nothing changes any more it is counted what is left. Judged: counts of tasks, threads, descriptors and clients at the end \
-against the greatest of the first quarter of the rounds; keys (all of them have an end) and memory: the greatest of the last quarter against \
-the greatest of the second.";
+against the greatest of the first quarter of the rounds; memory: the greatest of the last quarter against the greatest of the \
+second; keys: those that are left when nothing was done for two minutes, and all that lived for less than that is gone, at the end against \
+those that were left so after the first quarter. How many there are after a round depends on how much was done in it.";
 
 const ROUND: Duration = Duration::from_secs(10);
+/// In which all that was stored has ended.
+const REST: Duration = LIFE.saturating_mul(6);
 /// With fewer rounds on each server there are no quarters to compare.
 const LEAST_ROUNDS: usize = 8;
 
@@ -39,13 +42,21 @@ pub(crate) async fn run(minutes: u64) -> Result<Report, Failure> {
         // As long as a call may take where a server stops for a moment on a busy machine.
         let config = server.config(&[])?.deadline(PATIENCE);
         let backend = RedisBackend::connect(config.clone()).await?;
-        runs.push(Run { server, work: Work::new(backend, config), samples: Vec::new() });
+        runs.push(Run { server, work: Work::new(backend, config), samples: Vec::new(), at_rest: Vec::new() });
     }
     let (begun, length) = (now(), Duration::from_mins(minutes));
-    while begun.elapsed() < length || runs.iter().any(|run| run.samples.len() < LEAST_ROUNDS) {
-        for run in &mut runs {
-            run.round().await?;
+    let mut least = LEAST_ROUNDS / 4;
+    for part in [length / 4, length] {
+        while begun.elapsed() < part || runs.iter().any(|run| run.samples.len() < least) {
+            for run in &mut runs {
+                run.round().await?;
+            }
         }
+        pause(REST).await;
+        for run in &mut runs {
+            run.at_rest.push(keys_at_rest(run.server).await?);
+        }
+        least = LEAST_ROUNDS;
     }
     let rows = runs.iter().flat_map(Run::rows).collect();
     let crates = machine::versions(&["redis", "tokio", "stanchion", "moka"]);
@@ -59,6 +70,8 @@ struct Run<'a> {
     server: &'a Server,
     work: Work,
     samples: Vec<Sample>,
+    // The keys that are left, after the first quarter and at the end.
+    at_rest: Vec<usize>,
 }
 
 impl Run<'_> {
@@ -118,13 +131,15 @@ impl Run<'_> {
                     .at_most(count(before)),
             );
         }
-        for (what, unit, of, more) in [
-            ("keys", "keys", Sample::KEYS as fn(&Sample) -> usize, 1.1),
-            ("memory", "KiB", Sample::MEMORY, 1.05),
-        ] {
-            let (before, after) = (greatest(second, of), greatest(last, of));
-            let case = format!("{name}: {what} in the last quarter, of {before} in the second");
-            rows.push(Row::count(case, unit, count(after)).at_most((count(before) * more).ceil()));
+        let (before, after) = (greatest(second, Sample::MEMORY), greatest(last, Sample::MEMORY));
+        let case = format!("{name}: memory in the last quarter, of {before} in the second");
+        rows.push(Row::count(case, "KiB", count(after)).at_most((count(before) * 1.05).ceil()));
+        let (before, after) = (greatest(second, Sample::KEYS), greatest(last, Sample::KEYS));
+        let case = format!("{name}: keys after a round in the last quarter, of {before} in the second");
+        rows.push(Row::count(case, "keys", count(after)));
+        if let [before, .., after] = self.at_rest[..] {
+            let case = format!("{name}: keys left at rest, of {before} after the first quarter");
+            rows.push(Row::count(case, "keys", count(after)).at_most(count(before)));
         }
         rows
     }

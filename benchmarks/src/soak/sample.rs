@@ -78,6 +78,19 @@ pub(super) async fn settled(server: &Server) -> Result<Sample, Failure> {
     Err(format!("it does not come to rest: {last}").into())
 }
 
+/// The keys that are left when none has ended for five seconds: servers delete those that have little by little.
+pub(super) async fn keys_at_rest(server: &Server) -> Result<usize, Failure> {
+    let mut last = Sample::of(server).await?.keys;
+    loop {
+        pause(Duration::from_secs(5)).await;
+        let next = Sample::of(server).await?.keys;
+        if next >= last {
+            return Ok(next);
+        }
+        last = next;
+    }
+}
+
 /// The clients of a server but for the one that asks, and other nodes.
 async fn clients_of(node: &RedisProcess) -> Result<usize, Failure> {
     let list = node.command(&["CLIENT", "LIST"]).await?;

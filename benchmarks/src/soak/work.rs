@@ -30,8 +30,8 @@ const USERS: usize = 200;
 const LOCKS: usize = 20;
 /// Within what time everything works again after a disturbance.
 const RECOVERY: Duration = Duration::from_secs(10);
-/// Everything that is stored has ended after this, so that the number of keys comes to rest.
-const LIFE: Duration = Duration::from_secs(20);
+/// Everything that is stored has ended after twice this and the skew of clocks, but for what is kept for each name.
+pub(super) const LIFE: Duration = Duration::from_secs(20);
 
 /// What is used, and how often it was.
 pub(super) struct Work {
