@@ -9,6 +9,7 @@ mod bulk;
 mod coherence;
 mod commands;
 mod failover;
+mod limit_model;
 mod load;
 mod machine;
 mod memory_hit;
@@ -31,7 +32,7 @@ use crate::report::Report;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Every comparison by its name.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "bulk",
     "coherence",
     "stampede",
@@ -42,6 +43,7 @@ const NAMES: [&str; 10] = [
     "outage",
     "failover",
     "memory-hit",
+    "limit-model",
 ];
 
 async fn run(name: &str) -> Result<Report, Failure> {
@@ -56,6 +58,7 @@ async fn run(name: &str) -> Result<Report, Failure> {
         "outage" => outage::run().await,
         "failover" => failover::run().await,
         "memory-hit" => memory_hit::run().await,
+        "limit-model" => limit_model::run().await,
         other => Err(format!("there is no comparison {other:?}; there are {NAMES:?} and all").into()),
     }
 }

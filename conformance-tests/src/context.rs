@@ -96,6 +96,11 @@ impl Context {
         }
     }
 
+    /// How time passes here.
+    pub(crate) fn time(&self) -> Time {
+        self.harness.time()
+    }
+
     /// Lets a part of a life pass.
     pub(crate) async fn advance(&self, by: Duration) {
         self.harness.advance(&self.place, by).await;

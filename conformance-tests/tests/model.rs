@@ -10,12 +10,16 @@ use stanchion::clock::ManualClock;
 use stanchion::environment::Environment;
 use stanchion::key::{Key, Name};
 use stanchion::layer::{Around, Call, FaultRates, Faults};
-use stanchion::limit::{Decision, LimitCapabilities, RateLimiter, Tier, TierStatus};
+use stanchion::limit::{
+    AttemptOutcome, AttemptRequest, Decision, Grant, LeaseOutcome, LeaseRequest, LimitCapabilities,
+    RateLimiter, Settlement, Tier, TierStatus,
+};
 use stanchion::session::{
     CreateOutcome, NewSession, Patch, PatchOutcome, SessionCapabilities, SessionId, SessionRecord,
     SessionStore, TouchOutcome,
 };
 use stanchion::stores::Stores;
+use stanchion::time::Ttl;
 use stanchion::{Error, ErrorKind, Result};
 use stanchion_conformance::Offers;
 use stanchion_conformance::model::{Answer, Operation, World, agree, agree_despite_faults, cases};
@@ -105,6 +109,27 @@ impl RateLimiter for KeepsWhatIsRefunded {
     }
     async fn refund(&self, key: &Key, tiers: &[Tier], _cost: u32) -> Result<()> {
         self.0.refund(key, tiers, 0).await
+    }
+    async fn take_up_to(&self, key: &Key, tiers: &[Tier], most: u32) -> Result<Grant> {
+        self.0.take_up_to(key, tiers, most).await
+    }
+    async fn add(&self, key: &Key, permits: u32, life: Ttl) -> Result<u32> {
+        self.0.add(key, permits, life).await
+    }
+    async fn reset(&self, key: &Key) -> Result<()> {
+        self.0.reset(key).await
+    }
+    async fn lease(&self, key: &Key, request: &LeaseRequest) -> Result<LeaseOutcome> {
+        self.0.lease(key, request).await
+    }
+    async fn give_back(&self, key: &Key, holder: &str) -> Result<bool> {
+        self.0.give_back(key, holder).await
+    }
+    async fn attempt(&self, key: &Key, request: &AttemptRequest) -> Result<AttemptOutcome> {
+        self.0.attempt(key, request).await
+    }
+    async fn settle(&self, key: &Key, settlement: &Settlement) -> Result<()> {
+        self.0.settle(key, settlement).await
     }
 }
 

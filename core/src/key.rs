@@ -60,6 +60,11 @@ impl fmt::Display for Name {
 pub trait Identifier {
     /// Hands over the raw text, which is not kept; [`Key`] escapes it. Numbers are written on the stack.
     fn with_text<R>(&self, use_text: impl FnOnce(&str) -> R) -> R;
+
+    /// The address, if it is one: limits count a network of IPv6 as one subject ([`AddressPrefix`](crate::limit::AddressPrefix)).
+    fn address(&self) -> Option<std::net::IpAddr> {
+        None
+    }
 }
 
 impl Identifier for str {
@@ -77,6 +82,10 @@ impl Identifier for String {
 impl<T: Identifier + ?Sized> Identifier for &T {
     fn with_text<R>(&self, use_text: impl FnOnce(&str) -> R) -> R {
         (**self).with_text(use_text)
+    }
+
+    fn address(&self) -> Option<std::net::IpAddr> {
+        (**self).address()
     }
 }
 
@@ -133,6 +142,10 @@ impl Identifier for std::net::IpAddr {
     /// An IPv4 address that came mapped into IPv6 is the same client, and the same identifier.
     fn with_text<R>(&self, use_text: impl FnOnce(&str) -> R) -> R {
         written(format_args!("{}", self.to_canonical()), use_text)
+    }
+
+    fn address(&self) -> Option<std::net::IpAddr> {
+        Some(*self)
     }
 }
 

@@ -39,6 +39,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod attempts;
 pub mod cache;
 pub mod clock;
 pub mod codec;

@@ -1,5 +1,6 @@
 //! What most services need: `use stanchion::prelude::*`.
 
+pub use crate::attempts::{Attempts, Begun};
 pub use crate::cache::{Cache, Counters, Freshness, LoadError, Loaded, Served, SetOutcome, Tag};
 pub use crate::environment::Health;
 pub use crate::error::{Effect, Error, ErrorKind};

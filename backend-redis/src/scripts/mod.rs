@@ -59,8 +59,13 @@ scripts! {
     SESSION_LEAVE = "session_leave.lua";
     TOKEN_REVOKE = "token_revoke.lua";
     TOKEN_REVOKE_ALL = "token_revoke_all.lua";
-    LIMIT_CHECK = "limit_check.lua";
-    LIMIT_REFUND = "limit_refund.lua";
+    LIMIT_PERMITS = "limit_permits.lua";
+    LIMIT_ADD = "limit_add.lua";
+    LIMIT_RESET = "limit_reset.lua";
+    LIMIT_LEASE = "limit_lease.lua";
+    LIMIT_GIVE_BACK = "limit_give_back.lua";
+    LIMIT_ATTEMPT = "limit_attempt.lua";
+    LIMIT_SETTLE = "limit_settle.lua";
     LOCK_ACQUIRE = "lock_acquire.lua";
     LOCK_RENEW = "lock_renew.lua";
     LOCK_RELEASE = "lock_release.lua";

@@ -8,7 +8,10 @@ use stanchion::cache::{
     Fetched, Fill, FillOutcome, LeaseRequest, LeaseToken, SetOptions, SetOutcome, Tag, Want, When,
 };
 use stanchion::key::Key;
-use stanchion::limit::Tier;
+use stanchion::limit::{
+    AttemptOutcome, AttemptRequest, AttemptTicket, Calendar, LeaseRequest as PlaceRequest, Lockout,
+    Settlement, Tier,
+};
 use stanchion::lock::{AcquireOutcome, LockRequest, LockToken, RenewOutcome};
 use stanchion::session::{CreateOutcome, Patch, PatchOutcome, SessionLimit, TouchOutcome};
 use stanchion::token::Scope;
@@ -129,6 +132,49 @@ pub(crate) async fn every_key_expires(mut place: Place) {
     limits.refund(&Key::new("rate_limit", "login", "u2").unwrap(), &tiers, 1).await.unwrap();
     place.assert_all_expire("limit.refund of all").await;
     assert!(!place.keys().await.contains(&place.key("rate_limit:login:u1")), "a full limit needs no key");
+    let month = Tier::quota(5, Calendar::monthly()).unwrap();
+    let _ = limits.take_up_to(&key, &[month, tiers[0]], 3).await.unwrap();
+    place.assert_all_expire("limit.take_up_to").await;
+    limits.reset(&key).await.unwrap();
+    limits.add(&key, 3, ttl(60)).await.unwrap();
+    place.assert_all_expire("limit.add").await;
+    let _ = limits.check(&key, &tiers, 2).await.unwrap();
+    let _ = limits.check(&key, &tiers, 2).await.unwrap();
+    place.assert_all_expire("limit.check of added permits").await;
+    // A denied tier that starts from another of its period is stored.
+    let other = [Tier::new(1, Duration::from_mins(1)).unwrap()];
+    assert!(limits.check(&key, &other, 1).await.unwrap().is_allowed(), "the last that was added");
+    assert!(!limits.check(&key, &other, 1).await.unwrap().is_allowed());
+    place.assert_all_expire("limit.check that is denied").await;
+    let places = key.subkey("in_flight").unwrap();
+    for holder in ["a", "b", "a"] {
+        limits.lease(&places, &PlaceRequest::new(holder, 2, ttl(60))).await.unwrap();
+        place.assert_all_expire("limit.lease").await;
+    }
+    assert!(limits.give_back(&places, "a").await.unwrap());
+    place.assert_all_expire("limit.give_back").await;
+    let minute = Duration::from_mins(1);
+    let rule = Lockout::new(2, minute, minute, minute, minute).unwrap();
+    let failed = Key::new("attempts", "login", "u1").unwrap();
+    let mut ticket = AttemptTicket::default();
+    for _ in 0..3 {
+        let request = AttemptRequest::new(rule).from_source("a", rule);
+        if let AttemptOutcome::Admitted(admitted) = limits.attempt(&failed, &request).await.unwrap() {
+            ticket = admitted;
+        }
+        place.assert_all_expire("limit.attempt").await;
+    }
+    let source = || "a".to_owned();
+    limits.settle(&failed, &Settlement::Withdrawn { source: Some(source()), ticket }).await.unwrap();
+    place.assert_all_expire("limit.settle of a withdrawal").await;
+    limits.settle(&failed, &Settlement::Unlocked).await.unwrap();
+    assert!(!place.keys().await.contains(&place.key("attempts:login:u1")));
+    // Nothing is made of what is not there, but by a success.
+    limits.settle(&failed, &Settlement::Withdrawn { source: Some(source()), ticket }).await.unwrap();
+    assert!(!place.keys().await.contains(&place.key("attempts:login:u1")));
+    let known_for = ttl(60);
+    limits.settle(&failed, &Settlement::Succeeded { source: source(), ticket, known_for }).await.unwrap();
+    place.assert_all_expire("limit.settle of a success").await;
 
     let request = LockRequest::new(lock_key(), LockToken::new([1; 16]), ttl(30));
     for _ in 0..2 {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+mod attempts;
 mod cache;
 mod expiry;
 mod gcra;
@@ -17,12 +18,13 @@ use stanchion_conformance::servers::{Absent, RedisServer, Topology};
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
+use crate::attempts::attempts_count_as_failures_does;
 use crate::cache::{
     a_generation_never_comes_back, a_lease_is_its_holders, a_schema_is_read_in_the_header,
     every_forgotten_script_is_sent_again, every_write_voids_the_lease,
 };
 use crate::expiry::{a_reservation_expires_and_is_no_session, every_key_expires};
-use crate::gcra::limits_count_as_gcra_does;
+use crate::gcra::limits_count_as_usage_does;
 use crate::place::Place;
 use crate::spoilt::{a_spoilt_key_is_refused_and_left_alone, a_spoilt_session_blocks_nobody};
 use crate::stored::{
@@ -92,7 +94,10 @@ fn main() -> ExitCode {
         case("every_forgotten_script_is_sent_again", |runtime, place| {
             runtime.block_on(every_forgotten_script_is_sent_again(place));
         }),
-        case("limits_count_as_gcra_does", |runtime, place| limits_count_as_gcra_does(runtime, &place)),
+        case("limits_count_as_usage_does", |runtime, place| limits_count_as_usage_does(runtime, &place)),
+        case("attempts_count_as_failures_does", |runtime, place| {
+            attempts_count_as_failures_does(runtime, &place);
+        }),
     ];
     libtest_mimic::run(&Arguments::from_args(), cases).exit_code()
 }

@@ -7,7 +7,7 @@ use redis::{Value, cmd};
 use stanchion::cache::AllParts as _;
 use stanchion::cache::{Fill, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Want, When};
 use stanchion::key::Key;
-use stanchion::limit::Tier;
+use stanchion::limit::{AttemptRequest, LeaseRequest as PlaceRequest, Lockout, Settlement, Tier};
 use stanchion::lock::{Fence, Lease, LockRequest, LockToken};
 use stanchion::session::{CreateOutcome, Patch, SessionId, SessionLimit};
 use stanchion::time::Timestamp;
@@ -67,6 +67,11 @@ async fn spoilt_generation(place: &Place) -> Refusals {
     vec![("generations", cache.generations(&tags).await.err()), ("bump", cache.bump(&tags).await.err())]
 }
 
+fn lockout() -> Lockout {
+    let minute = Duration::from_mins(1);
+    Lockout::new(5, minute, minute, minute, minute).unwrap()
+}
+
 /// Runs every operation that touches what is spoilt; each must say so and change nothing.
 async fn everything_refuses(place: &mut Place, spoilt: &str, id: &SessionId) {
     let (sessions, tokens) = (place.stores.session_store().unwrap(), place.stores.token_store().unwrap());
@@ -77,6 +82,7 @@ async fn everything_refuses(place: &mut Place, spoilt: &str, id: &SessionId) {
     let marked = TokenFacts::new("j2", vec![(user.clone(), Mark::IssuedAt(Timestamp::from_secs(1)))]);
     let key = Key::new("rate_limit", "login", "u1").unwrap();
     let tiers = [Tier::new(2, Duration::from_mins(1)).unwrap()];
+    let failed = Key::new("attempts", "login", "u1").unwrap();
     let lease = Lease::new(lock_key(), LockToken::new([1; 16]), Fence::new(1), ttl(30));
     let request = LockRequest::new(lock_key(), LockToken::new([1; 16]), ttl(30));
     let other = session_id("u1");
@@ -120,6 +126,19 @@ async fn everything_refuses(place: &mut Place, spoilt: &str, id: &SessionId) {
             ("check", limits.check(&key, &tiers, 1).await.err()),
             ("peek", limits.peek(&key, &tiers).await.err()),
             ("refund", limits.refund(&key, &tiers, 1).await.err()),
+            ("take_up_to", limits.take_up_to(&key, &tiers, 1).await.err()),
+        ],
+        "limit's type" => vec![
+            ("check", limits.check(&key, &tiers, 1).await.err()),
+            ("add", limits.add(&key, 1, ttl(60)).await.err()),
+            ("lease", limits.lease(&key, &PlaceRequest::new("h", 1, ttl(60))).await.err()),
+            ("give_back", limits.give_back(&key, "h").await.err()),
+            ("attempt", limits.attempt(&key, &AttemptRequest::new(lockout())).await.err()),
+            ("settle", limits.settle(&key, &Settlement::Unlocked).await.err()),
+        ],
+        "attempts" => vec![
+            ("attempt", limits.attempt(&failed, &AttemptRequest::new(lockout())).await.err()),
+            ("settle", limits.settle(&failed, &Settlement::Unlocked).await.err()),
         ],
         "lock" => vec![
             ("acquire", locks.acquire(&request).await.err()),
@@ -179,6 +198,7 @@ pub(crate) async fn a_spoilt_key_is_refused_and_left_alone(mut place: Place) {
         ("jti", &jti),
         ("scope", &scope),
         ("limit", &limit),
+        ("limit's type", &limit),
         ("lock", &lock),
     ] {
         let spare = place.key("spare");
@@ -214,6 +234,11 @@ pub(crate) async fn a_spoilt_key_is_refused_and_left_alone(mut place: Place) {
     for nonsense in ["", "soon", "1:2:3", "-1:0", "99999999999999999999:0"] {
         place.run::<()>("HSET", &[&limit, "2/60000000/2", nonsense]).await;
         everything_refuses(&mut place, "limit", &id).await;
+    }
+    let attempts = place.key("attempts:login:u1");
+    for nonsense in ["", "soon", "1:2:3:4:5", "1:2:3:4:5:6:7", "-1:2:3:4:5:6", "1:2:3:4:5:x"] {
+        place.run::<()>("HSET", &[&attempts, "*", nonsense]).await;
+        everything_refuses(&mut place, "attempts", &id).await;
     }
     // The token is the one that asks: its holder can't read either until when it holds the lock.
     place.run::<()>("HSET", &[&lock, "token", &"01".repeat(16), "fence", "7", "until", "9"]).await;

@@ -24,14 +24,15 @@ use stanchion::token::TokenStore;
 use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
+use super::limit::Used;
 use super::mutex::{self, Meeting};
 
 /// All that is stored. Times are of the machine's wall clock, which all processes share.
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Data {
     pub(crate) entries: BTreeMap<String, Entry>,
-    /// For each subject the [`Gcra::parts`](stanchion::limit::Gcra::parts) of each of its tiers.
-    pub(crate) limits: BTreeMap<String, BTreeMap<String, (u64, u64)>>,
+    /// For each subject what it has used.
+    pub(crate) limits: BTreeMap<String, Used>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -44,11 +45,7 @@ impl Data {
     /// Drops what is over, so that nothing else need look at deadlines.
     fn expire(&mut self, now: Timestamp) {
         self.entries.retain(|_, entry| entry.until > now);
-        for tiers in self.limits.values_mut() {
-            // A tier whose time has come is full, as one that is not stored.
-            tiers.retain(|_, (micros, _)| *micros >= now.as_micros());
-        }
-        self.limits.retain(|_, tiers| !tiers.is_empty());
+        self.limits.retain(|_, used| used.until > now);
     }
 }
 

@@ -42,6 +42,8 @@ pub enum Answer {
         tiers: Vec<(u32, Rounded, Rounded)>,
     },
     CostExceedsCapacity(usize),
+    Granted(u32, Vec<(u32, Rounded, Rounded)>),
+    Added(u32),
     Acquired(Rank),
     Busy(Rounded),
     Held(Vec<bool>),

@@ -7,6 +7,7 @@ use proptest::sample::select;
 use stanchion::Result;
 use stanchion::key::Key;
 use stanchion::limit::{Decision, RateLimiter, Tier, TierStatus};
+use stanchion::time::Ttl;
 
 use super::Answer;
 use super::answer::Rounded;
@@ -17,6 +18,9 @@ pub enum Operation {
     Check { subject: &'static str, tiers: Vec<usize>, cost: u32 },
     Peek { subject: &'static str, tiers: Vec<usize> },
     Refund { subject: &'static str, tiers: Vec<usize>, cost: u32 },
+    TakeUpTo { subject: &'static str, tiers: Vec<usize>, most: u32 },
+    Add { subject: &'static str, permits: u32 },
+    Reset { subject: &'static str },
 }
 
 /// Permits, in so many hours, and how many at once. A permit takes minutes: none comes back during a sequence.
@@ -43,6 +47,11 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> + Clone {
         2 => (subject(), tiers()).prop_map(|(subject, tiers)| Operation::Peek { subject, tiers }),
         2 => (subject(), tiers(), cost())
             .prop_map(|(subject, tiers, cost)| Operation::Refund { subject, tiers, cost }),
+        2 => (subject(), tiers(), cost())
+            .prop_map(|(subject, tiers, most)| Operation::TakeUpTo { subject, tiers, most }),
+        1 => (subject(), prop_oneof![4 => 0..4_u32, 1 => Just(u32::MAX)])
+            .prop_map(|(subject, permits)| Operation::Add { subject, permits }),
+        1 => subject().prop_map(|subject| Operation::Reset { subject }),
     ]
 }
 
@@ -56,10 +65,10 @@ pub(super) async fn run(operation: &Operation, limits: &dyn RateLimiter) -> Resu
     Ok(match operation {
         Operation::Check { subject, tiers: numbers, cost } => {
             match limits.check(&key(subject)?, &tiers(numbers)?, *cost).await? {
-                Decision::Allowed { tiers } => {
+                Decision::Allowed { tiers, .. } => {
                     Answer::Decision { allowed: true, waits: None, tiers: standings(&tiers) }
                 }
-                Decision::Denied { retry_after, tier, tiers } => Answer::Decision {
+                Decision::Denied { retry_after, tier, tiers, .. } => Answer::Decision {
                     allowed: false,
                     waits: Some((tier, retry_after.into())),
                     tiers: standings(&tiers),
@@ -73,6 +82,18 @@ pub(super) async fn run(operation: &Operation, limits: &dyn RateLimiter) -> Resu
         }
         Operation::Refund { subject, tiers: numbers, cost } => {
             limits.refund(&key(subject)?, &tiers(numbers)?, *cost).await?;
+            Answer::Done
+        }
+        Operation::TakeUpTo { subject, tiers: numbers, most } => {
+            let grant = limits.take_up_to(&key(subject)?, &tiers(numbers)?, *most).await?;
+            Answer::Granted(grant.permits, standings(&grant.tiers))
+        }
+        Operation::Add { subject, permits } => {
+            let life = Ttl::new(Duration::from_hours(1))?;
+            Answer::Added(limits.add(&key(subject)?, *permits, life).await?)
+        }
+        Operation::Reset { subject } => {
+            limits.reset(&key(subject)?).await?;
             Answer::Done
         }
     })

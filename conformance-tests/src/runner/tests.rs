@@ -2,7 +2,11 @@
 #![expect(unreachable_pub, reason = "the table is made as those of the areas are")]
 
 use stanchion::key::Key;
-use stanchion::limit::{Decision, LimitCapabilities, RateLimiter, Tier, TierStatus};
+use stanchion::limit::{
+    AttemptOutcome, AttemptRequest, Decision, Grant, LeaseOutcome, LeaseRequest, LimitCapabilities,
+    RateLimiter, Settlement, Tier, TierStatus,
+};
+use stanchion::time::Ttl;
 use stanchion_memory::MemoryBackend;
 
 use super::*;
@@ -26,6 +30,27 @@ impl RateLimiter for Later {
     }
     async fn refund(&self, key: &Key, tiers: &[Tier], cost: u32) -> stanchion::Result<()> {
         self.0.refund(key, tiers, cost).await
+    }
+    async fn take_up_to(&self, key: &Key, tiers: &[Tier], most: u32) -> stanchion::Result<Grant> {
+        self.0.take_up_to(key, tiers, most).await
+    }
+    async fn add(&self, key: &Key, permits: u32, life: Ttl) -> stanchion::Result<u32> {
+        self.0.add(key, permits, life).await
+    }
+    async fn reset(&self, key: &Key) -> stanchion::Result<()> {
+        self.0.reset(key).await
+    }
+    async fn lease(&self, key: &Key, request: &LeaseRequest) -> stanchion::Result<LeaseOutcome> {
+        self.0.lease(key, request).await
+    }
+    async fn give_back(&self, key: &Key, holder: &str) -> stanchion::Result<bool> {
+        self.0.give_back(key, holder).await
+    }
+    async fn attempt(&self, key: &Key, request: &AttemptRequest) -> stanchion::Result<AttemptOutcome> {
+        self.0.attempt(key, request).await
+    }
+    async fn settle(&self, key: &Key, settlement: &Settlement) -> stanchion::Result<()> {
+        self.0.settle(key, settlement).await
     }
 }
 

@@ -36,6 +36,7 @@ pub(crate) enum Bug {
     /// Of a harness of its own, which other processes can open; see [`file`](crate::file).
     File(file::Bug),
     Limit(limit::Bug),
+    MoreLimits(limit::more::Bug),
     Lock(lock::Bug),
     Session(session::Bug),
     Stores(stores::Bug),
@@ -205,6 +206,7 @@ fn spoil(bug: Bug, around: &Around) -> Result<Stores> {
         | Bug::File(_) => {}
         Bug::Cache(bug) => cache = cache::spoil(bug, cache, around),
         Bug::Event(bug) => events = Arc::new(event::Wrong::new(bug, events, around)),
+        Bug::MoreLimits(bug) => limits = Arc::new(limit::more::Wrong::new(bug, limits)),
         Bug::Limit(bug) => limits = Arc::new(limit::Wrong::new(bug, limits, around)?),
         Bug::Lock(bug) => locks = Arc::new(lock::Wrong::new(bug, locks, around)),
         Bug::Session(bug) => sessions = Arc::new(session::Wrong::new(bug, sessions, around)),

@@ -15,10 +15,14 @@ use stanchion::contract::Contract;
 use stanchion::environment::{Environment, Health};
 use stanchion::event::{Envelope, EventBus, EventCapabilities, Received, SubscribeOptions, Subscription};
 use stanchion::key::Key;
-use stanchion::limit::{Decision, LimitCapabilities, RateLimiter, Tier, TierStatus};
+use stanchion::limit::{
+    AttemptOutcome, AttemptRequest, Decision, Grant, LeaseOutcome, LeaseRequest, LimitCapabilities,
+    RateLimiter, Settlement, Tier, TierStatus,
+};
 use stanchion::lock::Locker;
 use stanchion::session::SessionStore;
 use stanchion::stores::{Backend, Stores};
+use stanchion::time::Ttl;
 use stanchion::token::TokenStore;
 use stanchion::{Effect, Error, ErrorKind, Result};
 use stanchion_conformance::{Harness, Offers, OwnedServer, Place, Time, Unavailable};
@@ -325,6 +329,34 @@ impl RateLimiter for Handle {
 
     async fn refund(&self, key: &Key, tiers: &[Tier], cost: u32) -> Result<()> {
         self.memory.rate_limiter()?.refund(key, tiers, cost).await
+    }
+
+    async fn take_up_to(&self, key: &Key, tiers: &[Tier], most: u32) -> Result<Grant> {
+        self.memory.rate_limiter()?.take_up_to(key, tiers, most).await
+    }
+
+    async fn add(&self, key: &Key, permits: u32, life: Ttl) -> Result<u32> {
+        self.memory.rate_limiter()?.add(key, permits, life).await
+    }
+
+    async fn reset(&self, key: &Key) -> Result<()> {
+        self.memory.rate_limiter()?.reset(key).await
+    }
+
+    async fn lease(&self, key: &Key, request: &LeaseRequest) -> Result<LeaseOutcome> {
+        self.memory.rate_limiter()?.lease(key, request).await
+    }
+
+    async fn give_back(&self, key: &Key, holder: &str) -> Result<bool> {
+        self.memory.rate_limiter()?.give_back(key, holder).await
+    }
+
+    async fn attempt(&self, key: &Key, request: &AttemptRequest) -> Result<AttemptOutcome> {
+        self.memory.rate_limiter()?.attempt(key, request).await
+    }
+
+    async fn settle(&self, key: &Key, settlement: &Settlement) -> Result<()> {
+        self.memory.rate_limiter()?.settle(key, settlement).await
     }
 }
 

@@ -43,6 +43,7 @@ fn proofs() -> impl Iterator<Item = &'static Proof> {
         fault::PROOFS,
         file::PROOFS,
         limit::PROOFS,
+        limit::more::PROOFS,
         lock::PROOFS,
         session::PROOFS,
         stores::PROOFS,

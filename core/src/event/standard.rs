@@ -83,6 +83,18 @@ events! {
         reason: SessionEnd,
     }
 
+    /// `auth.locked_out`: after too many failed attempts, further ones are refused for a while.
+    LockedOut = "auth.locked_out", subject account {
+        /// The account that the last of them was at, as it was given; there may be none of this name.
+        account: String,
+        /// The network that it came from: an IPv4 address, or a range of IPv6.
+        network: String,
+        /// What was attempted: the kind, such as `login`.
+        kind: String,
+        /// For how long, in seconds: the longest of the lock-outs that have begun.
+        seconds: u64,
+    }
+
     /// `cache.invalidated`: cached values were dropped.
     CacheInvalidated = "cache.invalidated", subject cache {
         /// Which cache: its kind.
@@ -123,7 +135,7 @@ mod tests {
 
     #[test]
     fn every_standard_type_is_a_valid_type() {
-        assert_eq!(ALL.len(), 9);
+        assert_eq!(ALL.len(), 10);
         for event_type in ALL {
             assert!(EventType::new(event_type).is_ok(), "{event_type}");
         }

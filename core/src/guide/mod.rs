@@ -4,7 +4,8 @@
 //! [Caching]: crate::guide::cache
 //! [Sessions and tokens]: crate::guide::sessions
 //! [Events]: crate::guide::events
-//! [Locks and rate limits]: crate::guide::coordination
+//! [Locks]: crate::guide::coordination
+//! [Limits]: crate::guide::limits
 //! [HTTP]: crate::guide::http
 //! [Errors and bounds]: crate::guide::errors
 //! [Deploying on Redis]: crate::guide::redis
@@ -36,6 +37,7 @@ page!(cache, "guide/cache.md");
 page!(sessions, "guide/sessions.md");
 page!(events, "guide/events.md");
 page!(coordination, "guide/coordination.md");
+page!(limits, "guide/limits.md");
 page!(http, "guide/http.md");
 page!(errors, "guide/errors.md");
 page!(redis, "guide/redis.md");

@@ -28,8 +28,13 @@ use crate::error::Effect;
 /// | `lock.renew` | yes | yes | |
 /// | `lock.release` | yes | no | a lock that is released would be reported as lost |
 /// | `lock.inspect` | no | yes | |
-/// | `limit.check`, `refund` | yes | no | it would take or give twice |
+/// | `limit.check`, `take_up_to`, `refund`, `add` | yes | no | it would take or give twice |
 /// | `limit.peek` | no | yes | |
+/// | `limit.reset` | yes | no | it would also forget what was taken in between |
+/// | `limit.lease` | yes | yes | the holder that has a lease is granted it again |
+/// | `limit.give_back` | yes | no | a place that is given back would be reported as lost |
+/// | `limit.attempt` | yes | no | it would count twice |
+/// | `limit.settle` | yes | no | it would take back another attempt of the same window too |
 /// | `token.revoke` | yes | yes | |
 /// | `token.revoke_all` | yes | yes | each epoch is greater: it also revokes what was issued while the call was in flight |
 /// | `token.epochs`, `check` | no | yes | |
@@ -117,8 +122,15 @@ macro_rules! for_each_operation {
             LOCK_RELEASE "lock.release" once,
             LOCK_INSPECT "lock.inspect" read,
             LIMIT_CHECK "limit.check" once,
+            LIMIT_TAKE_UP_TO "limit.take_up_to" once,
             LIMIT_PEEK "limit.peek" read,
             LIMIT_REFUND "limit.refund" once,
+            LIMIT_ADD "limit.add" once,
+            LIMIT_RESET "limit.reset" once,
+            LIMIT_LEASE "limit.lease" repeatable,
+            LIMIT_GIVE_BACK "limit.give_back" once,
+            LIMIT_ATTEMPT "limit.attempt" once,
+            LIMIT_SETTLE "limit.settle" once,
             TOKEN_REVOKE "token.revoke" repeatable,
             TOKEN_REVOKE_ALL "token.revoke_all" repeatable,
             TOKEN_EPOCHS "token.epochs" read,

@@ -17,13 +17,14 @@ use serde::de::DeserializeOwned;
 pub use self::backend::{Area, Backend};
 pub use self::builder::StoresBuilder;
 use self::builder::{LazyTags, Parts};
+use crate::attempts::AttemptsBuilder;
 use crate::cache::{CacheBuilder, CacheStore, CountersBuilder, GenerationCache};
 use crate::environment::{Environment, HealthWatch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, EventBus, Topic};
 use crate::key::Name;
 use crate::layer::Deadline;
-use crate::limit::{LimitsBuilder, RateLimiter};
+use crate::limit::{InFlightBuilder, LimitsBuilder, RateLimiter};
 use crate::lock::{Locker, Locks};
 use crate::session::{SessionStore, SessionsBuilder};
 use crate::token::{TokenStore, TokensBuilder};
@@ -117,7 +118,23 @@ impl Stores {
 
     /// Rate limits of one kind, under `rate_limit:{kind}:{subject}`, shared by all services.
     pub fn limits(&self, kind: &str) -> LimitsBuilder {
-        LimitsBuilder::on(self.rate_limiter(), kind)
+        LimitsBuilder::on(self.rate_limiter(), self.environment(), kind)
+    }
+
+    /// At most so many of a subject in flight at once, under `rate_limit:{kind}:{subject}:in_flight`, shared by all services.
+    pub fn in_flight(&self, kind: &str, most: u32) -> InFlightBuilder {
+        InFlightBuilder::on(self.rate_limiter(), self.environment(), kind, most)
+    }
+
+    /// Failed attempts of one kind, under `attempts:{kind}`, shared by all services.
+    pub fn attempts(&self, kind: &str) -> AttemptsBuilder {
+        AttemptsBuilder::on(
+            self.rate_limiter(),
+            self.event_bus(),
+            self.environment(),
+            self.service.as_str(),
+            kind,
+        )
     }
 
     /// The tokens of this service.

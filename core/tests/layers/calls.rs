@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use stanchion::Result;
@@ -10,7 +11,7 @@ use stanchion::clock::SystemClock;
 use stanchion::environment::HashingKey;
 use stanchion::event::{Envelope, EventId, EventType, SubscribeOptions};
 use stanchion::key::{Key, Name};
-use stanchion::limit::Tier;
+use stanchion::limit::{AttemptRequest, LeaseRequest as PlaceRequest, Lockout, Settlement, Tier};
 use stanchion::lock::{Fence, Lease, LockRequest, LockToken};
 use stanchion::random::{SeededRandom, SystemRandom};
 use stanchion::session::{NewSession, Patch, SessionId, SessionLimit, SessionToken};
@@ -144,6 +145,11 @@ fn sessions_and_events(stores: &Stores) -> Vec<Made> {
     ]
 }
 
+fn lockout() -> Lockout {
+    let minute = Duration::from_mins(1);
+    Lockout::new(5, minute, minute, minute, minute).unwrap()
+}
+
 fn the_rest(stores: &Stores) -> Vec<Made> {
     let locks = stores.locker().unwrap();
     let (limits, tokens) = (stores.rate_limiter().unwrap(), stores.token_store().unwrap());
@@ -154,6 +160,21 @@ fn the_rest(stores: &Stores) -> Vec<Made> {
         made("lock.inspect", &locks, async |locks| locks.inspect(&key()).await.map(drop)),
         made("limit.check", &limits, async |limits| limits.check(&key(), &tiers(), 1).await.map(|_| ())),
         made("limit.peek", &limits, async |limits| limits.peek(&key(), &tiers()).await.map(drop)),
+        made("limit.take_up_to", &limits, async |limits| {
+            limits.take_up_to(&key(), &tiers(), 1).await.map(|_| ())
+        }),
+        made("limit.add", &limits, async |limits| limits.add(&key(), 1, ttl()).await.map(drop)),
+        made("limit.reset", &limits, async |limits| limits.reset(&key()).await),
+        made("limit.lease", &limits, async |limits| {
+            limits.lease(&key(), &PlaceRequest::new("secret-holder", 1, ttl())).await.map(drop)
+        }),
+        made("limit.give_back", &limits, async |limits| {
+            limits.give_back(&key(), "secret-holder").await.map(drop)
+        }),
+        made("limit.attempt", &limits, async |limits| {
+            limits.attempt(&key(), &AttemptRequest::new(lockout())).await.map(drop)
+        }),
+        made("limit.settle", &limits, async |limits| limits.settle(&key(), &Settlement::Unlocked).await),
         made("limit.refund", &limits, async |limits| limits.refund(&key(), &tiers(), 1).await),
         made("token.revoke", &tokens, async |tokens| tokens.revoke(&name(), "secret-jti", ttl()).await),
         made("token.revoke_all", &tokens, async |tokens| {

@@ -15,7 +15,10 @@ use stanchion::contract::{BaseCapabilities, Contract};
 use stanchion::environment::Environment;
 use stanchion::event::{Envelope, EventBus, EventCapabilities, SubscribeOptions, Subscription};
 use stanchion::key::{Key, Name};
-use stanchion::limit::{Decision, LimitCapabilities, RateLimiter, Tier, TierStatus};
+use stanchion::limit::{
+    AttemptOutcome, AttemptRequest, Decision, Grant, LeaseOutcome, LeaseRequest as PlaceRequest,
+    LimitCapabilities, RateLimiter, Settlement, Tier, TierStatus,
+};
 use stanchion::lock::{
     AcquireOutcome, Fence, Lease, LockCapabilities, LockRequest, Locker, ReleaseOutcome, RenewOutcome,
 };
@@ -203,6 +206,27 @@ impl RateLimiter for Silent {
         pending().await
     }
     async fn refund(&self, _: &Key, _: &[Tier], _: u32) -> Result<()> {
+        pending().await
+    }
+    async fn take_up_to(&self, _: &Key, _: &[Tier], _: u32) -> Result<Grant> {
+        pending().await
+    }
+    async fn add(&self, _: &Key, _: u32, _: Ttl) -> Result<u32> {
+        pending().await
+    }
+    async fn reset(&self, _: &Key) -> Result<()> {
+        pending().await
+    }
+    async fn lease(&self, _: &Key, _: &PlaceRequest) -> Result<LeaseOutcome> {
+        pending().await
+    }
+    async fn give_back(&self, _: &Key, _: &str) -> Result<bool> {
+        pending().await
+    }
+    async fn attempt(&self, _: &Key, _: &AttemptRequest) -> Result<AttemptOutcome> {
+        pending().await
+    }
+    async fn settle(&self, _: &Key, _: &Settlement) -> Result<()> {
         pending().await
     }
 }

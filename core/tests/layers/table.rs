@@ -34,7 +34,7 @@ const READS: [&str; 11] = [
 ];
 
 /// What changes something and may be repeated.
-const REPEATABLE: [&str; 12] = [
+const REPEATABLE: [&str; 13] = [
     // Without a condition, as here.
     "cache.set",
     "cache.set_many",
@@ -46,6 +46,7 @@ const REPEATABLE: [&str; 12] = [
     "session.touch",
     "lock.acquire",
     "lock.renew",
+    "limit.lease",
     "token.revoke",
     "token.revoke_all",
 ];

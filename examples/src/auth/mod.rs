@@ -36,7 +36,7 @@ struct Auth {
     followed: Followed,
     sessions: Sessions,
     tokens: Tokens,
-    by_account: Limits,
+    attempts: Attempts,
     by_address: Limits,
 }
 
@@ -59,9 +59,9 @@ pub(crate) async fn service(stores: &Stores, key: JwtKey, users_url: String) -> 
         followed: Followed::default(),
         sessions: stores.sessions().idle_timeout(minutes(30)).revoking_tokens(TOKEN_LIFE).build()?,
         tokens: stores.tokens().max_life(TOKEN_LIFE).key(key).build()?,
-        // Against guessing one account's password; against trying one on many accounts, and against whoever would
-        // have this service do nothing but hash.
-        by_account: stores.limits("login-account").per(5, minutes(15)).build()?,
+        // Against guessing: only failures count.
+        attempts: stores.attempts("login").publishing().build()?,
+        // Against whoever would have this service do nothing but hash.
         by_address: stores.limits("client-address").per_minute(30).per_hour(200).build()?,
     };
     // When somebody changes their profile, the copy here goes at once.

@@ -87,11 +87,23 @@ async fn log_in(
     Json(log_in): Json<LogIn>,
 ) -> Result<Json<LoggedIn>, AppError> {
     admit(&auth.by_address.check(client.ip()).await?)?;
-    admit(&auth.by_account.check(&log_in.login).await?)?;
-
+    // Counts as failed from here on, until it is said to have succeeded.
+    let attempt = match auth.attempts.begin(&log_in.login, client.ip()).await? {
+        Begun::Admitted(attempt) => attempt,
+        Begun::Locked { retry_after, .. } => return Err(AppError::too_many(retry_after)),
+    };
     let stored = auth.accounts.password_hash(&log_in.login);
-    if !auth.passwords.verify(log_in.password, stored).await? {
-        return Err(AppError::unauthorized("wrong login or password"));
+    match auth.passwords.verify(log_in.password, stored).await {
+        Ok(true) => attempt.succeeded().await?,
+        Ok(false) => {
+            attempt.failed().await?;
+            return Err(AppError::unauthorized("wrong login or password"));
+        }
+        // The password was not looked at.
+        Err(error) => {
+            attempt.withdrawn().await?;
+            return Err(error);
+        }
     }
     let fields = Patch::new().value("device", &log_in.device)?;
     let opened = auth.sessions.create(&log_in.login, fields).await?;

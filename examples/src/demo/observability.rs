@@ -17,7 +17,7 @@ use crate::arguments::DemoOptions;
 const PAGE: &str = include_str!("../../../core/docs/observability.md");
 
 /// The caches, limits, event domains and services of both.
-const NAMES: [&str; 6] = ["user", "list", "client-address", "login-account", "auth-service", "user-service"];
+const NAMES: [&str; 6] = ["user", "list", "client-address", "auth", "auth-service", "user-service"];
 
 #[tokio::test]
 async fn both_services_emit_what_the_page_lists_and_nothing_else() {

@@ -1,22 +1,17 @@
-//! Rate limits in the file, as the parts of [`Gcra`].
+//! Rate limits in the file, as the fields of [`Usage`].
 
 use async_trait::async_trait;
 use stanchion::Result;
 use stanchion::clock::{Clock, SystemClock};
 use stanchion::contract::Contract;
 use stanchion::key::Key;
-use stanchion::limit::{Decision, Gcra, LimitCapabilities, RateLimiter, Tier, TierStatus};
+use stanchion::limit::{
+    AttemptOutcome, AttemptRequest, Decision, Grant, LeaseOutcome, LeaseRequest, LimitCapabilities,
+    LimitTime, RateLimiter, Settlement, Tier, TierStatus, Usage,
+};
+use stanchion::time::Ttl;
 
-use super::state::{Change, Files, State, not_here};
-
-fn states(state: &State, key: &Key, tiers: &[Tier]) -> Result<Vec<Gcra>> {
-    let stored = state.limits.get(key.as_str());
-    let of = |tier: &Tier| match stored.and_then(|stored| stored.get(&tier.id())) {
-        Some((micros, rest)) => Gcra::from_parts(*micros, *rest),
-        None => Ok(Gcra::default()),
-    };
-    tiers.iter().map(of).collect()
-}
+use super::state::{Change, Files, not_here};
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
@@ -27,11 +22,11 @@ impl RateLimiter for Files {
 
     async fn check(&self, key: &Key, tiers: &[Tier], cost: u32) -> Result<Decision> {
         self.change(Change::Limit, |state| {
-            let mut states = states(state, key, tiers)?;
-            let decision = Gcra::check(&mut states, tiers, cost, SystemClock.wall());
+            let stored = state.limits.get(key.as_str()).cloned().unwrap_or_default();
+            let mut usage = Usage::from_fields(stored)?;
+            let decision = usage.check(tiers, cost, LimitTime::wall(SystemClock.wall()));
             if decision.is_allowed() {
-                let stored = state.limits.entry(key.as_str().to_owned()).or_default();
-                stored.extend(tiers.iter().map(Tier::id).zip(states.into_iter().map(Gcra::parts)));
+                state.limits.insert(key.as_str().to_owned(), usage.fields().collect());
             }
             Ok(decision)
         })
@@ -42,6 +37,34 @@ impl RateLimiter for Files {
     }
 
     async fn refund(&self, _key: &Key, _tiers: &[Tier], _cost: u32) -> Result<()> {
+        not_here()
+    }
+
+    async fn take_up_to(&self, _key: &Key, _tiers: &[Tier], _most: u32) -> Result<Grant> {
+        not_here()
+    }
+
+    async fn add(&self, _key: &Key, _permits: u32, _life: Ttl) -> Result<u32> {
+        not_here()
+    }
+
+    async fn reset(&self, _key: &Key) -> Result<()> {
+        not_here()
+    }
+
+    async fn lease(&self, _key: &Key, _request: &LeaseRequest) -> Result<LeaseOutcome> {
+        not_here()
+    }
+
+    async fn give_back(&self, _key: &Key, _holder: &str) -> Result<bool> {
+        not_here()
+    }
+
+    async fn attempt(&self, _key: &Key, _request: &AttemptRequest) -> Result<AttemptOutcome> {
+        not_here()
+    }
+
+    async fn settle(&self, _key: &Key, _settlement: &Settlement) -> Result<()> {
         not_here()
     }
 }

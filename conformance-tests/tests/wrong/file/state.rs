@@ -20,7 +20,7 @@ pub(super) struct State {
     pub(super) locks: BTreeMap<String, Lease>,
     pub(super) fences: BTreeMap<String, u64>,
     /// By subject and tier.
-    pub(super) limits: BTreeMap<String, BTreeMap<String, (u64, u64)>>,
+    pub(super) limits: BTreeMap<String, BTreeMap<String, String>>,
     /// By service and user, the oldest first.
     pub(super) sessions: BTreeMap<String, Vec<String>>,
     pub(super) epochs: BTreeMap<String, u64>,

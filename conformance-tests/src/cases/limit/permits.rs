@@ -1,6 +1,6 @@
-//! Rate limits.
+//! Permits: bursts, denials, costs, refunds.
 
-use super::{process, rules, wall_clock};
+use super::{HOUR, allowed, hourly, key, remaining};
 use crate::check::{dropped_after, ensure, fail, refused, same};
 use crate::{Context, Outcome};
 use futures_util::future::try_join_all;
@@ -9,28 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stanchion::ErrorKind;
-use stanchion::key::Key;
 use stanchion::limit::{Decision, Tier, TierStatus};
 
-const HOUR: Duration = Duration::from_hours(1);
-
-fn key(subject: &str) -> Outcome<Key> {
-    Ok(Key::new("rate_limit", "case", subject)?)
-}
-fn hourly(n: u32) -> Outcome<Tier> {
-    Ok(Tier::new(n, HOUR)?)
-}
-fn remaining(standings: &[TierStatus]) -> Vec<u32> {
-    standings.iter().map(|standing| standing.remaining).collect()
-}
-fn allowed(decision: &Decision) -> Option<Vec<u32>> {
-    match decision {
-        Decision::Allowed { tiers } => Some(remaining(tiers)),
-        _ => None,
-    }
-}
-
-async fn a_burst_is_given_at_once_and_no_more(cx: &Context) -> Outcome {
+pub(super) async fn a_burst_is_given_at_once_and_no_more(cx: &Context) -> Outcome {
     let (here, there) = (cx.open().await?.rate_limiter()?, cx.open().await?.rate_limiter()?);
     let tiers = [hourly(3)?];
     same(allowed(&here.check(&key("a")?, &tiers, 1).await?), Some(vec![2]), "the first")?;
@@ -46,7 +27,7 @@ async fn a_burst_is_given_at_once_and_no_more(cx: &Context) -> Outcome {
     Ok(())
 }
 
-async fn what_is_denied_is_not_charged(cx: &Context) -> Outcome {
+pub(super) async fn what_is_denied_is_not_charged(cx: &Context) -> Outcome {
     let limiter = cx.open().await?.rate_limiter()?;
     let tiers = [hourly(2)?];
     let first = limiter.check(&key("a")?, &tiers, 2).await?;
@@ -60,9 +41,9 @@ async fn what_is_denied_is_not_charged(cx: &Context) -> Outcome {
     ensure(after <= before, "the time to full capacity does not grow by denials", (before, after))
 }
 
-async fn all_tiers_or_none(cx: &Context) -> Outcome {
+pub(super) async fn all_tiers_or_none(cx: &Context) -> Outcome {
     let limiter = cx.open().await?.rate_limiter()?;
-    let tiers = [hourly(10)?, hourly(1)?];
+    let tiers = [hourly(10)?, Tier::new(1, 2 * HOUR)?];
     same(allowed(&limiter.check(&key("a")?, &tiers, 1).await?), Some(vec![9, 0]), "the first")?;
     match limiter.check(&key("a")?, &tiers, 1).await? {
         Decision::Denied { tier, tiers, .. } => {
@@ -73,7 +54,7 @@ async fn all_tiers_or_none(cx: &Context) -> Outcome {
     }
 }
 
-async fn the_longest_wait_is_told(cx: &Context) -> Outcome {
+pub(super) async fn the_longest_wait_is_told(cx: &Context) -> Outcome {
     let limiter = cx.open().await?.rate_limiter()?;
     let tiers = [Tier::new(1, HOUR)?, Tier::new(1, 5 * HOUR)?, Tier::new(1, 2 * HOUR)?];
     let _first = limiter.check(&key("a")?, &tiers, 1).await?;
@@ -90,7 +71,7 @@ async fn the_longest_wait_is_told(cx: &Context) -> Outcome {
     }
 }
 
-async fn after_retry_after_the_same_request_is_allowed(cx: &Context) -> Outcome {
+pub(super) async fn after_retry_after_the_same_request_is_allowed(cx: &Context) -> Outcome {
     let limiter = cx.open().await?.rate_limiter()?;
     let denying = cx.while_it_lasts(|life, attempt| {
         let limiter = &limiter;
@@ -113,7 +94,7 @@ async fn after_retry_after_the_same_request_is_allowed(cx: &Context) -> Outcome 
     ensure(again.is_allowed(), "allowed after retry_after", again)
 }
 
-async fn more_than_the_burst_can_never_be_had(cx: &Context) -> Outcome {
+pub(super) async fn more_than_the_burst_can_never_be_had(cx: &Context) -> Outcome {
     let limiter = cx.open().await?.rate_limiter()?;
     let tiers = [hourly(10)?, hourly(3)?];
     same(
@@ -124,7 +105,7 @@ async fn more_than_the_burst_can_never_be_had(cx: &Context) -> Outcome {
     same(remaining(&limiter.peek(&key("a")?, &tiers).await?), vec![10, 3], "nothing was taken")
 }
 
-async fn peek_takes_nothing(cx: &Context) -> Outcome {
+pub(super) async fn peek_takes_nothing(cx: &Context) -> Outcome {
     let limiter = cx.open().await?.rate_limiter()?;
     let tiers = [hourly(3)?];
     let fresh = limiter.peek(&key("a")?, &tiers).await?;
@@ -143,7 +124,7 @@ async fn peek_takes_nothing(cx: &Context) -> Outcome {
     Ok(())
 }
 
-async fn a_cost_of_zero_takes_nothing(cx: &Context) -> Outcome {
+pub(super) async fn a_cost_of_zero_takes_nothing(cx: &Context) -> Outcome {
     let limiter = cx.open().await?.rate_limiter()?;
     let tiers = [hourly(1)?];
     same(allowed(&limiter.check(&key("a")?, &tiers, 0).await?), Some(vec![1]), "zero of a fresh tier")?;
@@ -151,7 +132,7 @@ async fn a_cost_of_zero_takes_nothing(cx: &Context) -> Outcome {
     same(allowed(&limiter.check(&key("a")?, &tiers, 0).await?), Some(vec![0]), "zero of an empty tier")
 }
 
-async fn a_refund_gives_back_at_most_the_burst(cx: &Context) -> Outcome {
+pub(super) async fn a_refund_gives_back_at_most_the_burst(cx: &Context) -> Outcome {
     let limiter = cx.open().await?.rate_limiter()?;
     let tiers = [hourly(5)?];
     let _four = limiter.check(&key("a")?, &tiers, 4).await?;
@@ -167,7 +148,7 @@ async fn a_refund_gives_back_at_most_the_burst(cx: &Context) -> Outcome {
     )
 }
 
-async fn a_race_gives_no_permit_twice(cx: &Context) -> Outcome {
+pub(super) async fn a_race_gives_no_permit_twice(cx: &Context) -> Outcome {
     let (here, there) = (cx.open().await?.rate_limiter()?, cx.open().await?.rate_limiter()?);
     let (key, tiers) = (key("a")?, [hourly(7)?]);
     let racing = (0..30).map(|n| if n % 2 == 0 { &here } else { &there }.check(&key, &tiers, 1));
@@ -175,19 +156,20 @@ async fn a_race_gives_no_permit_twice(cx: &Context) -> Outcome {
     same(decisions.iter().filter(|decision| decision.is_allowed()).count(), 7, "allowed of 30 at once")
 }
 
-async fn subjects_and_tiers_stay_apart(cx: &Context) -> Outcome {
+pub(super) async fn subjects_and_tiers_stay_apart(cx: &Context) -> Outcome {
     let limiter = cx.open().await?.rate_limiter()?;
     let tiers = [hourly(1)?];
     let _a = limiter.check(&key("a")?, &tiers, 1).await?;
     for other in ["b", "a:", "{a}", "a%3A", "A"] {
         same(remaining(&limiter.peek(&key(other)?, &tiers).await?), vec![1], other)?;
     }
-    same(remaining(&limiter.peek(&key("a")?, &[hourly(2)?]).await?), vec![2], "another limit is another tier")
+    let minutely = Tier::new(2, Duration::from_mins(1))?;
+    same(remaining(&limiter.peek(&key("a")?, &[minutely]).await?), vec![2], "another period is another limit")
 }
 
-async fn bad_tiers_are_refused(cx: &Context) -> Outcome {
+pub(super) async fn bad_tiers_are_refused(cx: &Context) -> Outcome {
     let limiter = cx.open().await?.rate_limiter()?;
-    let nine = (1..=9).map(hourly).collect::<Result<Vec<_>, _>>()?;
+    let nine = (1..=9).map(|n| Tier::new(n, n * HOUR)).collect::<Result<Vec<_>, _>>()?;
     let twice = [hourly(1)?, hourly(1)?];
     for tiers in [&[][..], &nine, &twice] {
         refused(limiter.check(&key("a")?, tiers, 1).await, ErrorKind::InvalidInput, "checking bad tiers")?;
@@ -198,14 +180,16 @@ async fn bad_tiers_are_refused(cx: &Context) -> Outcome {
     same(allowed(&limiter.check(&key("a")?, eight, 1).await?), Some((0..8).collect()), "eight tiers")
 }
 
-async fn fractions_of_a_microsecond_are_kept(cx: &Context) -> Outcome {
+pub(super) async fn fractions_of_a_microsecond_are_kept(cx: &Context) -> Outcome {
     let limiter = cx.open().await?.rate_limiter()?;
     // A third of an hour and a microsecond is no whole number of microseconds.
     let period = HOUR + Duration::from_micros(1);
     let tiers = [Tier::new(3, period)?];
     match limiter.check(&key("at once")?, &tiers, 3).await? {
         // Of the very instant in which they were taken.
-        Decision::Allowed { tiers } => same(tiers[0].full_in, period, "until three taken at once are back")?,
+        Decision::Allowed { tiers, .. } => {
+            same(tiers[0].full_in, period, "until three taken at once are back")?;
+        }
         other => return fail("the whole burst", other),
     }
     for _ in 0..3 {
@@ -217,7 +201,7 @@ async fn fractions_of_a_microsecond_are_kept(cx: &Context) -> Outcome {
     ensure(standing.full_in <= period, "never more than the period to full", standing)
 }
 
-async fn permits_come_back_evenly(cx: &Context) -> Outcome {
+pub(super) async fn permits_come_back_evenly(cx: &Context) -> Outcome {
     let stores = cx.open().await?;
     let (limiter, clock) = (stores.rate_limiter()?, Arc::clone(&stores.environment().clock));
     let (key, period, limit) = (key("a")?, cx.short().as_duration(), 8);
@@ -240,14 +224,14 @@ async fn permits_come_back_evenly(cx: &Context) -> Outcome {
     ensure(taken >= limit + steps - 1, "the burst, and one more with each step", taken)
 }
 
-async fn places_stay_apart(cx: &Context) -> Outcome {
+pub(super) async fn places_stay_apart(cx: &Context) -> Outcome {
     let (here, elsewhere) = (cx.open().await?.rate_limiter()?, cx.elsewhere().await?.rate_limiter()?);
     let tiers = [hourly(1)?];
     let _taken = here.check(&key("a")?, &tiers, 1).await?;
     same(remaining(&elsewhere.peek(&key("a")?, &tiers).await?), vec![1], "the subject elsewhere")
 }
 
-async fn a_dropped_check_takes_from_every_tier_or_from_none(cx: &Context) -> Outcome {
+pub(super) async fn a_dropped_check_takes_from_every_tier_or_from_none(cx: &Context) -> Outcome {
     let limiter = cx.open().await?.rate_limiter()?;
     let tiers = [hourly(10)?, Tier::new(10, 2 * HOUR)?];
     for polls in 0..8 {
@@ -261,52 +245,4 @@ async fn a_dropped_check_takes_from_every_tier_or_from_none(cx: &Context) -> Out
         )?;
     }
     Ok(())
-}
-
-rules! {
-    "LIMIT-01" Must "The whole burst may be taken at once, and no permit more." => [
-        "burst::is_given_at_once_and_no_more": a_burst_is_given_at_once_and_no_more,
-        "burst::race_gives_no_permit_twice": a_race_gives_no_permit_twice,
-    ];
-    "LIMIT-02" Must "What is denied is not charged." => ["deny::is_not_charged": what_is_denied_is_not_charged];
-    "LIMIT-03" Must "Permits are taken from every tier or from none." => ["tiers::all_or_none": all_tiers_or_none];
-    "LIMIT-04" Must "retry_after is that of the tier that is exhausted for longest, and the same request is allowed after it." => [
-        "deny::longest_wait_is_told": the_longest_wait_is_told,
-        "deny::allowed_after_retry_after": after_retry_after_the_same_request_is_allowed,
-    ];
-    "LIMIT-05" Must "A cost over a burst is told apart from a denial, and takes nothing." => [
-        "cost::over_the_burst": more_than_the_burst_can_never_be_had,
-    ];
-    "LIMIT-06" Must "peek tells the standing and takes nothing." => ["peek::takes_nothing": peek_takes_nothing];
-    "LIMIT-07" Must "A cost of zero is allowed and takes nothing." => ["cost::zero": a_cost_of_zero_takes_nothing];
-    "LIMIT-08" Must "A refund gives back what it says, to at most the burst." => [
-        "refund::at_most_the_burst": a_refund_gives_back_at_most_the_burst,
-    ];
-    "LIMIT-09" Must "Subjects, and different limits of one subject, stay apart." => [
-        "isolation::subjects_and_tiers": subjects_and_tiers_stay_apart,
-    ];
-    "LIMIT-10" Must "No tier, more than eight, and the same one twice are refused." => [
-        "input::bad_tiers_are_refused": bad_tiers_are_refused,
-    ];
-    "LIMIT-11" Must "Fractions of a microsecond are kept, so that n permits take a period and no more." => [
-        "burst::fractions_are_kept": fractions_of_a_microsecond_are_kept,
-    ];
-    "LIMIT-12" Must "Permits come back evenly: within any span there are no more than the burst and what came back in it, and no fewer." => [
-        "burst::comes_back_evenly": permits_come_back_evenly,
-    ];
-    "LIMIT-13" Must "Places stay apart." => ["isolation::places": places_stay_apart];
-    "LIMIT-14" Must "A dropped check takes permits from every tier or from none." => [
-        "cancel::all_tiers_or_none": a_dropped_check_takes_from_every_tier_or_from_none,
-    ];
-    "LIMIT-15" Must "A limit gives its burst to all processes together, and no permit more." => [
-        "process::one_burst_for_all": process::limit::a_burst_is_for_all_together,
-    ];
-    "LIMIT-16" Must "A step back of the store's wall clock gives no permits, and one forth no more than a burst." => [
-        "wall_clock::back_gives_nothing": wall_clock::limit::a_step_back_gives_nothing,
-        "wall_clock::forth_gives_a_burst_at_most": wall_clock::limit::a_step_forth_gives_a_burst_at_most,
-    ];
-    "LIMIT-17" Must "A step back of the store's wall clock denies for no longer than the limit itself would." => [
-        "wall_clock::back_denies_for_a_burst_at_most":
-            wall_clock::limit::a_step_back_denies_for_a_burst_at_most,
-    ];
 }

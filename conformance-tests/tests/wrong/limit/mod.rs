@@ -1,5 +1,7 @@
 //! Wrong rate limiters.
 
+pub(crate) mod more;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -7,8 +9,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use stanchion::Result;
 use stanchion::key::Key;
-use stanchion::limit::{Decision, LimitCapabilities, RateLimiter, Tier, TierStatus};
-use stanchion::time::Timestamp;
+use stanchion::limit::{
+    AttemptOutcome, AttemptRequest, Decision, Grant, LeaseOutcome, LeaseRequest, LimitCapabilities,
+    RateLimiter, Settlement, Tier, TierStatus,
+};
+use stanchion::time::{Timestamp, Ttl};
 use tokio::task::yield_now;
 
 use crate::backend::{self, Around, locked};
@@ -64,7 +69,11 @@ pub(crate) const PROOFS: &[Proof] = &[
         Bug::CountedInTheProcess,
         "burst::is_given_at_once_and_no_more",
         "from another handle: Some([0])\nobserved: Some([1])",
-    ),
+    )
+    .also(&[
+        "LIMIT-18", "LIMIT-20", "LIMIT-21", "LIMIT-22", "LIMIT-23", "LIMIT-24", "LIMIT-25", "LIMIT-26",
+        "LIMIT-27", "LIMIT-28", "LIMIT-29",
+    ]),
     proof(
         "LIMIT-01",
         Bug::PeekThenTake,
@@ -96,8 +105,10 @@ pub(crate) const PROOFS: &[Proof] = &[
         Bug::OverTheBurstIsDenied,
         "cost::over_the_burst",
         "CostExceedsCapacity { tier: 1 }\nobserved: Denied",
-    ),
-    proof("LIMIT-06", Bug::PeekTakesOne, "peek::takes_nothing", "after one was taken: 2\nobserved: 1"),
+    )
+    .also(&["LIMIT-21"]),
+    proof("LIMIT-06", Bug::PeekTakesOne, "peek::takes_nothing", "after one was taken: 2\nobserved: 1")
+        .also(&["LIMIT-19"]),
     proof(
         "LIMIT-07",
         Bug::ZeroCostsOne,
@@ -109,7 +120,8 @@ pub(crate) const PROOFS: &[Proof] = &[
         Bug::RefundForgetsAll,
         "refund::at_most_the_burst",
         "three of four given back: [4]\nobserved: [5]",
-    ),
+    )
+    .also(&["LIMIT-19", "LIMIT-22"]),
     proof("LIMIT-09", Bug::SubjectsAreFolded, "isolation::subjects_and_tiers", "A: [1]\nobserved: [0]"),
     proof(
         "LIMIT-10",
@@ -199,7 +211,7 @@ impl Wrong {
 
     fn tiers(&self, tiers: &[Tier]) -> Result<Vec<Tier>> {
         let emission = |tier: &Tier, up: u64| {
-            let (numerator, denominator) = tier.emission();
+            let Some((numerator, denominator)) = tier.emission() else { return Ok(*tier) };
             let micros = (numerator + up * (denominator - 1)) / denominator;
             let period = Duration::from_micros(micros * u64::from(tier.limit()));
             Tier::with_burst(tier.limit(), period, tier.burst())
@@ -253,7 +265,7 @@ impl RateLimiter for Wrong {
                 let enough = self.right.peek(key, tiers).await?.iter().all(|tier| tier.remaining >= cost);
                 yield_now().await;
                 return match self.right.check(key, tiers, cost).await? {
-                    Decision::Denied { tiers, .. } if enough => Ok(Decision::Allowed { tiers }),
+                    Decision::Denied { tiers, .. } if enough => Ok(Decision::allowed(tiers)),
                     decision => Ok(decision),
                 };
             }
@@ -264,7 +276,7 @@ impl RateLimiter for Wrong {
                     }
                     yield_now().await;
                 }
-                return Ok(Decision::Allowed { tiers: self.right.peek(key, tiers).await? });
+                return Ok(Decision::allowed(self.right.peek(key, tiers).await?));
             }
             Bug::TakenThenGivenBack if possible => {
                 for (taken, tier) in tiers.iter().enumerate() {
@@ -276,7 +288,7 @@ impl RateLimiter for Wrong {
                     }
                     yield_now().await;
                 }
-                return Ok(Decision::Allowed { tiers: self.right.peek(key, tiers).await? });
+                return Ok(Decision::allowed(self.right.peek(key, tiers).await?));
             }
             Bug::WaitsForTheClock if possible => {
                 let now = self.around.right.environment().clock.wall();
@@ -287,11 +299,7 @@ impl RateLimiter for Wrong {
                 };
                 if now < latest {
                     let tiers = self.right.peek(key, tiers).await?;
-                    return Ok(Decision::Denied {
-                        retry_after: latest.saturating_since(now),
-                        tier: 0,
-                        tiers,
-                    });
+                    return Ok(Decision::denied(latest.saturating_since(now), 0, tiers));
                 }
             }
             Bug::ZeroCostsOne => cost = cost.max(1),
@@ -312,20 +320,18 @@ impl RateLimiter for Wrong {
             }
             (Bug::WaitOfTheFirstTier, Decision::Denied { tiers, .. }) => {
                 let tier = tiers.iter().position(|tier| tier.remaining < cost).unwrap_or_default();
-                Decision::Denied { retry_after: tiers[tier].next_in, tier, tiers }
+                Decision::denied(tiers[tier].next_in, tier, tiers)
             }
-            (Bug::WaitIsRoundedDown, Decision::Denied { retry_after, tier, tiers }) => {
+            (Bug::WaitIsRoundedDown, Decision::Denied { retry_after, tier, tiers, .. }) => {
                 let millis = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
-                Decision::Denied { retry_after: Duration::from_millis(millis), tier, tiers }
+                Decision::denied(Duration::from_millis(millis), tier, tiers)
             }
-            (Bug::OverTheBurstIsDenied, Decision::CostExceedsCapacity { tier }) => Decision::Denied {
-                retry_after: Duration::MAX,
-                tier,
-                tiers: self.right.peek(key, tiers).await?,
-            },
+            (Bug::OverTheBurstIsDenied, Decision::CostExceedsCapacity { tier }) => {
+                Decision::denied(Duration::MAX, tier, self.right.peek(key, tiers).await?)
+            }
             (Bug::CreditHasNoBound, decision) => match tiers {
                 [tier] if self.has_credit(key, tier, cost, decision.is_allowed()) => {
-                    Decision::Allowed { tiers: self.right.peek(key, tiers).await? }
+                    Decision::allowed(self.right.peek(key, tiers).await?)
                 }
                 _ => decision,
             },
@@ -353,5 +359,33 @@ impl RateLimiter for Wrong {
         let (key, tiers) = (&self.key(key)?, &self.tiers(tiers)?[..]);
         let cost = if self.bug == Bug::RefundForgetsAll { u32::MAX } else { cost };
         self.right.refund(key, tiers, cost).await
+    }
+
+    async fn take_up_to(&self, key: &Key, tiers: &[Tier], most: u32) -> Result<Grant> {
+        self.right.take_up_to(&self.key(key)?, &self.tiers(tiers)?, most).await
+    }
+
+    async fn add(&self, key: &Key, permits: u32, life: Ttl) -> Result<u32> {
+        self.right.add(&self.key(key)?, permits, life).await
+    }
+
+    async fn reset(&self, key: &Key) -> Result<()> {
+        self.right.reset(&self.key(key)?).await
+    }
+
+    async fn lease(&self, key: &Key, request: &LeaseRequest) -> Result<LeaseOutcome> {
+        self.right.lease(key, request).await
+    }
+
+    async fn give_back(&self, key: &Key, holder: &str) -> Result<bool> {
+        self.right.give_back(key, holder).await
+    }
+
+    async fn attempt(&self, key: &Key, request: &AttemptRequest) -> Result<AttemptOutcome> {
+        self.right.attempt(key, request).await
+    }
+
+    async fn settle(&self, key: &Key, settlement: &Settlement) -> Result<()> {
+        self.right.settle(key, settlement).await
     }
 }
