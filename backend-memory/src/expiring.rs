@@ -7,7 +7,7 @@ use std::hash::Hash;
 use stanchion::time::Monotonic;
 
 /// How many expired entries each change clears away. More than one, so that they never outgrow the live ones.
-const PURGED_AT_ONCE: usize = 8;
+pub(crate) const PURGED_AT_ONCE: usize = 8;
 
 #[derive(Debug)]
 pub(crate) struct Expiring<K, V> {
@@ -98,14 +98,20 @@ impl<K: Clone + Eq + Hash, V> Expiring<K, V> {
     /// Clears away a few expired entries, and answers them. Called with every operation that may
     /// add one, so that there are never many more than were live at once.
     pub(crate) fn purge(&mut self, now: Monotonic) -> Vec<(K, V)> {
+        let ended = self.purge_some(now, PURGED_AT_ONCE);
+        ended.into_iter().map(|(key, value, _)| (key, value)).collect()
+    }
+
+    /// Clears away so many expired entries at most, and answers them and when they expired.
+    pub(crate) fn purge_some(&mut self, now: Monotonic, most: usize) -> Vec<(K, V, Monotonic)> {
         let mut ended = Vec::new();
-        while ended.len() < PURGED_AT_ONCE
+        while ended.len() < most
             && let Some(first) = self.by_deadline.first_entry()
             && first.key().0 <= now
         {
             let key = first.remove();
             if let Some(entry) = self.entries.remove(&key) {
-                ended.push((key, entry.value));
+                ended.push((key, entry.value, entry.deadline));
             }
         }
         ended

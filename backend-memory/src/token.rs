@@ -1,13 +1,15 @@
 //! Revoked tokens and epochs.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use stanchion::Result;
 use stanchion::key::{Name, escape};
 use stanchion::time::{Monotonic, Ttl};
-use stanchion::token::{Epoch, Scope, TokenCapabilities, TokenFacts, TokenStore, Verdict};
+use stanchion::token::{Epoch, Scope, TokenCapabilities, TokenFacts, TokenSettings, TokenStore, Verdict};
 
 use crate::expiring::Expiring;
 use crate::shared::{CONTRACT, Handle, NEVER_WAITS, locked};
@@ -23,6 +25,7 @@ fn hash(jti: &str) -> Jti {
 pub(crate) struct State {
     revoked: Expiring<(Name, Jti), ()>,
     epochs: Expiring<(Name, Scope), Epoch>,
+    settings: HashMap<Name, TokenSettings>,
 }
 
 impl State {
@@ -93,6 +96,36 @@ impl TokenStore for MemoryTokens {
             let epochs: Vec<_> =
                 token.marks.iter().map(|(scope, _)| state.epoch(service, scope, now)).collect();
             Ok(token.verdict(revoked, &epochs))
+        })
+    }
+
+    async fn agree(
+        &self,
+        service: &Name,
+        ours: &TokenSettings,
+        before: Option<Ttl>,
+    ) -> Result<TokenSettings> {
+        self.handle.operate("token.agree", || {
+            ours.check()?;
+            let mut state = locked(&self.state);
+            let recorded = state.settings.entry(service.clone()).or_default();
+            *recorded = std::mem::take(recorded).agreed(ours, before);
+            Ok(recorded.clone())
+        })
+    }
+
+    async fn floor(&self, service: &Name) -> Result<Epoch> {
+        self.handle.operate("token.floor", || {
+            let (mut state, now) = (locked(&self.state), self.handle.now());
+            state.epochs.purge(now);
+            let epoch = match state.epoch(service, &Scope::Service, now) {
+                Epoch::NEVER => Epoch::new(self.handle.wall().as_micros().max(1)),
+                epoch => epoch,
+            };
+            // At the end of time: it never expires.
+            let never = Monotonic::from_origin(Duration::MAX);
+            state.epochs.insert((service.clone(), Scope::Service), epoch, never);
+            Ok(epoch)
         })
     }
 }

@@ -206,7 +206,7 @@ impl Backend for RedisBackend {
     }
 
     fn sessions(&self) -> Option<Arc<dyn SessionStore>> {
-        Some(Arc::new(RedisSessions(Arc::clone(&self.0.shared))))
+        Some(Arc::new(RedisSessions::new(Arc::clone(&self.0.shared))))
     }
 
     fn events(&self) -> Option<Arc<dyn EventBus>> {

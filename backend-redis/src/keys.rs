@@ -111,6 +111,26 @@ impl Layout {
         Ok(format!("{}u:{}", self.sessions(service, bucket_of(user)), escape(user)?))
     }
 
+    /// The expiries of the published sessions in one bucket.
+    pub(crate) fn expiries(&self, service: &Name, bucket: u16) -> String {
+        self.sessions(service, bucket) + "e"
+    }
+
+    /// What is to be published of the sessions in one bucket.
+    pub(crate) fn outbox(&self, service: &Name, bucket: u16) -> String {
+        self.sessions(service, bucket) + "o"
+    }
+
+    /// Who has a claim on that.
+    pub(crate) fn outbox_claim(&self, service: &Name, bucket: u16) -> String {
+        self.sessions(service, bucket) + "c"
+    }
+
+    /// Who has the right to reap the sessions of a service.
+    pub(crate) fn session_reaper(&self, service: &Name) -> String {
+        self.with_prefix(format_args!("{service}:session:reaper"))
+    }
+
     /// A revoked token.
     pub(crate) fn jti(&self, service: &Name, jti: &str) -> String {
         let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(jti.as_bytes()));
@@ -120,6 +140,11 @@ impl Layout {
     /// The epoch of a scope.
     pub(crate) fn scope(&self, service: &Name, scope: &Scope) -> Result<String> {
         Ok(self.with_prefix(format_args!("{service}:token:{}", scope.segment()?)))
+    }
+
+    /// What all who share the service's tokens agree on.
+    pub(crate) fn token_settings(&self, service: &Name) -> String {
+        self.with_prefix(format_args!("{service}:token:settings"))
     }
 
     /// A lock, with its last fence.

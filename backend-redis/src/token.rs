@@ -1,11 +1,12 @@
 //! Revoked tokens, and the epochs of scopes: plain keys with an expiry.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use stanchion::key::{Name, escape};
 use stanchion::time::Ttl;
-use stanchion::token::{Epoch, Scope, TokenCapabilities, TokenFacts, TokenStore, Verdict};
+use stanchion::token::{Epoch, Scope, TokenCapabilities, TokenFacts, TokenSettings, TokenStore, Verdict};
 use stanchion::{Error, ErrorKind, Result};
 
 use crate::command::{Call, Routed};
@@ -72,4 +73,41 @@ impl TokenStore for RedisTokens {
         let epochs = stored.map(|stored| epoch(call, stored)).collect::<Result<Vec<_>>>()?;
         Ok(token.verdict(jti.is_some(), &epochs))
     }
+
+    async fn agree(
+        &self,
+        service: &Name,
+        ours: &TokenSettings,
+        before: Option<Ttl>,
+    ) -> Result<TokenSettings> {
+        let call = Call::write("token.agree");
+        ours.check().map_err(|error| call.named(error))?;
+        let key = self.0.layout().token_settings(service);
+        let text = |life: Option<Ttl>| life.map(|life| life.as_millis().to_string()).unwrap_or_default();
+        let (life, before) = (text(ours.max_life), text(before));
+        let issuer = ours.issuer.as_deref().unwrap_or_default();
+        let args = [life.as_bytes(), before.as_bytes(), issuer.as_bytes()];
+        let recorded = self.0.client.run(call, scripts::TOKEN_AGREE.with(&[&key], &args)).await?;
+        settings(recorded).ok_or_else(|| call.unexpected())
+    }
+
+    async fn floor(&self, service: &Name) -> Result<Epoch> {
+        let call = Call::write("token.floor");
+        let key = self.0.layout().scope(service, &Scope::Service).map_err(|error| call.named(error))?;
+        let floor = self.0.client.run(call, scripts::TOKEN_FLOOR.with(&[&key], &[])).await?;
+        // The script refuses what is stored if that is no number, so anything else here is no reply of it.
+        reply::text(floor).and_then(|text| text.parse().ok()).map(Epoch::new).ok_or_else(|| call.unexpected())
+    }
+}
+
+/// The reply of what is recorded.
+fn settings(reply: redis::Value) -> Option<TokenSettings> {
+    let mut items = reply::array(reply)?.into_iter();
+    let (life, issuer) = (reply::text(items.next()?)?, reply::text(items.next()?)?);
+    let mut recorded = TokenSettings::new();
+    if !life.is_empty() {
+        recorded.max_life = Some(Ttl::new(Duration::from_millis(life.parse().ok()?)).ok()?);
+    }
+    recorded.issuer = Some(issuer).filter(|issuer| !issuer.is_empty());
+    Some(recorded)
 }

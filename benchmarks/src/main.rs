@@ -5,6 +5,7 @@
 //! behind. One that breaks is a line of JSON too, which has not passed and says why. Only ratios within one run mean anything: the
 //! machines are shared, and client and server share their cores.
 
+mod batch_stampede;
 mod bulk;
 mod coherence;
 mod commands;
@@ -21,6 +22,9 @@ mod redis_set;
 mod report;
 mod rounds;
 mod server;
+mod session_expiry;
+mod session_request;
+mod slow_loader;
 mod soak;
 mod stampede;
 mod timing;
@@ -32,10 +36,12 @@ use crate::report::Report;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Every comparison by its name.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 15] = [
     "bulk",
     "coherence",
     "stampede",
+    "batch-stampede",
+    "slow-loader",
     "near-hit",
     "redis-get",
     "redis-set",
@@ -43,6 +49,8 @@ const NAMES: [&str; 11] = [
     "outage",
     "failover",
     "memory-hit",
+    "session-expiry",
+    "session-request",
     "limit-model",
 ];
 
@@ -51,6 +59,8 @@ async fn run(name: &str) -> Result<Report, Failure> {
         "bulk" => bulk::run().await,
         "coherence" => coherence::run().await,
         "stampede" => stampede::run().await,
+        "batch-stampede" => batch_stampede::run().await,
+        "slow-loader" => slow_loader::run().await,
         "near-hit" => near_hit::run().await,
         "redis-get" => redis_get::run().await,
         "redis-set" => redis_set::run().await,
@@ -58,8 +68,21 @@ async fn run(name: &str) -> Result<Report, Failure> {
         "outage" => outage::run().await,
         "failover" => failover::run().await,
         "memory-hit" => memory_hit::run().await,
+        "session-expiry" => session_expiry::run().await,
+        "session-request" => session_request::run().await,
         "limit-model" => limit_model::run().await,
         other => Err(format!("there is no comparison {other:?}; there are {NAMES:?} and all").into()),
+    }
+}
+
+/// The roles of the processes that comparisons start.
+const CHILDREN: [&str; 3] = [stampede::child::CHILD, batch_stampede::CHILD, slow_loader::CHILD];
+
+async fn play(role: &str, arguments: &[String]) -> Result<(), Failure> {
+    match role {
+        batch_stampede::CHILD => batch_stampede::child(arguments).await,
+        slow_loader::CHILD => slow_loader::child(arguments).await,
+        _ => stampede::child::child(arguments).await,
     }
 }
 
@@ -76,8 +99,8 @@ fn main() -> ExitCode {
     };
     let name = match names.as_slice() {
         [name] => name,
-        [role, arguments @ ..] if role == stampede::CHILD => {
-            return match runtime.block_on(stampede::child(arguments)) {
+        [role, arguments @ ..] if CHILDREN.contains(&role.as_str()) => {
+            return match runtime.block_on(play(role, arguments)) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {
                     eprintln!("{role}: {error}");

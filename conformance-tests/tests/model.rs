@@ -15,8 +15,8 @@ use stanchion::limit::{
     RateLimiter, Settlement, Tier, TierStatus,
 };
 use stanchion::session::{
-    CreateOutcome, NewSession, Patch, PatchOutcome, SessionCapabilities, SessionId, SessionRecord,
-    SessionStore, TouchOutcome,
+    CreateOutcome, NewSession, Patch, PatchOutcome, RotateOutcome, Rotation, SessionBounds,
+    SessionCapabilities, SessionId, SessionOutbox, SessionRecord, SessionStore, SessionSummary, TouchOutcome,
 };
 use stanchion::stores::Stores;
 use stanchion::time::Ttl;
@@ -61,11 +61,20 @@ impl SessionStore for ForgetsTheVersion {
     fn capabilities(&self) -> SessionCapabilities {
         self.0.capabilities()
     }
+    fn outbox(&self) -> Option<&dyn SessionOutbox> {
+        self.0.outbox()
+    }
+    fn bounded(&self, bounds: SessionBounds) -> Arc<dyn SessionStore> {
+        Arc::new(Self(self.0.bounded(bounds)))
+    }
     async fn create(&self, service: &Name, session: NewSession) -> Result<CreateOutcome> {
         self.0.create(service, session).await
     }
     async fn load(&self, service: &Name, id: &SessionId) -> Result<Option<SessionRecord>> {
         self.0.load(service, id).await
+    }
+    async fn use_session(&self, service: &Name, id: &SessionId) -> Result<Option<SessionRecord>> {
+        self.0.use_session(service, id).await
     }
     async fn patch(&self, service: &Name, id: &SessionId, patch: &Patch) -> Result<PatchOutcome> {
         Ok(match self.0.patch(service, id, patch).await? {
@@ -76,10 +85,19 @@ impl SessionStore for ForgetsTheVersion {
     async fn touch(&self, service: &Name, id: &SessionId) -> Result<TouchOutcome> {
         self.0.touch(service, id).await
     }
+    async fn rotate(
+        &self,
+        service: &Name,
+        user: &str,
+        id: &SessionId,
+        rotation: &Rotation,
+    ) -> Result<RotateOutcome> {
+        self.0.rotate(service, user, id, rotation).await
+    }
     async fn destroy(&self, service: &Name, id: &SessionId) -> Result<Option<SessionRecord>> {
         self.0.destroy(service, id).await
     }
-    async fn list(&self, service: &Name, user: &str) -> Result<Vec<SessionRecord>> {
+    async fn list(&self, service: &Name, user: &str) -> Result<Vec<SessionSummary>> {
         self.0.list(service, user).await
     }
     async fn destroy_all(

@@ -288,6 +288,22 @@ pub fn escape(identifier: impl Identifier) -> Result<String> {
     Ok(text.split_off(1))
 }
 
+/// What was [escaped](escape) to this; `None` for what no identifier is escaped to.
+pub fn unescape(text: &str) -> Option<String> {
+    let mut raw = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        raw.push(if byte == b'%' {
+            let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+            digit(bytes.next()?)? << 4 | digit(bytes.next()?)?
+        } else {
+            byte
+        });
+    }
+    let raw = String::from_utf8(raw).ok()?;
+    (escape(raw.as_str()).ok()? == text).then_some(raw)
+}
+
 /// A stable hash of a text, 0 to 65,535: the first two bytes, big-endian, of its SHA-256. What must share a
 /// Cluster slot is grouped by it, modulo the deployment's bucket count.
 pub fn bucket_of(text: &str) -> u16 {
@@ -337,6 +353,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_is_escaped_is_unescaped_and_nothing_else() {
+        for raw in ["u1", "a:b", "{é}", "a%3Ab", "a\n", "\u{85}"] {
+            assert_eq!(unescape(&escape(raw).unwrap()).as_deref(), Some(raw));
+        }
+        for bad in ["", "a:b", "%", "%3", "%3g", "%3a", "%41", "%FF"] {
+            assert_eq!(unescape(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn a_key_reads_as_the_layout_says() {

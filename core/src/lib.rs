@@ -44,6 +44,8 @@ pub mod cache;
 pub mod clock;
 pub mod codec;
 pub mod contract;
+#[cfg(feature = "encryption")]
+pub mod encryption;
 pub mod environment;
 pub mod error;
 pub mod event;

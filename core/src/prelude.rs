@@ -9,10 +9,11 @@ pub use crate::key::Key;
 pub use crate::limit::{Decision, Limits, Tier};
 pub use crate::lock::{LockGuard, LockState, Locks};
 pub use crate::session::{
-    Patch, PatchOutcome, SessionId, SessionLimit, SessionToken, Sessions, TouchOutcome,
+    DestroyOutcome, OpenOutcome, Patch, PatchOutcome, SessionId, SessionLimit, SessionToken, Sessions,
+    TouchOutcome,
 };
 pub use crate::stores::Stores;
 pub use crate::time::{days, hours, minutes, seconds};
 #[cfg(feature = "jwt")]
-pub use crate::token::{Claims, IssueOptions, JwtKey, VerifyError};
+pub use crate::token::{Claims, IssueOptions, IssueOutcome, JwtKey, VerifyError};
 pub use crate::token::{Scope, Tokens, Verdict};

@@ -6,6 +6,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use std::time::Duration;
+
 use stanchion::cache::{CacheBuilder, SetOptions};
 use stanchion::codec::Postcard;
 use stanchion::environment::Environment;
@@ -113,9 +115,9 @@ async fn any_number_of_waiters_share_one_load() {
 }
 
 #[tokio::test]
-async fn each_caller_meets_its_own_error_and_a_panic_stays_inside() {
+async fn who_waits_for_a_load_that_fails_gets_its_error_and_a_panic_stays_inside() {
     let (backend, _) = manual();
-    let cache = backend.stores().cache::<u32>("n").build().unwrap();
+    let cache = backend.stores().cache::<u32>("n").failure_ttl(Duration::ZERO).build().unwrap();
     let go = Arc::new(Notify::new());
     let first = {
         let (cache, go) = (cache.clone(), go.clone());
@@ -134,13 +136,22 @@ async fn each_caller_meets_its_own_error_and_a_panic_stays_inside() {
         tokio::spawn(async move { cache.get_or_load("a", || async { Err::<u32, _>("second") }).await })
     };
     settle().await;
+    let other = {
+        let cache = cache.clone();
+        tokio::spawn(async move { cache.get_or_load("a", || async { Err::<u32, _>(7_u8) }).await })
+    };
+    settle().await;
     go.notify_one();
-    assert!(matches!(first.await.unwrap(), Err(LoadError::Loader("first"))));
-    assert!(matches!(second.await.unwrap(), Err(LoadError::Loader("second"))));
+    assert!(matches!(first.await.unwrap(), Err(LoadError::Loader(error)) if *error == "first"));
+    assert!(matches!(second.await.unwrap(), Err(LoadError::Loader(error)) if *error == "first"));
+    match other.await.unwrap() {
+        Err(LoadError::Shared(shared)) => assert_eq!(shared.downcast_ref::<&str>(), Some(&"first")),
+        other => panic!("{other:?}"),
+    }
     let panicked = cache.get_or_load("a", || async { panic!("boom") as Result<u32, Infallible> }).await;
     assert!(matches!(panicked, Err(LoadError::Panicked)));
     assert_eq!(*cache.get_or_load("a", || async { Ok::<_, Infallible>(1) }).await.unwrap(), 1);
-    assert_eq!(cache.stats().load_failures, 3);
+    assert_eq!(cache.stats().load_failures, 2);
 }
 
 #[tokio::test]

@@ -94,7 +94,7 @@ async fn who_fails_closed_is_served_what_is_stale_first() {
     assert_eq!(*served.value, 1);
     assert!(matches!(served.freshness, Freshness::Stale { why: StaleReason::StoreFailed, .. }), "{served:?}");
     let many = cache.serve_many(&[1], |_| async { Ok::<_, Infallible>(vec![(1, 2)]) }).await.unwrap();
-    let one = many[0].as_ref().unwrap();
+    let one = many[0].as_ref().unwrap().as_ref().unwrap();
     assert_eq!(*one.value, 1);
     assert!(matches!(one.freshness, Freshness::Stale { why: StaleReason::StoreFailed, .. }), "{one:?}");
     assert_eq!(cache.stats().loads, 0);
@@ -140,7 +140,7 @@ async fn a_batch_that_gets_no_leases_is_served_what_is_stale_first() {
     // It dies between the look and the request for leases.
     flaky.down_after_reads.store(true, std::sync::atomic::Ordering::SeqCst);
     let served = cache.serve_many(&[1], |_| async { Ok::<_, Infallible>(vec![(1, 2)]) }).await.unwrap();
-    let one = served[0].as_ref().unwrap();
+    let one = served[0].as_ref().unwrap().as_ref().unwrap();
     assert_eq!(*one.value, 1);
     assert!(matches!(one.freshness, Freshness::Stale { why: StaleReason::StoreFailed, .. }), "{one:?}");
     assert_eq!(cache.stats().loads, 0);

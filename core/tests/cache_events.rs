@@ -129,7 +129,7 @@ async fn publishing_without_events_is_refused_when_the_facade_is_built() {
     let refused = [
         stores.cache::<u32>("user").publishing().build().map(drop),
         stores.sessions().publishing().build().map(drop),
-        stores.sessions().revoking_tokens(minutes(5)).build().map(drop),
+        stores.tokens().build().map(drop),
         stores.topic::<CacheInvalidated>().map(drop),
         stores.locks().map(drop),
     ];

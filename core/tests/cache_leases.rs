@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use stanchion::prelude::*;
 use stanchion_memory::MemoryBackend;
 use tokio::sync::oneshot;
@@ -94,6 +95,7 @@ async fn a_long_batch_keeps_its_leases() {
     let (backend, clock) = manual();
     let (here, there) = (plain(&backend), plain(&backend.handle()));
     let (word, value) = oneshot::channel();
+    let value = value.shared();
     let load = tokio::spawn(async move {
         let load = |ids: Vec<u32>| async move {
             let value = value.await.unwrap();

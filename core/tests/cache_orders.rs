@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use stanchion::cache::Eager;
 use stanchion::clock::Clock;
 use stanchion::prelude::*;
@@ -265,6 +266,7 @@ async fn a_batch_that_will_store_nothing_holds_no_leases_while_it_loads() {
     let there = plain(&backend.handle());
     between.no_generations.store(true, SeqCst);
     let (word, value) = oneshot::channel::<u32>();
+    let value = value.shared();
     let batch = tokio::spawn(async move {
         let load =
             |_: Vec<u32>| async move { Ok::<Vec<(u32, u32)>, Infallible>(vec![(1, value.await.unwrap())]) };

@@ -41,14 +41,15 @@ async fn loaded(cache: &Cache<u32>) -> Vec<u32> {
 /// The same in one batch; answers those that the loader was asked for.
 async fn loaded_together(cache: &Cache<u32>) -> Vec<u32> {
     let ids: Vec<u32> = IDS.collect();
-    let asked = Mutex::new(Vec::new());
-    let load = |ids: Vec<u32>| async {
-        asked.lock().unwrap().clone_from(&ids);
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let of = Arc::clone(&asked);
+    let load = move |ids: Vec<u32>| async move {
+        of.lock().unwrap().clone_from(&ids);
         Ok::<_, Infallible>(ids.into_iter().map(|id| (id, 100 + id)).collect::<Vec<_>>())
     };
     let values = cache.get_or_load_many(&ids, load).await.unwrap();
     assert!(values.iter().all(Option::is_some));
-    asked.into_inner().unwrap()
+    std::mem::take(&mut *asked.lock().unwrap())
 }
 
 fn all() -> Vec<u32> {

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures_util::FutureExt;
 use stanchion::cache::{CacheParts, StaleReason};
 use stanchion::clock::ManualClock;
 use stanchion::environment::Environment;
@@ -40,10 +41,11 @@ fn load(cache: &Cache<u32>, batch: bool) -> (Loading<u32>, oneshot::Sender<u32>,
     }
     let (word, value) = oneshot::channel();
     let (began, begun) = oneshot::channel();
-    let cache = cache.clone();
+    let (cache, value) = (cache.clone(), value.shared());
+    let began = Arc::new(std::sync::Mutex::new(Some(began)));
     let task = tokio::spawn(async move {
         let load = |ids: Vec<u32>| async move {
-            began.send(()).unwrap();
+            began.lock().unwrap().take().unwrap().send(()).unwrap();
             let value = value.await.unwrap();
             Ok::<_, Infallible>(ids.into_iter().map(|id| (id, value)).collect())
         };

@@ -178,6 +178,21 @@ async fn the_spans_of_a_loader_are_below_its_callers_span_at_every_level() {
 }
 
 #[tokio::test]
+async fn the_spans_of_a_loader_of_many_are_below_its_callers_span() {
+    let collected = Collected::up_to(Level::INFO);
+    let _here = tracing::subscriber::set_default(collected.clone());
+    let (backend, _) = manual();
+    let cache: Cache<u32> = backend.stores().cache("user").build().unwrap();
+    let request = tracing::info_span!("request");
+    let load = |ids: Vec<u32>| async move { Ok::<_, ()>(vec![(ids[0], loading().await?)]) };
+    cache.get_or_load_many(&[1], load).instrument(request).await.unwrap();
+    let inside = collected.inside();
+    let names: Vec<_> = inside.spans.iter().map(|(_, name)| name.split(' ').next().unwrap()).collect();
+    assert_eq!(names, ["request", "query"]);
+    assert_eq!(inside.parents, [None, Some(1)]);
+}
+
+#[tokio::test]
 async fn a_background_load_is_linked_to_its_callers_span_and_no_part_of_it() {
     let collected = Collected::up_to(Level::INFO);
     let _here = tracing::subscriber::set_default(collected.clone());

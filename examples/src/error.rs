@@ -1,5 +1,6 @@
 //! Every way in which a request can fail, as an HTTP response.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -9,7 +10,7 @@ use serde_json::json;
 use stanchion::prelude::*;
 
 /// A response that is no success: what the client may know, and when to try again.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct AppError {
     status: StatusCode,
     message: String,
@@ -93,7 +94,8 @@ impl From<Error> for AppError {
 impl From<LoadError<AppError>> for AppError {
     fn from(error: LoadError<AppError>) -> Self {
         match error {
-            LoadError::Loader(error) => error,
+            // Shared with those who waited for the same load.
+            LoadError::Loader(error) => Arc::try_unwrap(error).unwrap_or_else(|error| (*error).clone()),
             LoadError::Store(error) => error.into(),
             _ => Self::internal(&"a loader panicked"),
         }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use stanchion::cache::{
-    Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, SetOptions, SetOutcome, Tag, Want,
-    Watcher, When, schema_of,
+    Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, Release, SetOptions, SetOutcome, Tag,
+    Want, Watcher, When, schema_of,
 };
 use stanchion::key::{Key, Namespace};
 use stanchion::time::{Monotonic, Timestamp, Ttl, days};
@@ -19,11 +19,19 @@ use crate::expiring::Expiring;
 /// How long a generation is remembered. Later ones are greater all the same, since they are made of the time.
 const GENERATION_KEPT: Duration = days(30);
 
+/// Who has the lease on a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    Token(LeaseToken),
+    /// Nobody: a load has failed a short while ago.
+    Failed,
+}
+
 #[derive(Debug)]
 pub(crate) struct State {
     entries: Expiring<Key, Bytes>,
     recency: Option<Recency>,
-    leases: Expiring<Key, LeaseToken>,
+    leases: Expiring<Key, Holder>,
     generations: Expiring<Tag, Generation>,
     watchers: Watchers,
 }
@@ -116,34 +124,36 @@ impl State {
     }
 
     pub(super) fn fetch(&mut self, request: &LeaseRequest, now: Monotonic) -> Fetched {
-        let held = self.leases.get(&request.key, now) == Some(&request.token);
+        let holder = self.leases.get(&request.key, now).copied();
+        let held = holder == Some(Holder::Token(request.token));
+        let ends = self.leases.deadline(&request.key, now).unwrap_or(now);
+        let remaining = ends.saturating_since(now);
         if request.want == Want::Keep {
             if held {
                 self.leases.extend(&request.key, deadline(now, request.lease), now);
                 return Fetched::Leased { current: None };
             }
-            let ends = self.leases.deadline(&request.key, now).unwrap_or(now);
-            return Fetched::Busy { remaining: ends.saturating_since(now), current: None };
+            let remaining = if holder == Some(Holder::Failed) { Duration::ZERO } else { remaining };
+            return Fetched::Busy { remaining, current: None };
         }
         let current = self.get(&request.key, now);
         if let (Want::IfAbsent, Some(value)) = (request.want, &current) {
             return Fetched::Hit(value.clone());
         }
-        match self.leases.get(&request.key, now) {
-            Some(_) if !held => {
-                let ends = self.leases.deadline(&request.key, now).unwrap_or(now);
-                Fetched::Busy { remaining: ends.saturating_since(now), current }
-            }
+        match holder {
+            Some(Holder::Token(_)) if !held => Fetched::Busy { remaining, current },
+            Some(Holder::Failed) if !request.despite_failure => Fetched::Failed { remaining, current },
             _ => {
                 self.leases.purge(now);
-                self.leases.insert(request.key.clone(), request.token, deadline(now, request.lease));
+                let holder = Holder::Token(request.token);
+                self.leases.insert(request.key.clone(), holder, deadline(now, request.lease));
                 Fetched::Leased { current }
             }
         }
     }
 
     pub(super) fn fill(&mut self, fill: &Fill, now: Monotonic) -> FillOutcome {
-        if self.leases.get(&fill.key, now) != Some(&fill.token) {
+        if self.leases.get(&fill.key, now) != Some(&Holder::Token(fill.token)) {
             return FillOutcome::Fenced;
         }
         self.put(&fill.key, fill.value.clone(), deadline(now, fill.ttl), now);
@@ -229,11 +239,17 @@ impl State {
         touched
     }
 
-    /// Gives a lease back, if it is the token's.
-    pub(super) fn release(&mut self, key: &Key, token: &LeaseToken, now: Monotonic) {
-        if self.leases.get(key, now) == Some(token) {
-            self.leases.remove(key, now);
+    /// Gives a lease back, if it is the token's, and wakes those who wait for it.
+    pub(super) fn release(&mut self, release: &Release, now: Monotonic) {
+        let Release { key, token, failed, .. } = release;
+        if self.leases.get(key, now) != Some(&Holder::Token(*token)) {
+            return;
         }
+        self.leases.remove(key, now);
+        if let Some(remembered) = failed {
+            self.leases.insert(key.clone(), Holder::Failed, deadline(now, *remembered));
+        }
+        self.watchers.changed(key.as_str());
     }
 
     /// Notifies this watcher from now on; answers the number to end it by.

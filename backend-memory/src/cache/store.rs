@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use stanchion::cache::{
     CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheParts, CacheStore, CacheTags, Fetched,
-    Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Shard, Tag,
+    Fill, FillOutcome, Generation, LeaseRequest, Release, SetEntry, SetOptions, SetOutcome, Shard, Tag,
     Watch, Watcher,
 };
 use stanchion::key::{Key, Namespace};
@@ -147,11 +147,11 @@ impl CacheLeases for MemoryCache {
         })
     }
 
-    async fn release(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
+    async fn release(&self, leases: &[Release]) -> Result<()> {
         self.handle.operate("cache.release", || {
             let (mut state, now) = (locked(&self.state), self.handle.now());
-            for (key, token) in leases {
-                state.release(key, token, now);
+            for lease in leases {
+                state.release(lease, now);
             }
             Ok(())
         })

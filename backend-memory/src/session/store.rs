@@ -5,32 +5,41 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use stanchion::Result;
 use stanchion::key::Name;
-use stanchion::session::{
-    CreateOutcome, NewSession, Patch, PatchOutcome, SessionCapabilities, SessionId, SessionRecord,
-    SessionStore, TouchOutcome,
+use stanchion::session::outbox::{
+    OutboxBounds, OutboxId, OutboxPage, OutboxPosition, PublisherId, ReapCursor, Reaped, SessionEnd,
 };
-use stanchion::time::Monotonic;
+use stanchion::session::{
+    CreateOutcome, NewSession, Patch, PatchOutcome, RotateOutcome, Rotation, SessionBounds,
+    SessionCapabilities, SessionId, SessionOutbox, SessionRecord, SessionStore, SessionSummary, TouchOutcome,
+};
+use stanchion::time::Ttl;
 
-use super::state::State;
+use super::outbox::{BOUNDS, OUTBOX};
+use super::state::{State, View};
+use super::stored::Now;
 use crate::shared::{CONTRACT, Handle, NEVER_WAITS, locked};
 
 #[derive(Debug)]
 pub(crate) struct MemorySessions {
     handle: Arc<Handle>,
     state: Arc<Mutex<State>>,
+    bounds: SessionBounds,
 }
 
 impl MemorySessions {
     pub(crate) fn new(handle: &Arc<Handle>, state: &Arc<Mutex<State>>) -> Self {
-        Self { handle: Arc::clone(handle), state: Arc::clone(state) }
+        Self { handle: Arc::clone(handle), state: Arc::clone(state), bounds: SessionBounds::NONE }
     }
 
-    /// The state at one instant, with a few of the ended sessions cleared away.
-    fn state(&self) -> (MutexGuard<'_, State>, Monotonic) {
-        let mut state = locked(&self.state);
-        let now = self.handle.now();
-        state.purge(now);
-        (state, now)
+    /// Does something at one instant, after a few of the ended sessions were cleared away.
+    fn operate<T>(&self, operation: &'static str, work: impl FnOnce(View<'_>) -> Result<T>) -> Result<T> {
+        self.handle.operate(operation, || {
+            let mut state: MutexGuard<'_, State> = locked(&self.state);
+            let now = Now { at: self.handle.now(), wall: self.handle.wall() };
+            let mut view = View { state: &mut state, now, bounds: self.bounds };
+            view.purge();
+            work(view)
+        })
     }
 }
 
@@ -40,49 +49,70 @@ impl SessionStore for MemorySessions {
         SessionCapabilities::new(CONTRACT).call_deadline(NEVER_WAITS)
     }
 
+    fn outbox(&self) -> Option<&dyn SessionOutbox> {
+        Some(self)
+    }
+
+    fn bounded(&self, bounds: SessionBounds) -> Arc<dyn SessionStore> {
+        Arc::new(Self { bounds, ..Self::new(&self.handle, &self.state) })
+    }
+
     async fn create(&self, service: &Name, session: NewSession) -> Result<CreateOutcome> {
-        self.handle.operate("session.create", || {
+        self.operate("session.create", |mut view| {
             self.capabilities().check_new(&session)?;
-            let (mut state, now) = self.state();
-            state.create(service, session, now, self.handle.wall())
+            view.create(service, session)
         })
     }
 
     async fn load(&self, service: &Name, id: &SessionId) -> Result<Option<SessionRecord>> {
-        self.handle.operate("session.load", || {
-            let (state, now) = self.state();
-            Ok(state.record(&(service.clone(), id.clone()), now))
+        self.operate("session.load", |view| Ok(view.record(&view.resolve(service, id))))
+    }
+
+    async fn use_session(&self, service: &Name, id: &SessionId) -> Result<Option<SessionRecord>> {
+        self.operate("session.use", |mut view| {
+            let id = view.resolve(service, id);
+            Ok(view.use_session(&id))
         })
     }
 
     async fn patch(&self, service: &Name, id: &SessionId, patch: &Patch) -> Result<PatchOutcome> {
-        self.handle.operate("session.patch", || {
-            self.capabilities().check_bytes(patch.bytes())?;
-            let (mut state, now) = self.state();
-            Ok(state.patch(&(service.clone(), id.clone()), patch, now, self.handle.wall()))
+        self.operate("session.patch", |mut view| {
+            self.capabilities().check_patch(patch)?;
+            view.patch(&(service.clone(), id.clone()), patch, self.capabilities())
         })
     }
 
     async fn touch(&self, service: &Name, id: &SessionId) -> Result<TouchOutcome> {
-        self.handle.operate("session.touch", || {
-            let (mut state, now) = self.state();
-            Ok(state.touch(&(service.clone(), id.clone()), now, self.handle.wall()))
+        self.operate("session.touch", |mut view| {
+            let id = view.resolve(service, id);
+            Ok(view.touch(&id))
+        })
+    }
+
+    async fn rotate(
+        &self,
+        service: &Name,
+        user: &str,
+        id: &SessionId,
+        rotation: &Rotation,
+    ) -> Result<RotateOutcome> {
+        self.operate("session.rotate", |mut view| {
+            self.capabilities().check_rotation(id, rotation)?;
+            view.rotate(&(service.clone(), id.clone()), user, rotation, self.capabilities())
         })
     }
 
     async fn destroy(&self, service: &Name, id: &SessionId) -> Result<Option<SessionRecord>> {
-        self.handle.operate("session.destroy", || {
-            let (mut state, now) = self.state();
-            Ok(state.end(&(service.clone(), id.clone()), now))
+        self.operate("session.destroy", |mut view| {
+            let id = view.resolve(service, id);
+            Ok(view.end(&id, SessionEnd::Destroyed))
         })
     }
 
-    async fn list(&self, service: &Name, user: &str) -> Result<Vec<SessionRecord>> {
-        self.handle.operate("session.list", || {
+    async fn list(&self, service: &Name, user: &str) -> Result<Vec<SessionSummary>> {
+        self.operate("session.list", |view| {
             SessionCapabilities::check_user(user)?;
-            let (state, now) = self.state();
-            let newest_first = state.live(service, user, now).into_iter().rev();
-            Ok(newest_first.filter_map(|id| state.record(&id, now)).collect())
+            Ok(view.list(service, user))
         })
     }
 
@@ -92,15 +122,65 @@ impl SessionStore for MemorySessions {
         user: &str,
         except: Option<&SessionId>,
     ) -> Result<Vec<SessionId>> {
-        self.handle.operate("session.destroy_all", || {
+        self.operate("session.destroy_all", |mut view| {
             SessionCapabilities::check_user(user)?;
-            let (mut state, now) = self.state();
-            let ended: Vec<_> =
-                state.live(service, user, now).into_iter().filter(|id| Some(&id.1) != except).collect();
+            let mut ended = view.live(service, user);
+            ended.retain(|id| Some(&id.1) != except);
             for id in &ended {
-                state.end(id, now);
+                view.end(id, SessionEnd::Destroyed);
             }
             Ok(ended.into_iter().map(|id| id.1).collect())
+        })
+    }
+}
+
+#[async_trait]
+impl SessionOutbox for MemorySessions {
+    fn bounds(&self) -> OutboxBounds {
+        BOUNDS
+    }
+
+    fn outbox_of(&self, _: &SessionId) -> OutboxId {
+        OUTBOX
+    }
+
+    async fn lead(&self, service: &Name, publisher: &PublisherId, lease: Ttl) -> Result<bool> {
+        self.operate("session.lead", |view| {
+            Ok(view.state.outbox(service).lead(publisher, view.now.at, lease.as_duration()))
+        })
+    }
+
+    async fn reap(&self, service: &Name, _: ReapCursor, limit: usize) -> Result<Reaped> {
+        self.operate("session.reap", |mut view| {
+            BOUNDS.check(limit)?;
+            Ok(view.reap(service, limit))
+        })
+    }
+
+    async fn read(
+        &self,
+        service: &Name,
+        _: OutboxId,
+        publisher: &PublisherId,
+        claim: Ttl,
+        limit: usize,
+    ) -> Result<OutboxPage> {
+        self.operate("session.read_outbox", |view| {
+            BOUNDS.check(limit)?;
+            Ok(view.state.outbox(service).read(publisher, view.now.at, claim.as_duration(), limit))
+        })
+    }
+
+    async fn acknowledge(
+        &self,
+        service: &Name,
+        _: OutboxId,
+        publisher: &PublisherId,
+        positions: &[OutboxPosition],
+    ) -> Result<u64> {
+        self.operate("session.acknowledge", |view| {
+            BOUNDS.check_positions(positions)?;
+            Ok(view.state.outbox(service).acknowledge(publisher, positions))
         })
     }
 }

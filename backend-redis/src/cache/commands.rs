@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use redis::Cmd;
-use stanchion::cache::{Fill, LeaseRequest, LeaseToken, SetOptions, Tag, Want, When};
+use stanchion::cache::{Fill, LeaseRequest, Release, SetOptions, Tag, Want, When};
 use stanchion::key::Key;
 use stanchion::time::{Ttl, days};
 use stanchion::{Error, Result};
@@ -128,7 +128,8 @@ impl CacheCommands {
         let (token, life) = (request.token.to_hex(), request.lease.as_millis().to_string());
         // What is not known was refused before.
         let wanted = wanted(request.want).unwrap_or(b"absent");
-        let args = [token.as_bytes(), life.as_bytes(), wanted];
+        let despite: &[u8] = if request.despite_failure { b"despite" } else { b"" };
+        let args = [token.as_bytes(), life.as_bytes(), wanted, despite];
         scripts::CACHE_FETCH.routed(step.form, &[&entry, &lease], &args)
     }
 
@@ -139,9 +140,12 @@ impl CacheCommands {
         scripts::CACHE_FILL.routed(step.form, &[&entry, &lease], &args)
     }
 
-    pub(super) fn release(&self, key: &Key, token: &LeaseToken, step: Step) -> Routed {
-        let (_, lease) = self.keys(key);
-        scripts::CACHE_RELEASE.routed(step.form, &[&lease], &[token.to_hex().as_bytes()])
+    pub(super) fn release(&self, release: &Release, step: Step) -> Routed {
+        let ((entry, lease), channel) = (self.keys(&release.key), self.channel(&release.key));
+        let failed = release.failed.map(|remembered| remembered.as_millis().to_string()).unwrap_or_default();
+        let token = release.token.to_hex();
+        let args = [token.as_bytes(), failed.as_bytes(), channel.as_bytes()];
+        scripts::CACHE_RELEASE.routed(step.form, &[&entry, &lease], &args)
     }
 
     pub(super) fn generation(&self, tag: &Tag, step: Step) -> Routed {

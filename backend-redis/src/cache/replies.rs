@@ -48,6 +48,7 @@ pub(super) fn fetched(reply: Value) -> Option<Fetched> {
         0 => current.map(Fetched::Hit),
         1 => Some(Fetched::Leased { current }),
         2 => Some(Fetched::Busy { remaining: Duration::from_millis(millis), current }),
+        3 => Some(Fetched::Failed { remaining: Duration::from_millis(millis), current }),
         _ => None,
     }
 }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use stanchion::cache::{
     CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched, Fill,
-    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Shard, Tag, Watch,
+    FillOutcome, Generation, LeaseRequest, Release, SetEntry, SetOptions, SetOutcome, Shard, Tag, Watch,
     Watcher,
 };
 use stanchion::key::{Key, Namespace};
@@ -250,12 +250,9 @@ impl CacheLeases for RedisCache {
         call.each(replies, replies::filled)
     }
 
-    async fn release(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
+    async fn release(&self, leases: &[Release]) -> Result<()> {
         let call = Call::write("cache.release");
-        let releases = Scripts::many(leases.len(), |step| {
-            let (key, token) = &leases[step.index];
-            self.commands.release(key, token, step)
-        });
+        let releases = Scripts::many(leases.len(), |step| self.commands.release(&leases[step.index], step));
         let replies = self.shared.client.run_all(call, releases).await?;
         call.each(replies, reply::count).map(drop)
     }

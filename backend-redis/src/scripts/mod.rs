@@ -4,10 +4,13 @@
 
 use crate::command::Script;
 
+/// Each script with its file, and with the file of what stands in front of it, if several have that in common.
 macro_rules! scripts {
-    ($($name:ident = $file:literal;)*) => {$(
-        pub(crate) static $name: Script =
-            Script::new(include_str!($file), || redis::Script::new(include_str!($file)).get_hash().to_owned());
+    ($($name:ident = $file:literal $(after $($common:literal)+)?;)*) => {$(
+        pub(crate) static $name: Script = {
+            const SOURCE: &str = concat!($($(include_str!($common), "\n",)+)? include_str!($file));
+            Script::new(SOURCE, || redis::Script::new(SOURCE).get_hash().to_owned())
+        };
     )*
 
         /// Each with its file.
@@ -31,6 +34,7 @@ fn name_of(is: impl Fn(&Script) -> bool) -> Option<&'static str> {
 
 scripts! {
     META = "meta.lua";
+    META_CHANGE = "meta_change.lua";
     CACHE_READ = "cache_read.lua";
     CACHE_SET = "cache_set.lua";
     CACHE_REMOVE = "cache_remove.lua";
@@ -44,21 +48,33 @@ scripts! {
     CACHE_BUMP = "cache_bump.lua";
     CACHE_GENERATION_READ = "cache_generation_read.lua";
     CACHE_GENERATION_RAISE = "cache_generation_raise.lua";
-    SESSION_CREATE = "session_create.lua";
-    SESSION_LOAD = "session_load.lua";
-    SESSION_PATCH = "session_patch.lua";
-    SESSION_TOUCH = "session_touch.lua";
-    SESSION_DESTROY = "session_destroy.lua";
-    SESSION_LIST = "session_list.lua";
-    SESSION_DESTROY_ALL = "session_destroy_all.lua";
+    SESSION_CREATE = "session_create.lua" after "session_life.lua" "session_change.lua" "session_outbox.lua";
+    SESSION_OPEN = "session_open.lua" after "session_life.lua" "session_change.lua";
+    SESSION_ROTATE = "session_rotate.lua" after "session_life.lua" "session_change.lua" "session_outbox.lua";
+    SESSION_LOAD = "session_load.lua" after "session_life.lua";
+    SESSION_USE = "session_use.lua" after "session_life.lua";
+    SESSION_PATCH = "session_patch.lua" after "session_life.lua" "session_change.lua";
+    SESSION_TOUCH = "session_touch.lua" after "session_life.lua";
+    SESSION_DESTROY = "session_destroy.lua" after "session_life.lua" "session_change.lua" "session_outbox.lua";
+    SESSION_LIST = "session_list.lua" after "session_life.lua" "session_outbox.lua";
+    SESSION_DESTROY_ALL = "session_destroy_all.lua" after "session_life.lua" "session_outbox.lua";
     SESSION_INDEX = "session_index.lua";
-    SESSION_RESERVE = "session_reserve.lua";
-    SESSION_ENTER = "session_enter.lua";
-    SESSION_CONFIRM = "session_confirm.lua";
-    SESSION_END = "session_end.lua";
+    SESSION_RESERVE = "session_reserve.lua" after "session_life.lua";
+    SESSION_ENTER = "session_enter.lua" after "session_life.lua";
+    SESSION_CONFIRM = "session_confirm.lua" after "session_life.lua";
+    SESSION_SUPERSEDE = "session_supersede.lua" after "session_life.lua" "session_change.lua" "session_outbox.lua";
+    SESSION_BESIDE = "session_beside.lua" after "session_life.lua";
+    SESSION_END = "session_end.lua" after "session_life.lua" "session_change.lua" "session_outbox.lua";
     SESSION_LEAVE = "session_leave.lua";
+    SESSION_REAP = "session_reap.lua" after "session_life.lua" "session_outbox.lua";
+    SESSION_DUE = "session_due.lua";
+    SESSION_LEAD = "session_lead.lua";
+    SESSION_OUTBOX_READ = "session_outbox_read.lua";
+    SESSION_OUTBOX_ACK = "session_outbox_ack.lua";
     TOKEN_REVOKE = "token_revoke.lua";
     TOKEN_REVOKE_ALL = "token_revoke_all.lua";
+    TOKEN_AGREE = "token_agree.lua";
+    TOKEN_FLOOR = "token_floor.lua";
     LIMIT_PERMITS = "limit_permits.lua";
     LIMIT_ADD = "limit_add.lua";
     LIMIT_RESET = "limit_reset.lua";

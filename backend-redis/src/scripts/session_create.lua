@@ -3,43 +3,58 @@
 -- KEYS     1  the session
 --          2  the user's index: a sorted set of session hashes, scored by time of creation
 --          3  what the keys of the bucket's sessions begin with; itself no key
--- ARGV     1  the hash of the session, with which KEYS[1] ends
---          2  the user
---          3  idle time, ms
---          4  absolute time, ms
---          5  how many sessions the user may have
---          6  what makes room: none, oldest or least_recent
---          7… data fields as they are stored, each followed by its value
--- Replies  {"taken"}, {"full"}, or {"created", created, deadline, expires in, evicted hashes…}, in µs
+--          4  the bucket's set of expiries
+--          5  its outbox
+-- ARGV     1  see session_life
+--          2  the hash of the session, with which KEYS[1] ends
+--          3  the user
+--          4  idle time, ms
+--          5  absolute time, ms
+--          6  how old a recorded use may be before the next is recorded, ms
+--          7  1 if these times are its own, or empty
+--          8  how many sessions the user may have
+--          9  what makes room: none, oldest or least_recent
+--          10 the hash of a session of the user whose place it takes, or empty
+--          11 the version that this one must have
+--          12 the escaped id of the user
+--          13 1 if its creation and its end are to be published, or empty
+--          14… fields as they are stored, each followed by its value
+-- Replies  {"taken"}, {"full"}, {"conflict", version}, or {"created", created, deadline, expires in, 1 if it took the place of
+--          another one or 0, evicted hashes…}, times in µs
 --
 -- Atomic: nothing runs between counting, evicting and inserting. The other sessions' keys are KEYS[3] and a hash
 -- behind the same tag, so they are in the slot that the server has checked. While that slot is being moved, KEYS[3]
 -- is missing, and the server refuses the script: it would not find what is on the other node. Every create takes out
 -- of the index what has ended, and its key, so that a place that was reserved there (session_reserve) is not confirmed
 -- any more; so the loop is bounded by the most sessions a user may have. What can't be read is neither counted nor
--- touched.
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local limit, room = tonumber(ARGV[5]), ARGV[6]
+-- touched. What is to be published of the new one, and of those that end or are found to have ended, is appended in the same
+-- step.
+check(KEYS[4], KEYS[5])
+local limit, room = tonumber(ARGV[8]), ARGV[9]
 
-local function number(text)
-  return text and #text <= 16 and string.match(text, '^%d+$') and tonumber(text)
-end
-
--- Deadline and last use of a live session; nil if there is none, false if it can't be read, and an error.
-local function life(key)
-  local session = redis.pcall('HMGET', key, 'used', 'idle', 'deadline')
+-- What is at a key: end, last use and deadline of a live session; nil if there is none, false if it can't be read, and an
+-- error.
+local function look(key)
+  local session = redis.pcall('HMGET', key, unpack(LIFE))
   if session.err then return false, session end
-  if not (session[1] or session[2] or session[3]) then return nil end
-  local used, idle, deadline = number(session[1]), number(session[2]), number(session[3])
-  if not (used and idle and deadline) then return false end
-  if math.min(used + idle * 1000, deadline) <= now then return nil end
-  return deadline, used
+  local ends, used = life(session)
+  if ends and ends <= now then return nil end
+  return ends, used, tonumber(session[3])
 end
 
-local taken = life(KEYS[1])
-if taken == false then return redis.error_reply('WRONGTYPE The key holds no session') end
+local taken = look(KEYS[1])
+if taken == false then return no_session() end
 if taken then return {'taken'} end
+
+-- Whose place it takes, if that is live and the user's: it is not counted.
+local replaced
+if ARGV[10] ~= '' and look(KEYS[3] .. ARGV[10]) then
+  local found = redis.call('HMGET', KEYS[3] .. ARGV[10], 'user', 'version')
+  if found[1] == ARGV[3] then
+    if found[2] ~= ARGV[11] then return {'conflict', number(found[2]) or 0} end
+    replaced = ARGV[10]
+  end
+end
 
 local live, ended = {}, {}
 local created = now
@@ -47,10 +62,12 @@ local members = redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES')
 for i = 1, #members, 2 do
   -- By creation, and strictly so: the newest is last, and the new one comes after it.
   created = math.max(now, members[i + 1] + 1)
-  local deadline, used = life(KEYS[3] .. members[i])
-  if deadline then
+  local ends, used, deadline = look(KEYS[3] .. members[i])
+  if ends and members[i] == replaced then
+    -- Removed below.
+  elseif ends then
     live[#live + 1] = {hash = members[i], deadline = deadline, used = used, order = i}
-  elseif deadline == nil then
+  elseif ends == nil then
     ended[#ended + 1] = members[i]
   elseif used and not string.find(used.err, 'WRONGTYPE', 1, true) then
     return used
@@ -68,36 +85,42 @@ end
 
 -- Everything is read and checked; from here on it is written. First what the server refuses when it is out of
 -- memory: after any other write it would let all the rest in.
-local at = string.format('%.0f', created)
-redis.call('ZADD', KEYS[2], at, ARGV[1])
-for _, hash in ipairs(ended) do
-  -- An ended session may have had the same hash.
-  if hash ~= ARGV[1] then
-    redis.call('DEL', KEYS[3] .. hash)
-    redis.call('ZREM', KEYS[2], hash)
+local function remove(hash, reason)
+  if reason then
+    end_now(KEYS[3] .. hash, KEYS[4], KEYS[5], reason, hash, ARGV[12])
+  else
+    settle(KEYS[3] .. hash, KEYS[4], KEYS[5], hash, ARGV[12])
   end
+  redis.call('DEL', KEYS[3] .. hash)
+  redis.call('ZREM', KEYS[2], hash)
 end
-local deadline = now + ARGV[4] * 1000
+
+local at = decimal(created)
+redis.call('ZADD', KEYS[2], at, ARGV[2])
+-- An ended session may have had the same hash.
+settle(KEYS[1], KEYS[4], KEYS[5], ARGV[2], ARGV[12])
+for _, hash in ipairs(ended) do
+  if hash ~= ARGV[2] then remove(hash) end
+end
+local deadline = now + ARGV[5] * 1000
 local longest = deadline
-local life_ms = math.min(tonumber(ARGV[3]), tonumber(ARGV[4]))
-local reply = {'created', created, deadline, life_ms * 1000}
+local reply = {'created', created, deadline, 0, replaced and 1 or 0}
+if replaced then remove(replaced, 'replaced') end
 for i, session in ipairs(live) do
   if i <= excess then
-    redis.call('DEL', KEYS[3] .. session.hash)
-    redis.call('ZREM', KEYS[2], session.hash)
+    remove(session.hash, 'evicted')
     reply[#reply + 1] = session.hash
   else
     longest = math.max(longest, session.deadline)
   end
 end
 
-redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 'user', ARGV[2], 'created', at, 'used', at, 'idle', ARGV[3],
-  'deadline', string.format('%.0f', deadline), 'version', '1')
--- In pieces, since Lua's stack is bounded.
-for i = 7, #ARGV, 1000 do
-  redis.call('HSET', KEYS[1], unpack(ARGV, i, math.min(i + 999, #ARGV)))
+local ends = begin(KEYS[1], ARGV[3], at, ARGV[4], deadline, ARGV[6], ARGV[7], 14)
+reply[4] = ends - now
+redis.call('PEXPIRE', KEYS[2], decimal(math.ceil((longest - now) / 1000)))
+if ARGV[13] == '1' then
+  redis.call('HSET', KEYS[1], 'owner', ARGV[12])
+  expect(KEYS[4], ARGV[2], ARGV[12], ends, ARGV[5])
+  append(KEYS[5], 'created', ARGV[2], ARGV[12], now)
 end
-redis.call('PEXPIRE', KEYS[1], string.format('%.0f', life_ms))
-redis.call('PEXPIRE', KEYS[2], string.format('%.0f', math.ceil((longest - now) / 1000)))
 return reply

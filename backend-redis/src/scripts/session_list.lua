@@ -1,22 +1,37 @@
--- Reads the sessions of a user, the newest first.
+-- Reads the sessions of a user without their data, the newest first, and clears away what has ended.
 --
 -- KEYS     1  the user's index: a sorted set of session hashes, scored by time of creation
 --          2  what the keys of the bucket's sessions begin with; itself no key
--- ARGV     none
--- Replies  {time in µs, hash, {field, value, …}, hash, {…}, …}; the caller leaves out what has ended by that time
+--          3  the bucket's set of expiries
+--          4  its outbox
+-- ARGV     1  see session_life
+--          2  the escaped id of the user
+-- Replies  {time in µs, hash, {user, label, address, version, used, idle, deadline, created, every, own}, hash, {…}, …}; the caller
+--          leaves out what can't be read
 --
 -- Atomic: all records are of one moment. The sessions' keys are KEYS[2] and a hash behind the same tag, so
 -- they are in the slot that the server has checked. While that slot is being moved, KEYS[2] is missing, and the
--- server refuses the script. The index holds no more than a user may have. What is no hash is left out.
-local time = redis.call('TIME')
-local reply = {time[1] * 1000000 + time[2]}
+-- server refuses the script. The index holds no more than a user may have. What is no hash is left out. What is taken out of
+-- the index loses its key too, so that a place that was reserved there (session_reserve) is not confirmed any more.
+local reply, ended = {now}, {}
 for _, hash in ipairs(redis.call('ZREVRANGE', KEYS[1], 0, -1)) do
-  local session = redis.pcall('HGETALL', KEYS[2] .. hash)
+  local session = redis.pcall('HMGET', KEYS[2] .. hash, 'user', 'label', 'address', 'version', unpack(LIFE))
   if session.err then
     if not string.find(session.err, 'WRONGTYPE', 1, true) then return session end
-  elseif #session > 0 then
-    reply[#reply + 1] = hash
-    reply[#reply + 1] = session
+  else
+    local ends = life({unpack(session, 5)})
+    if ends == nil or ends and ends <= now then
+      ended[#ended + 1] = hash
+    else
+      reply[#reply + 1] = hash
+      reply[#reply + 1] = session
+    end
   end
+end
+if #ended > 0 then check(KEYS[3], KEYS[4]) end
+for _, hash in ipairs(ended) do
+  settle(KEYS[2] .. hash, KEYS[3], KEYS[4], hash, ARGV[2])
+  redis.call('DEL', KEYS[2] .. hash)
+  redis.call('ZREM', KEYS[1], hash)
 end
 return reply

@@ -1,41 +1,36 @@
--- Sets and removes data fields of a session, and adds one to its version. It is a use of the session.
+-- Sets and removes fields of a session, and adds one to its version. It is a use of the session.
 --
 -- KEYS     1  the session
--- ARGV     1  the version it must have, or empty
---          2  how many arguments are fields to set and their values
---          3… fields as they are stored, each followed by its value; then fields to remove
--- Replies  {"gone"}, {"conflict", version} or {"saved", version}
+-- ARGV     1  see session_life
+--          2  the version it must have, or empty
+--          3  how many data fields a session may have
+--          4  how many bytes there may be in their names and values
+--          5  how many arguments are fields to set and their values
+--          6… fields as they are stored, each followed by its value; then fields to remove
+-- Replies  {"gone"}, {"moved", id}, {"conflict", version}, {"saved", version}, or {"large", fields, bytes} of what it would
+--          hold
 --
--- Atomic: nothing runs between comparing the version and writing. It writes only to a session that is there,
--- so it never brings one back.
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local first_removed = 3 + ARGV[2]
-
-local function number(text)
-  return text and #text <= 16 and string.match(text, '^%d+$') and tonumber(text)
+-- Atomic: nothing runs between comparing the version, adding up what the session would hold, and writing. It writes only
+-- to a session that is there, so it never brings one back.
+local count = tonumber(ARGV[5])
+local session = redis.call('HGETALL', KEYS[1])
+local values, version = life_of(session), version_of(session)
+local ends = life(values)
+if ends == nil and version == nil then return {'gone'} end
+if not (ends and version) then return no_session() end
+if ends <= now then
+  local to = successor(session)
+  return to and {'moved', to} or {'gone'}
 end
-
-local session = redis.call('HMGET', KEYS[1], 'used', 'idle', 'deadline', 'version')
-if not (session[1] or session[2] or session[3] or session[4]) then return {'gone'} end
-local used, idle, deadline, version =
-  number(session[1]), number(session[2]), number(session[3]), number(session[4])
-if not (used and idle and deadline and version) then
-  return redis.error_reply('WRONGTYPE The key holds no session')
-end
-if math.min(used + idle * 1000, deadline) <= now then return {'gone'} end
-if ARGV[1] ~= '' and ARGV[1] ~= session[4] then return {'conflict', version} end
+if ARGV[2] ~= '' and ARGV[2] ~= decimal(version) then return {'conflict', version} end
+-- What only removes is let through, so that one that holds too much can be made smaller.
+local fields, bytes = holding(session, 6, count)
+if count > 0 and (fields > tonumber(ARGV[3]) or bytes > tonumber(ARGV[4])) then return {'large', fields, bytes} end
 
 version = version + 1
+values[1] = decimal(now)
 -- First what the server refuses when it is out of memory: after any other write it would let all the rest in.
-redis.call('HSET', KEYS[1], 'used', string.format('%.0f', now), 'version', string.format('%.0f', version))
--- In pieces, since Lua's stack is bounded. A field in both is set, so removing comes first.
-for i = first_removed, #ARGV, 1000 do
-  redis.call('HDEL', KEYS[1], unpack(ARGV, i, math.min(i + 999, #ARGV)))
-end
-for i = 3, first_removed - 1, 1000 do
-  redis.call('HSET', KEYS[1], unpack(ARGV, i, math.min(i + 999, first_removed - 1)))
-end
-local left = math.min(idle * 1000, deadline - now)
-redis.call('PEXPIRE', KEYS[1], string.format('%.0f', math.ceil(left / 1000)))
+redis.call('HSET', KEYS[1], 'used', values[1], 'version', decimal(version))
+change(KEYS[1], 6, count)
+expire(KEYS[1], (life(values)))
 return {'saved', version}

@@ -15,6 +15,12 @@ if last then
   end
   epoch = math.max(epoch, last + 1)
 end
-local life = math.max(tonumber(ARGV[1]), redis.call('PTTL', KEYS[1]))
-redis.call('SET', KEYS[1], string.format('%.0f', epoch), 'PX', string.format('%.0f', life))
+local left = redis.call('PTTL', KEYS[1])
+if left == -1 then
+  -- A floor (token_floor), which does not expire.
+  redis.call('SET', KEYS[1], string.format('%.0f', epoch))
+else
+  local life = math.max(tonumber(ARGV[1]), left)
+  redis.call('SET', KEYS[1], string.format('%.0f', epoch), 'PX', string.format('%.0f', life))
+end
 return epoch

@@ -1,19 +1,22 @@
 //! What the scripts of the sessions reply.
 
-use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use redis::Value;
 use stanchion::key::bucket_of;
-use stanchion::session::{CreateOutcome, NewSession, PatchOutcome, SessionId, SessionRecord};
+use stanchion::session::{
+    CreateOutcome, NewSession, PatchOutcome, RotateOutcome, Rotation, SessionBounds, SessionCapabilities,
+    SessionId, SessionRecord, SessionSummary,
+};
 use stanchion::time::Timestamp;
 use stanchion::{Error, ErrorKind, Result};
 
+use super::stored::{field, record, summary};
 use crate::command::Call;
 use crate::reply;
 
-/// What the names of data fields begin with, so that they never meet the record's own fields.
-pub(super) const DATA: &str = "d:";
+/// How the end of a session that somebody has ended is named in an outbox.
+pub(super) const DESTROYED: &str = "destroyed";
 
 /// The key holds something else than a session.
 pub(super) fn malformed(call: Call) -> Error {
@@ -42,15 +45,18 @@ pub(super) fn created(session: NewSession, reply: Value) -> Option<CreateOutcome
     let mut items = reply::array(reply)?.into_iter();
     match reply::text(items.next()?)?.as_str() {
         "taken" => return Some(CreateOutcome::IdTaken),
+        "conflict" => return Some(CreateOutcome::Conflict { version: reply::count(items.next()?)? }),
         "full" => return Some(CreateOutcome::LimitReached),
         "created" => {}
         _ => return None,
     }
     let mut number = || reply::count(items.next()?);
     let (created, deadline, left) = (Timestamp::from_micros(number()?), number()?, number()?);
+    let replaced = items.next().and_then(reply::count).is_some_and(|replaced| replaced == 1);
+    let replaced = session.replaces.as_ref().filter(|_| replaced).map(|of| of.id.clone());
     let evicted = ids_of(&session.user, items.map(reply::text).collect::<Option<_>>()?);
     let record = new_record(session, created, created, deadline, left);
-    Some(CreateOutcome::Created { record, evicted })
+    Some(CreateOutcome::Created { record, evicted, replaced })
 }
 
 /// The record of a session that was just created, with its times in µs.
@@ -62,26 +68,87 @@ pub(super) fn new_record(
     left: u64,
 ) -> SessionRecord {
     let (deadline, left) = (Timestamp::from_micros(deadline), Duration::from_micros(left));
-    SessionRecord::new(session.id, session.user, session.data, 1, created, used, deadline, left)
+    let NewSession { id, user, data, device, .. } = session;
+    SessionRecord::new(id, user, data, 1, created, used, deadline, left).device(device)
 }
 
-/// The reply to patching.
-pub(super) fn patched(reply: Value) -> Option<PatchOutcome> {
+/// The reply to patching; an error if the session would hold too much.
+pub(super) fn patched(can: SessionCapabilities, reply: Value) -> Option<Result<PatchOutcome>> {
     let mut items = reply::array(reply)?.into_iter();
-    match reply::text(items.next()?)?.as_str() {
-        "gone" => Some(PatchOutcome::Gone),
-        "conflict" => Some(PatchOutcome::Conflict { version: reply::count(items.next()?)? }),
-        "saved" => Some(PatchOutcome::Saved { version: reply::count(items.next()?)? }),
-        _ => None,
-    }
+    let outcome = reply::text(items.next()?)?;
+    Some(Ok(match outcome.as_str() {
+        "gone" => PatchOutcome::Gone,
+        "moved" => PatchOutcome::Moved { to: parsed(items.next()?)? },
+        "conflict" => PatchOutcome::Conflict { version: reply::count(items.next()?)? },
+        "saved" => PatchOutcome::Saved { version: reply::count(items.next()?)? },
+        "large" => return Some(Err(too_large(can, items)?)),
+        _ => return None,
+    }))
 }
 
-/// The reply to loading and destroying: nil, or the time and the fields.
-pub(super) fn found(call: Call, id: &SessionId, reply: Value) -> Result<Option<SessionRecord>> {
+/// What a session would hold is too much: in so many fields, so many bytes.
+fn too_large(can: SessionCapabilities, items: impl Iterator<Item = Value>) -> Option<Error> {
+    let mut numbers = items.map(reply::count);
+    let (fields, bytes) = (numbers.next()??.try_into().ok()?, numbers.next()??.try_into().ok()?);
+    can.check_data(fields, bytes).err()
+}
+
+/// The text of an id.
+pub(super) fn parsed(id: Value) -> Option<SessionId> {
+    reply::text(id)?.parse().ok()
+}
+
+/// The reply to rotating; an error if the session would hold too much, or can't be read.
+pub(super) fn rotated(
+    call: Call,
+    rotation: &Rotation,
+    can: SessionCapabilities,
+    bounds: SessionBounds,
+    reply: Value,
+) -> Option<Result<RotateOutcome>> {
+    let mut items = reply::array(reply)?.into_iter();
+    let outcome = reply::text(items.next()?)?;
+    Some(Ok(match outcome.as_str() {
+        "gone" => RotateOutcome::Gone,
+        "taken" => RotateOutcome::IdTaken,
+        "superseded" => RotateOutcome::Superseded { by: parsed(items.next()?)? },
+        "conflict" => RotateOutcome::Conflict { version: reply::count(items.next()?)? },
+        "large" => return Some(Err(too_large(can, items)?)),
+        "rotated" => {
+            let now = reply::count(items.next()?)?;
+            match record(&rotation.to, now, items.next()?, bounds) {
+                Some(record) => RotateOutcome::Rotated { record },
+                None => return Some(Err(malformed(call))),
+            }
+        }
+        _ => return None,
+    }))
+}
+
+/// Where a session has gone that is looked for under an id that was rotated away, by a reply in the form of [`dated`].
+pub(super) fn successor(id: &SessionId, reply: &Value) -> Option<SessionId> {
+    let Value::Array(items) = reply else {
+        return None;
+    };
+    let [now, Value::Array(fields)] = items.as_slice() else {
+        return None;
+    };
+    let until = field(fields, "until").and_then(reply::count)?;
+    let to = parsed(field(fields, "next")?)?;
+    (until > reply::count(now.clone())? && to.bucket() == id.bucket()).then_some(to)
+}
+
+/// The reply to loading, using and destroying: nil, or the time and the fields.
+pub(super) fn found(
+    call: Call,
+    id: &SessionId,
+    bounds: SessionBounds,
+    reply: Value,
+) -> Result<Option<SessionRecord>> {
     let Some((now, fields)) = dated(reply).ok_or_else(|| call.unexpected())? else {
         return Ok(None);
     };
-    let record = record(id, now, fields).ok_or_else(|| malformed(call))?;
+    let record = record(id, now, fields, bounds).ok_or_else(|| malformed(call))?;
     Ok(Some(record).filter(is_live))
 }
 
@@ -99,20 +166,21 @@ pub(super) fn is_live(record: &SessionRecord) -> bool {
     !record.expires_in.is_zero()
 }
 
-/// The live ones of these records of a user. What can't be read is no session, and ends with the others of its user.
-pub(super) fn readable(
+/// The live ones of these sessions of a user, of each its id and what `read` makes of it. What can't be read is no session, and
+/// ends with the others of its user.
+pub(super) fn readable<T>(
     user: &str,
-    now: u64,
-    records: impl Iterator<Item = (Value, Value)>,
-) -> Vec<SessionRecord> {
+    sessions: impl Iterator<Item = (Value, T)>,
+    read: impl Fn(SessionId, T) -> Option<SessionSummary>,
+) -> Vec<SessionSummary> {
     let mut unreadable = 0_usize;
-    let read = records.filter_map(|(hash, fields)| {
+    let read = sessions.filter_map(|(hash, fields)| {
         let id = reply::text(hash).and_then(|hash| id_of(user, &hash));
-        let record = id.and_then(|id| record(&id, now, fields));
-        unreadable += usize::from(record.is_none());
-        record
+        let summary = id.and_then(|id| read(id, fields));
+        unreadable += usize::from(summary.is_none());
+        summary
     });
-    let live = read.filter(is_live).collect();
+    let live = read.filter(|summary| !summary.expires_in.is_zero()).collect();
     if unreadable > 0 {
         tracing::warn!(
             unreadable,
@@ -122,31 +190,10 @@ pub(super) fn readable(
     live
 }
 
-/// The record in these fields, with what was left of its life at `now`; zero if it had ended.
-pub(super) fn record(id: &SessionId, now: u64, fields: Value) -> Option<SessionRecord> {
-    let (mut user, mut data, mut numbers) = (None, BTreeMap::new(), HashMap::new());
-    let mut fields = reply::array(fields)?.into_iter();
-    while let Some(name) = fields.next() {
-        let (name, value) = (reply::text(name)?, fields.next()?);
-        if let Some(name) = name.strip_prefix(DATA) {
-            data.insert(name.to_owned(), reply::bytes(value)?);
-        } else if name == "user" {
-            user = reply::text(value);
-        } else if let Some(number) = reply::count(value) {
-            numbers.insert(name, number);
-        }
-    }
-    let number = |name| numbers.get(name).copied();
-    let (used, idle, deadline) = (number("used")?, number("idle")?, number("deadline")?);
-    let ends = used.saturating_add(idle.saturating_mul(1_000)).min(deadline);
-    Some(SessionRecord::new(
-        id.clone(),
-        user?,
-        data,
-        number("version")?,
-        Timestamp::from_micros(number("created")?),
-        Timestamp::from_micros(used),
-        Timestamp::from_micros(deadline),
-        Duration::from_micros(ends.saturating_sub(now)),
-    ))
+/// The reply to listing.
+pub(super) fn listed(user: &str, bounds: SessionBounds, reply: Value) -> Option<Vec<SessionSummary>> {
+    let mut items = reply::array(reply)?.into_iter();
+    let now = items.next().and_then(reply::count)?;
+    let pairs = std::iter::from_fn(|| Some((items.next()?, items.next()?)));
+    Some(readable(user, pairs, |id, values| summary(id, now, values, bounds)))
 }

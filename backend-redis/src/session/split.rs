@@ -8,6 +8,12 @@
 //! - Whoever ends a user's sessions, or takes a hash out of the index, removes the session's key first, a reserved one too:
 //!   that can't be confirmed any more. (Who enters a session takes out only what has ended, and only if the index is as it was read.) So a session is never live and not in the index.
 //! - What is in the index without a session is passed over by all who read it.
+//! - A session that is rotated is reserved under its new id with what it holds, entered at its own place in the index, and confirmed
+//!   once the old one has become a pointer to it, which decides of several who rotate it. Until then it is the old one that lives, and
+//!   afterwards nobody but the new one.
+//! - What is to be published is noted in the session's own key, in the step in which it happens: that it was created, or why it
+//!   has ended. Its expiry has been entered before it is confirmed, so the reaper comes by, and appends the news in one step
+//!   once the slot has moved.
 //!
 //! The scripts that have all keys, which may run as soon as the slot has moved, keep to the same.
 
@@ -16,27 +22,43 @@ use std::time::Duration;
 
 use redis::Value;
 use stanchion::random::jittered;
-use stanchion::session::{CreateOutcome, NewSession, SessionLimit, SessionRecord};
+use stanchion::session::{CreateOutcome, NewSession, SessionLimit, SessionRecord, SessionSummary};
 use stanchion::time::Timestamp;
 use stanchion::{Effect, Error, ErrorKind, Result};
 
-use super::replies::{DATA, dated, id_of, ids_of, is_live, new_record, readable, record, texts};
+use super::bounds::Bounds;
+use super::replies::{DESTROYED, dated, id_of, ids_of, is_live, new_record, readable, texts};
+use super::single::{Due, lived};
+use super::stored::{Fields, lives, record, summary_of_whole};
 use crate::command::{Call, Scripts};
 use crate::shared::Shared;
 use crate::{error, reply, scripts};
 
 /// Before what somebody else has changed meanwhile is tried once more, with jitter.
-const PAUSE: Duration = Duration::from_millis(20);
+pub(super) const PAUSE: Duration = Duration::from_millis(20);
 
 pub(super) struct SplitSessions {
     pub(super) shared: Arc<Shared>,
+    pub(super) bounds: Bounds,
     /// Under way: its deadline is that of all steps.
     pub(super) call: Call,
     pub(super) user: String,
+    pub(super) keys: UserKeys,
+}
+
+/// The keys of a user's sessions.
+#[derive(Debug, Clone)]
+pub(super) struct UserKeys {
     /// The key of the index.
     pub(super) index: String,
     /// What the keys of the sessions begin with.
     pub(super) stem: String,
+    /// The expiries of the bucket.
+    pub(super) expiries: String,
+    /// The outbox of the bucket.
+    pub(super) outbox: String,
+    /// The escaped id of the user; empty for anonymous sessions.
+    pub(super) owner: String,
 }
 
 /// What is in the index.
@@ -51,6 +73,8 @@ struct Done {
     reserved: bool,
     /// The hashes of those that had to make room.
     evicted: Vec<String>,
+    /// Whether the one whose place it takes was ended for it.
+    replaced: bool,
 }
 
 /// What is under the key of a session.
@@ -64,12 +88,12 @@ enum State {
 }
 
 impl SplitSessions {
-    fn key(&self, hash: &str) -> String {
-        [&self.stem, hash].concat()
+    pub(super) fn key(&self, hash: &str) -> String {
+        [&self.keys.stem, hash].concat()
     }
 
     async fn members(&self) -> Result<Vec<Member>> {
-        let keys = [self.index.as_str()];
+        let keys = [self.keys.index.as_str()];
         let reply = self.shared.client.step(self.call, scripts::SESSION_INDEX.with(&keys, &[])).await?;
         let mut texts = texts(reply).ok_or_else(|| self.call.unexpected())?.into_iter();
         let pairs = std::iter::from_fn(|| Some(Member { hash: texts.next()?, score: texts.next()? }));
@@ -79,7 +103,11 @@ impl SplitSessions {
     /// What is stored of each of these sessions, and by when.
     async fn load(&self, members: &[Member]) -> Vec<Result<Value>> {
         let loads = Scripts::many(members.len(), |step| {
-            scripts::SESSION_LOAD.routed(step.form, &[&self.key(&members[step.index].hash)], &[])
+            scripts::SESSION_LOAD.routed(
+                step.form,
+                &[&self.key(&members[step.index].hash)],
+                &[self.bounds.arg()],
+            )
         });
         self.shared.client.steps(self.call, loads).await
     }
@@ -97,7 +125,7 @@ impl SplitSessions {
             return Ok(State::Reserved);
         }
         let id = id_of(&self.user, &member.hash);
-        Ok(match id.and_then(|id| record(&id, now, fields)) {
+        Ok(match id.and_then(|id| record(&id, now, fields, self.bounds.values)) {
             Some(record) if is_live(&record) => State::Live(record),
             Some(_) => State::Ended,
             None => State::Malformed,
@@ -105,7 +133,7 @@ impl SplitSessions {
     }
 
     /// The newest first. A session that lives all the while is in the index, and is found.
-    pub(super) async fn list(&self) -> Result<Vec<SessionRecord>> {
+    pub(super) async fn list(&self) -> Result<Vec<SessionSummary>> {
         let mut members = self.members().await?;
         members.reverse();
         let mut records = Vec::new();
@@ -114,7 +142,10 @@ impl SplitSessions {
             match reply {
                 Ok(reply) => {
                     if let Some((now, fields)) = dated(reply).ok_or_else(|| self.call.unexpected())? {
-                        records.extend(readable(&self.user, now, std::iter::once((hash(), fields))));
+                        let one = std::iter::once((hash(), fields));
+                        records.extend(readable(&self.user, one, |id, fields| {
+                            summary_of_whole(id, now, &fields, self.bounds.values)
+                        }));
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Codec => {}
@@ -125,13 +156,14 @@ impl SplitSessions {
     }
 
     /// Ends the sessions with these hashes; answers those that were live, and whether that is all there is to say.
-    async fn end(&self, hashes: &[&str]) -> (Vec<String>, Result<()>) {
+    pub(super) async fn end(&self, hashes: &[&str], reason: &str) -> (Vec<String>, Result<()>) {
         let ends = Scripts::many(hashes.len(), |step| {
-            scripts::SESSION_END.routed(step.form, &[&self.key(hashes[step.index])], &[])
+            let args = [self.bounds.arg(), b"", reason.as_bytes(), b""];
+            scripts::SESSION_END.routed(step.form, &[&self.key(hashes[step.index])], &args)
         });
         let (mut ended, mut outcome) = (Vec::new(), Ok(()));
         for (hash, reply) in hashes.iter().zip(self.shared.client.steps(self.call, ends).await) {
-            match reply.map(reply::count) {
+            match reply.map(lived) {
                 Ok(Some(1)) => ended.push((*hash).to_owned()),
                 Ok(Some(0)) => {}
                 Ok(_) => outcome = Err(self.call.unexpected()),
@@ -146,7 +178,32 @@ impl SplitSessions {
                 }
             }
         }
+        let UserKeys { expiries, owner, .. } = &self.keys;
+        let due = Due::After(Duration::ZERO);
+        due.note_if_possible(&self.shared, self.call, expiries, owner, &ended).await;
         (ended, outcome)
+    }
+
+    /// Notes when the reaper comes by the session with this hash.
+    pub(super) async fn due(&self, due: Due, hash: &str) -> Result<()> {
+        let UserKeys { expiries, owner, .. } = &self.keys;
+        due.note(&self.shared, self.call, expiries, owner, &[hash.to_owned()]).await
+    }
+
+    /// Ends the session with this hash if it has this version, and answers whether it lived; `None` if it has another one.
+    async fn end_at(&self, hash: &str, version: u64, reason: &str) -> Result<Option<bool>> {
+        let (key, version) = (self.key(hash), version.to_string());
+        let (keys, args) = ([key.as_str()], [self.bounds.arg(), version.as_bytes(), reason.as_bytes(), b""]);
+        let reply = self.shared.client.step(self.call, scripts::SESSION_END.with(&keys, &args)).await?;
+        let lived = match lived(reply) {
+            Some(2) => return Ok(None),
+            Some(lived @ (0 | 1)) => lived == 1,
+            _ => return Err(self.call.unexpected()),
+        };
+        let UserKeys { expiries, owner, .. } = &self.keys;
+        let (due, hashes) = (Due::After(Duration::ZERO), [hash.to_owned()]);
+        due.note_if_possible(&self.shared, self.call, expiries, owner, &hashes).await;
+        Ok(Some(lived))
     }
 
     /// Ends all but the one with this hash; answers the hashes of those that were live, the oldest first.
@@ -162,12 +219,12 @@ impl SplitSessions {
         let mut members = self.members().await?;
         members.retain(|member| member.hash != kept);
         let hashes: Vec<_> = members.iter().map(|member| member.hash.as_str()).collect();
-        let (ended, outcome) = self.end(&hashes).await;
+        let (ended, outcome) = self.end(&hashes, DESTROYED).await;
         // Some may have ended, and which is not answered.
         outcome.map_err(|error| if ended.is_empty() { error } else { error.with_effect(Effect::Unknown) })?;
         let pairs: Vec<_> =
             members.iter().flat_map(|member| [member.hash.as_bytes(), member.score.as_bytes()]).collect();
-        let keys = [self.index.as_str()];
+        let keys = [self.keys.index.as_str()];
         let left = self.shared.client.step(self.call, scripts::SESSION_LEAVE.with(&keys, &pairs)).await;
         // What stays in the index is passed over.
         if let Err(error) = left {
@@ -193,13 +250,19 @@ impl SplitSessions {
         let mut done = Done::default();
         loop {
             match self.try_create(session, &token, &mut done).await {
-                Ok(Some(outcome)) => return Ok(outcome),
+                Ok(Some(outcome)) => {
+                    // What was reserved by an attempt before, and is in the way of another one until it expires.
+                    if done.reserved && matches!(outcome, CreateOutcome::Conflict { .. }) {
+                        self.undo(session).await;
+                    }
+                    return Ok(outcome);
+                }
                 Ok(None) => environment.sleep(jittered(&*environment.random, PAUSE)).await,
                 Err(error) if !done.reserved && done.evicted.is_empty() => return Err(error),
                 Err(error) => {
                     // The reservation would be in the way of another attempt until it expires.
                     if done.reserved {
-                        let _ = self.end(&[&session.id.hash_text()]).await;
+                        self.undo(session).await;
                     }
                     return Err(error.with_effect(Effect::Unknown));
                 }
@@ -214,12 +277,19 @@ impl SplitSessions {
         token: &str,
         done: &mut Done,
     ) -> Result<Option<CreateOutcome>> {
-        let own = session.id.hash_text();
+        let (own, replaces) = (session.id.hash_text(), session.replaces.as_ref());
+        let mut replaced = None;
         let members = self.members().await?;
         let (mut live, mut ended) = (Vec::new(), Vec::new());
         for (order, (member, reply)) in members.iter().zip(self.load(&members).await).enumerate() {
             match self.state(member, reply)? {
                 State::Live(_) if member.hash == own => return Ok(Some(CreateOutcome::IdTaken)),
+                State::Live(record) if replaces.is_some_and(|of| of.id == record.id) => {
+                    if replaces.is_some_and(|of| of.version != record.version) {
+                        return Ok(Some(CreateOutcome::Conflict { version: record.version }));
+                    }
+                    replaced = Some(&member.hash);
+                }
                 _ if member.hash == own => {}
                 State::Live(record) => live.push((false, record.last_used_at, order)),
                 // After all others, as it is about to be used.
@@ -242,32 +312,56 @@ impl SplitSessions {
         let Some(created) = self.enter(session, &own, &members, &ended).await? else {
             return Ok(None);
         };
+        if let (Some(hash), Some(of)) = (replaced, replaces) {
+            match self.end_at(hash, of.version, "replaced").await? {
+                Some(lived) => done.replaced |= lived,
+                // Only to read which version it has: somebody is changing it.
+                None => return Ok(None),
+            }
+        }
         let making_room: Vec<_> =
             live.iter().take(excess).map(|(.., order)| members[*order].hash.as_str()).collect();
-        let (gone, outcome) = self.end(&making_room).await;
+        let (gone, outcome) = self.end(&making_room, "evicted").await;
         done.evicted.extend(gone);
         outcome?;
+        if session.publish {
+            // Before it is confirmed, since from then on its end must be found.
+            self.due(Due::In(self.reserved_for(), session.absolute.as_duration()), &own).await?;
+        }
         let Some([used, deadline, left]) = self.confirm(session, &own, token, created).await? else {
             return Ok(None);
         };
         let (created, used) = (Timestamp::from_micros(created), Timestamp::from_micros(used));
         let record = new_record(session.clone(), created, used, deadline, left);
         let evicted = ids_of(&self.user, std::mem::take(&mut done.evicted));
-        Ok(Some(CreateOutcome::Created { record, evicted }))
+        let replaced = session.replaces.as_ref().filter(|_| done.replaced).map(|of| of.id.clone());
+        Ok(Some(CreateOutcome::Created { record, evicted, replaced }))
+    }
+
+    /// Ends what was reserved. What was not confirmed is no session, and nothing is published of it. It may have been confirmed, by a
+    /// step whose reply was lost: then its end has been noted in its key.
+    async fn undo(&self, session: &NewSession) {
+        let own = session.id.hash_text();
+        let _ = self.end(&[&own], DESTROYED).await;
+        if session.publish
+            && let Ok(reply) =
+                self.load(&[Member { hash: own.clone(), score: String::new() }]).await.remove(0)
+            && dated(reply) == Some(None)
+        {
+            let _ = self.due(Due::Never, &own).await;
+        }
     }
 
     /// How long a reservation is kept at most: longer than the call can take.
-    fn reserved_for(&self) -> Duration {
+    pub(super) fn reserved_for(&self) -> Duration {
         self.shared.deadline.saturating_mul(2).saturating_add(Duration::from_secs(1))
     }
 
-    async fn reserve(&self, session: &NewSession, hash: &str, token: &str) -> Result<u64> {
+    pub(super) async fn reserve(&self, session: &NewSession, hash: &str, token: &str) -> Result<u64> {
         let (key, life) = (self.key(hash), self.reserved_for().as_millis().to_string());
-        let mut args = vec![token.as_bytes(), session.user.as_bytes(), life.as_bytes()];
-        let names: Vec<_> = session.data.keys().map(|name| [DATA, name].concat()).collect();
-        for (name, value) in names.iter().zip(session.data.values()) {
-            args.extend([name.as_bytes(), value.as_ref()]);
-        }
+        let mut args = vec![self.bounds.arg(), token.as_bytes(), session.user.as_bytes(), life.as_bytes()];
+        let fields = Fields::of_new(session);
+        args.extend(fields.args());
         let keys = [key.as_str()];
         let reply = self.shared.client.step(self.call, scripts::SESSION_RESERVE.with(&keys, &args)).await?;
         reply::count(reply).ok_or_else(|| self.call.unexpected())
@@ -283,10 +377,10 @@ impl SplitSessions {
     ) -> Result<Option<u64>> {
         let life = session.absolute.as_duration().saturating_add(self.reserved_for());
         let (life, count) = (life.as_millis().to_string(), members.len().to_string());
-        let mut args = vec![hash.as_bytes(), life.as_bytes(), count.as_bytes()];
+        let mut args = vec![self.bounds.arg(), hash.as_bytes(), life.as_bytes(), count.as_bytes()];
         args.extend(members.iter().flat_map(|member| [member.hash.as_bytes(), member.score.as_bytes()]));
         args.extend(ended);
-        let keys = [self.index.as_str()];
+        let keys = [self.keys.index.as_str()];
         match self.shared.client.step(self.call, scripts::SESSION_ENTER.with(&keys, &args)).await? {
             Value::Nil => Ok(None),
             reply => reply::count(reply).map(Some).ok_or_else(|| self.call.unexpected()),
@@ -301,10 +395,23 @@ impl SplitSessions {
         token: &str,
         created: u64,
     ) -> Result<Option<[u64; 3]>> {
-        let numbers =
-            [created, session.idle.as_millis(), session.absolute.as_millis()].map(|n| n.to_string());
-        let mut args = vec![token.as_bytes()];
-        args.extend(numbers.iter().map(String::as_bytes));
+        let [idle, absolute, every, own] = lives(session);
+        let created = created.to_string();
+        let publish = if session.publish { [self.keys.owner.as_str(), "1"] } else { [""; 2] };
+        let times = [&created, &idle, &absolute, &every, &own, "", "1"];
+        self.confirm_as(hash, token, times, publish).await
+    }
+
+    /// The same with the arguments of the script after the token.
+    pub(super) async fn confirm_as(
+        &self,
+        hash: &str,
+        token: &str,
+        texts: [&str; 7],
+        publish: [&str; 2],
+    ) -> Result<Option<[u64; 3]>> {
+        let mut args = vec![self.bounds.arg(), token.as_bytes()];
+        args.extend(texts.iter().chain(&publish).map(|text| text.as_bytes()));
         let key = self.key(hash);
         let keys = [key.as_str()];
         let reply = self.shared.client.step(self.call, scripts::SESSION_CONFIRM.with(&keys, &args)).await?;
@@ -319,7 +426,7 @@ impl SplitSessions {
 
 /// Runs the steps in a task that owns them, since between two of them something is half done. It ends within one deadline, also
 /// where the call has used up some of its own: then its caller has been answered that the outcome is not known.
-async fn owned<T: Send + 'static>(
+pub(super) async fn owned<T: Send + 'static>(
     shared: &Shared,
     call: Call,
     work: impl Future<Output = Result<T>> + Send + 'static,

@@ -7,73 +7,170 @@ use async_trait::async_trait;
 use redis::Value;
 use stanchion::key::{Name, bucket_of};
 use stanchion::session::{
-    CreateOutcome, NewSession, Patch, PatchOutcome, SessionCapabilities, SessionId, SessionLimit,
-    SessionRecord, SessionStore, TouchOutcome,
+    CreateOutcome, NewSession, Patch, PatchOutcome, RotateOutcome, Rotation, SessionBounds,
+    SessionCapabilities, SessionId, SessionLimit, SessionOutbox, SessionRecord, SessionStore, SessionSummary,
+    TouchOutcome,
 };
 use stanchion::{Error, Result};
 
-use super::replies::{DATA, created, found, ids_of, patched, readable, texts};
-use super::split::SplitSessions;
-use crate::command::Call;
+use super::bounds::Bounds;
+use super::replies::{created, found, ids_of, listed, patched, rotated, successor, texts};
+use super::single::end_one;
+use super::split::{SplitSessions, UserKeys};
+use super::stored::{Change, Fields, lives};
+use crate::command::{Call, Script};
 use crate::connect::is_split;
 use crate::shared::{CONTRACT, Shared};
 use crate::{reply, scripts};
 
 #[derive(Debug)]
-pub(crate) struct RedisSessions(pub(crate) Arc<Shared>);
+pub(crate) struct RedisSessions {
+    pub(super) shared: Arc<Shared>,
+    pub(super) bounds: Bounds,
+}
 
 impl RedisSessions {
-    /// The user's index, and what the keys of the sessions in it begin with.
-    fn of_user(&self, call: Call, service: &Name, user: &str) -> Result<(String, String)> {
-        let index = self.0.layout().session_index(service, user).map_err(|error| call.named(error))?;
-        Ok((index, self.0.layout().sessions(service, bucket_of(user)) + "s:"))
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, bounds: Bounds::new(SessionBounds::NONE) }
+    }
+
+    /// The keys of a user's sessions.
+    fn of_user(&self, call: Call, service: &Name, user: &str) -> Result<UserKeys> {
+        let (layout, bucket) = (self.shared.layout(), bucket_of(user));
+        let index = layout.session_index(service, user).map_err(|error| call.named(error))?;
+        let stem = layout.sessions(service, bucket);
+        let owner = index[stem.len() + "u:".len()..].to_owned();
+        let (expiries, outbox) = (layout.expiries(service, bucket), layout.outbox(service, bucket));
+        Ok(UserKeys { index, stem: stem + "s:", expiries, outbox, owner })
+    }
+
+    /// The keys of a session that is nobody's.
+    fn of_nobody(&self, service: &Name, id: &SessionId) -> UserKeys {
+        let (layout, bucket) = (self.shared.layout(), id.bucket());
+        let (expiries, outbox) = (layout.expiries(service, bucket), layout.outbox(service, bucket));
+        let stem = layout.sessions(service, bucket) + "s:";
+        UserKeys { index: String::new(), stem, expiries, outbox, owner: String::new() }
+    }
+
+    /// Ends what is under an id, unless it leads to another one; the reply in the form of the script.
+    async fn end_under(&self, call: Call, service: &Name, id: &SessionId) -> Result<Value> {
+        let (layout, bucket) = (self.shared.layout(), id.bucket());
+        let (key, stem) = (layout.session(service, id), layout.sessions(service, bucket));
+        let (expiries, outbox) = (layout.expiries(service, bucket), layout.outbox(service, bucket));
+        let (keys, hash) = ([key.as_str(), &expiries, &outbox, &stem], id.hash_text());
+        let args = [self.bounds.arg(), hash.as_bytes()];
+        let destroy = scripts::SESSION_DESTROY.with(&keys, &args).answering_split();
+        match self.shared.client.step(call, destroy).await {
+            Err(error) if is_split(&error) => {
+                Box::pin(end_one(&self.shared, &self.bounds, call, id, [keys[0], keys[1]])).await
+            }
+            reply => reply,
+        }
+    }
+
+    /// What a script says of a session by its id, or of the one that it leads to since it was rotated; and the id under which
+    /// that was found.
+    async fn find(
+        &self,
+        call: Call,
+        script: &'static Script,
+        service: &Name,
+        id: &SessionId,
+    ) -> Result<(SessionId, Value)> {
+        let (client, mut id) = (&self.shared.client, id.clone());
+        let args = [self.bounds.arg()];
+        let found = client.within(call, |call| async move {
+            for _ in 0..=Rotation::MAX_HOPS {
+                let key = self.shared.layout().session(service, &id);
+                let reply = client.step(call, script.with(&[&key], &args)).await?;
+                match successor(&id, &reply) {
+                    Some(next) => id = next,
+                    None => return Ok((id, reply)),
+                }
+            }
+            Ok((id, Value::Nil))
+        });
+        found.await
+    }
+
+    /// The same, as a record.
+    async fn find_record(
+        &self,
+        call: Call,
+        script: &'static Script,
+        service: &Name,
+        id: &SessionId,
+    ) -> Result<Option<SessionRecord>> {
+        let (id, reply) = self.find(call, script, service, id).await?;
+        found(call, &id, self.bounds.values, reply)
+    }
+
+    /// Creates a session that is nobody's.
+    async fn open(&self, call: Call, service: &Name, session: NewSession) -> Result<CreateOutcome> {
+        let (key, lives, fields) =
+            (self.shared.layout().session(service, &session.id), lives(&session), Fields::of_new(&session));
+        let mut args = vec![self.bounds.arg()];
+        args.extend(lives.iter().map(String::as_bytes));
+        args.extend(fields.args());
+        let reply = self.shared.client.run(call, scripts::SESSION_OPEN.with(&[&key], &args)).await?;
+        created(session.clone(), reply).ok_or_else(|| call.unexpected())
     }
 
     /// The same sessions, while their keys may be split between two nodes.
-    fn split(&self, call: Call, user: &str, index: &str, stem: &str) -> SplitSessions {
-        let (index, stem) = (index.to_owned(), stem.to_owned());
-        SplitSessions { shared: Arc::clone(&self.0), call, user: user.to_owned(), index, stem }
+    fn split(&self, call: Call, user: &str, keys: &UserKeys) -> SplitSessions {
+        let (shared, bounds) = (Arc::clone(&self.shared), self.bounds.clone());
+        SplitSessions { shared, bounds, call, user: user.to_owned(), keys: keys.clone() }
     }
 }
 
 #[async_trait]
 impl SessionStore for RedisSessions {
     fn capabilities(&self) -> SessionCapabilities {
-        SessionCapabilities::new(CONTRACT).call_deadline(self.0.deadline)
+        SessionCapabilities::new(CONTRACT).call_deadline(self.shared.deadline)
+    }
+
+    fn outbox(&self) -> Option<&dyn SessionOutbox> {
+        Some(self)
+    }
+
+    fn bounded(&self, bounds: SessionBounds) -> Arc<dyn SessionStore> {
+        Arc::new(Self { shared: Arc::clone(&self.shared), bounds: Bounds::new(bounds) })
     }
 
     async fn create(&self, service: &Name, session: NewSession) -> Result<CreateOutcome> {
         let call = Call::write("session.create");
         self.capabilities().check_new(&session).map_err(|error| call.named(error))?;
+        if session.anonymous {
+            return self.open(call, service, session).await;
+        }
         let room = match session.limit {
             SessionLimit::Reject(_) => "none",
             SessionLimit::EvictOldest(_) => "oldest",
             SessionLimit::EvictLeastRecent(_) => "least_recent",
             other => return Err(call.named(Error::unsupported(format!("the limit {other:?} is not known")))),
         };
-        let key = self.0.layout().session(service, &session.id);
-        let (index, stem) = self.of_user(call, service, &session.user)?;
-        let numbers = [
-            session.idle.as_millis().to_string(),
-            session.absolute.as_millis().to_string(),
-            session.limit.count().to_string(),
-        ];
-        let hash = session.id.hash_text();
-        let mut args = vec![hash.as_bytes(), session.user.as_bytes()];
-        args.extend(numbers.iter().map(String::as_bytes));
-        args.push(room.as_bytes());
-        let names: Vec<_> = session.data.keys().map(|name| [DATA, name].concat()).collect();
-        for (name, value) in names.iter().zip(session.data.values()) {
-            args.extend([name.as_bytes(), value.as_ref()]);
-        }
-        let keys = [key.as_str(), &index, &stem];
+        let key = self.shared.layout().session(service, &session.id);
+        let of_user = &self.of_user(call, service, &session.user)?;
+        let (hash, lives, count) =
+            (session.id.hash_text(), lives(&session), session.limit.count().to_string());
+        let mut args = vec![self.bounds.arg(), hash.as_bytes(), session.user.as_bytes()];
+        args.extend(lives.iter().map(String::as_bytes));
+        args.extend([count.as_bytes(), room.as_bytes()]);
+        let (replaced, version) = match &session.replaces {
+            Some(of) => (of.id.hash_text(), of.version.to_string()),
+            None => Default::default(),
+        };
+        let publish = if session.publish { "1" } else { "" };
+        args.extend([&replaced, &version, &of_user.owner, publish].map(str::as_bytes));
+        let fields = Fields::of_new(&session);
+        args.extend(fields.args());
+        let keys = [key.as_str(), &of_user.index, &of_user.stem, &of_user.expiries, &of_user.outbox];
         let create = scripts::SESSION_CREATE.with(&keys, &args).answering_split();
-        let (client, new) = (&self.0.client, &session);
+        let (client, new) = (&self.shared.client, &session);
         let outcome = client.within(call, |call| async move {
             match client.step(call, create).await {
                 Err(error) if is_split(&error) => {
-                    let split = self.split(call, &new.user, keys[1], keys[2]);
-                    Box::pin(split.create(new.clone())).await
+                    Box::pin(self.split(call, &new.user, of_user).create(new.clone())).await
                 }
                 reply => created(new.clone(), reply?).ok_or_else(|| call.unexpected()),
             }
@@ -82,60 +179,109 @@ impl SessionStore for RedisSessions {
     }
 
     async fn load(&self, service: &Name, id: &SessionId) -> Result<Option<SessionRecord>> {
-        let call = Call::read("session.load");
-        let key = self.0.layout().session(service, id);
-        let reply = self.0.client.run(call, scripts::SESSION_LOAD.with(&[&key], &[])).await?;
-        found(call, id, reply)
+        self.find_record(Call::read("session.load"), &scripts::SESSION_LOAD, service, id).await
+    }
+
+    async fn use_session(&self, service: &Name, id: &SessionId) -> Result<Option<SessionRecord>> {
+        self.find_record(Call::write("session.use"), &scripts::SESSION_USE, service, id).await
     }
 
     async fn patch(&self, service: &Name, id: &SessionId, patch: &Patch) -> Result<PatchOutcome> {
         let call = Call::write("session.patch");
-        self.capabilities().check_bytes(patch.bytes()).map_err(|error| call.named(error))?;
-        let key = self.0.layout().session(service, id);
-        let expected = patch.expected_version.map(|version| version.to_string()).unwrap_or_default();
-        let setting = (2 * patch.set.len()).to_string();
-        let mut args = vec![expected.as_bytes(), setting.as_bytes()];
-        let names: Vec<_> = patch.set.keys().map(|name| [DATA, name].concat()).collect();
-        for (name, value) in names.iter().zip(patch.set.values()) {
-            args.extend([name.as_bytes(), value.as_ref()]);
-        }
-        let removed: Vec<_> = patch.remove.iter().map(|name| [DATA, name].concat()).collect();
-        args.extend(removed.iter().map(String::as_bytes));
-        let reply = self.0.client.run(call, scripts::SESSION_PATCH.with(&[&key], &args)).await?;
-        patched(reply).ok_or_else(|| call.unexpected())
+        let can = self.capabilities();
+        can.check_patch(patch).map_err(|error| call.named(error))?;
+        let key = self.shared.layout().session(service, id);
+        let change = Change::new(can, patch);
+        let mut args = vec![self.bounds.arg()];
+        args.extend(change.args());
+        let reply = self.shared.client.run(call, scripts::SESSION_PATCH.with(&[&key], &args)).await?;
+        let outcome = patched(can, reply).ok_or_else(|| call.unexpected())?;
+        outcome.map_err(|error| call.named(error))
     }
 
     async fn touch(&self, service: &Name, id: &SessionId) -> Result<TouchOutcome> {
         let call = Call::write("session.touch");
-        let key = self.0.layout().session(service, id);
-        match self.0.client.run(call, scripts::SESSION_TOUCH.with(&[&key], &[])).await? {
-            Value::Nil => Ok(TouchOutcome::Gone),
-            reply => {
+        match self.find(call, &scripts::SESSION_TOUCH, service, id).await? {
+            // It has ended.
+            (_, Value::Nil | Value::Array(_)) => Ok(TouchOutcome::Gone),
+            (_, reply) => {
                 let left = reply::count(reply).ok_or_else(|| call.unexpected())?;
                 Ok(TouchOutcome::Touched { expires_in: Duration::from_micros(left) })
             }
         }
     }
 
-    async fn destroy(&self, service: &Name, id: &SessionId) -> Result<Option<SessionRecord>> {
-        let call = Call::write("session.destroy");
-        let key = self.0.layout().session(service, id);
-        let reply = self.0.client.run(call, scripts::SESSION_DESTROY.with(&[&key], &[])).await?;
-        found(call, id, reply)
+    async fn rotate(
+        &self,
+        service: &Name,
+        user: &str,
+        id: &SessionId,
+        rotation: &Rotation,
+    ) -> Result<RotateOutcome> {
+        let call = Call::write("session.rotate");
+        let can = self.capabilities();
+        can.check_rotation(id, rotation).map_err(|error| call.named(error))?;
+        let layout = self.shared.layout();
+        let (key, new_key) = (layout.session(service, id), layout.session(service, &rotation.to));
+        let of_user = &match user {
+            "" => self.of_nobody(service, id),
+            // No session of this user has such an id.
+            user if bucket_of(user) != id.bucket() => return Ok(RotateOutcome::Gone),
+            user => self.of_user(call, service, user)?,
+        };
+        let mut keys = vec![key.as_str(), &new_key];
+        if !user.is_empty() {
+            keys.extend([of_user.index.as_str(), &of_user.expiries, &of_user.outbox]);
+        }
+        let change = Change::new(can, &rotation.patch);
+        let grace = rotation.grace.as_millis().to_string();
+        let texts =
+            [id.hash_text(), rotation.to.hash_text(), rotation.to.to_string(), user.to_owned(), grace];
+        let mut args = vec![self.bounds.arg()];
+        args.extend(texts.iter().map(String::as_bytes));
+        args.extend(change.args());
+        let rotate = scripts::SESSION_ROTATE.with(&keys, &args).answering_split();
+        let client = &self.shared.client;
+        let outcome = client.within(call, |call| async move {
+            match client.step(call, rotate).await {
+                Err(error) if is_split(&error) => {
+                    let split = self.split(call, user, of_user);
+                    Box::pin(split.rotate(id.clone(), rotation.clone(), can)).await
+                }
+                reply => rotated(call, rotation, can, self.bounds.values, reply?)
+                    .ok_or_else(|| call.unexpected())?,
+            }
+        });
+        outcome.await
     }
 
-    async fn list(&self, service: &Name, user: &str) -> Result<Vec<SessionRecord>> {
+    async fn destroy(&self, service: &Name, id: &SessionId) -> Result<Option<SessionRecord>> {
+        let (call, id) = (Call::write("session.destroy"), id.clone());
+        let ended = self.shared.client.within(call, |call| async move {
+            let mut id = id;
+            for _ in 0..=Rotation::MAX_HOPS {
+                let reply = self.end_under(call, service, &id).await?;
+                match successor(&id, &reply) {
+                    Some(next) => id = next,
+                    None => return found(call, &id, self.bounds.values, reply),
+                }
+            }
+            Ok(None)
+        });
+        ended.await
+    }
+
+    async fn list(&self, service: &Name, user: &str) -> Result<Vec<SessionSummary>> {
         let call = Call::read("session.list");
-        let (index, stem) = self.of_user(call, service, user)?;
-        let keys = [index.as_str(), &stem];
-        let list = scripts::SESSION_LIST.with(&keys, &[]).answering_split();
-        let client = &self.0.client;
+        let of_user = &self.of_user(call, service, user)?;
+        let keys = [of_user.index.as_str(), &of_user.stem, &of_user.expiries, &of_user.outbox];
+        let args = [self.bounds.arg(), of_user.owner.as_bytes()];
+        let list = scripts::SESSION_LIST.with(&keys, &args).answering_split();
+        let client = &self.shared.client;
         let records = client.within(call, |call| async move {
             match client.step(call, list).await {
-                Err(error) if is_split(&error) => {
-                    Box::pin(self.split(call, user, keys[0], keys[1]).list()).await
-                }
-                reply => listed(user, reply?).ok_or_else(|| call.unexpected()),
+                Err(error) if is_split(&error) => Box::pin(self.split(call, user, of_user).list()).await,
+                reply => listed(user, self.bounds.values, reply?).ok_or_else(|| call.unexpected()),
             }
         });
         records.await
@@ -148,29 +294,20 @@ impl SessionStore for RedisSessions {
         except: Option<&SessionId>,
     ) -> Result<Vec<SessionId>> {
         let call = Call::write("session.destroy_all");
-        let (index, stem) = self.of_user(call, service, user)?;
+        let of_user = &self.of_user(call, service, user)?;
         let kept = except.map(SessionId::hash_text).unwrap_or_default();
-        let keys = [index.as_str(), &stem];
-        let (kept, args) = (&kept, [kept.as_bytes()]);
+        let keys = [of_user.index.as_str(), &of_user.stem, &of_user.expiries, &of_user.outbox];
+        let (kept, args) = (&kept, [self.bounds.arg(), kept.as_bytes(), of_user.owner.as_bytes()]);
         let destroy = scripts::SESSION_DESTROY_ALL.with(&keys, &args).answering_split();
-        let client = &self.0.client;
+        let client = &self.shared.client;
         let ended = client.within(call, |call| async move {
             match client.step(call, destroy).await {
                 Err(error) if is_split(&error) => {
-                    let split = self.split(call, user, keys[0], keys[1]);
-                    Box::pin(split.destroy_all(kept.clone())).await
+                    Box::pin(self.split(call, user, of_user).destroy_all(kept.clone())).await
                 }
                 reply => texts(reply?).ok_or_else(|| call.unexpected()),
             }
         });
         Ok(ids_of(user, ended.await?))
     }
-}
-
-/// The reply to listing.
-fn listed(user: &str, reply: Value) -> Option<Vec<SessionRecord>> {
-    let mut items = reply::array(reply)?.into_iter();
-    let now = items.next().and_then(reply::count)?;
-    let pairs = std::iter::from_fn(|| Some((items.next()?, items.next()?)));
-    Some(readable(user, now, pairs))
 }

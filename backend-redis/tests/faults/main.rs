@@ -22,6 +22,7 @@ mod lost_reply;
 mod masters;
 mod nonsense;
 mod open_slot;
+mod open_slot_news;
 mod operations;
 mod outage;
 mod pair;
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         open_slot::no_limit_is_exceeded_and_no_end_is_undone
         open_slot::sessions_go_on
         open_slot::locks_go_on
+        open_slot_news::come_once_and_in_order
         open_slot::limits_and_tokens_go_on
         open_slot::what_has_to_wait_for_the_slot_waits_until_its_deadline
         acl::a_cluster_is_served_too
@@ -107,6 +109,7 @@ fn main() -> ExitCode {
         layout::another_layout_names_both_values
         layout::a_cluster_of_the_first_layout_is_refused
         layout::services_that_connect_at_once_agree
+        layout::a_hashing_key_is_rotated_while_services_run
         lost_reply::on_one_server
         settings::a_user_without_a_password_is_that_user_or_refused
         settings::connections_are_named_by_what_they_are_for

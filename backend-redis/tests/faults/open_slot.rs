@@ -10,8 +10,8 @@ use stanchion::limit::Tier;
 use stanchion::lock::{AcquireOutcome, Lease, LockRequest, LockToken, Locker, ReleaseOutcome, RenewOutcome};
 use stanchion::random::SystemRandom;
 use stanchion::session::{
-    CreateOutcome, HashingKey, NewSession, Patch, PatchOutcome, SessionId, SessionLimit, SessionStore,
-    SessionToken, TouchOutcome,
+    CreateOutcome, HashingKey, NewSession, Patch, PatchOutcome, Predecessor, RotateOutcome, Rotation,
+    SessionId, SessionLimit, SessionStore, SessionToken, TouchOutcome,
 };
 use stanchion::stores::Stores;
 use stanchion::time::Timestamp;
@@ -23,16 +23,16 @@ use crate::operations::{lock_key, service};
 use crate::support::{cluster_config, connect, hour, soon};
 
 /// A slot on its way between two nodes of a Cluster.
-struct OpenSlot {
-    cluster: Cluster,
-    slot: u16,
-    from: usize,
-    to: usize,
+pub(crate) struct OpenSlot {
+    pub(crate) cluster: Cluster,
+    pub(crate) slot: u16,
+    pub(crate) from: usize,
+    pub(crate) to: usize,
 }
 
 impl OpenSlot {
     /// The slot of this key.
-    async fn of(key: &str) -> Self {
+    pub(crate) async fn of(key: &str) -> Self {
         let cluster = Cluster::start().await.unwrap();
         let slot = cluster.slot_of(key).await.unwrap();
         let from = Cluster::first_owner_of(slot);
@@ -43,15 +43,15 @@ impl OpenSlot {
         connect(cluster_config(&self.cluster.urls())).await
     }
 
-    async fn open(&self) {
+    pub(crate) async fn open(&self) {
         self.cluster.begin_migration(self.slot, self.from, self.to).await.unwrap();
     }
 
-    async fn move_key(&self, key: &str) {
+    pub(crate) async fn move_key(&self, key: &str) {
         self.cluster.move_key(key, self.from, self.to).await.unwrap();
     }
 
-    async fn finish(&self) {
+    pub(crate) async fn finish(&self) {
         self.cluster.move_keys(self.slot, self.from, self.to).await.unwrap();
         self.cluster.finish_migration(self.slot, self.from, self.to).await.unwrap();
     }
@@ -117,7 +117,7 @@ fn new(limit: SessionLimit) -> NewSession {
 async fn created(sessions: &dyn SessionStore, limit: SessionLimit) -> (SessionId, Vec<SessionId>) {
     let new = new(limit);
     match sessions.create(&service(), new.clone()).await.unwrap() {
-        CreateOutcome::Created { record, evicted } => {
+        CreateOutcome::Created { record, evicted, .. } => {
             assert_eq!((&record.id, &record.data, record.version), (&new.id, &new.data, 1));
             let found = sessions.load(&service(), &new.id).await.unwrap().expect("it is there");
             let times = |record: &stanchion::session::SessionRecord| {
@@ -142,6 +142,41 @@ fn index() -> String {
     format!("auth:session:{{{}}}:u:{USER}", bucket_of(USER) % 1_024)
 }
 
+/// Rotates the newer of two sessions, twice; answers under which id it goes on.
+async fn rotates_as_ever(sessions: &dyn SessionStore, newer: &SessionId, older: &SessionId) -> SessionId {
+    let beside = || {
+        let token = SessionToken::beside(newer, &SystemRandom).unwrap();
+        HashingKey::unkeyed().session_id(&token)
+    };
+    let before = sessions.load(&service(), newer).await.unwrap().unwrap();
+    let (first, second) = (beside(), beside());
+    for (from, to, grace) in [(newer, &first, hour().as_duration() / 60), (&first, &second, Duration::ZERO)] {
+        let patch = Patch::new().set("level", to.to_string());
+        let rotation = Rotation::to(to.clone()).patch(patch).grace(grace);
+        let other = sessions.rotate(&service(), "somebody else", from, &rotation).await;
+        assert!(matches!(other, Ok(RotateOutcome::Gone)), "{other:?}");
+        let record = match sessions.rotate(&service(), USER, from, &rotation).await.unwrap() {
+            RotateOutcome::Rotated { record } => record,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((&record.id, &record.data["level"]), (to, &Bytes::from(to.to_string())));
+        assert_eq!(record.data["cart"], before.data["cart"]);
+        assert_eq!(
+            (record.created_at, record.absolute_deadline),
+            (before.created_at, before.absolute_deadline)
+        );
+        assert_eq!(listed(sessions).await, [to.clone(), older.clone()]);
+        let found = sessions.load(&service(), from).await.unwrap().map(|record| record.id);
+        assert_eq!(found, (!grace.is_zero()).then(|| to.clone()));
+        let again = sessions.rotate(&service(), USER, from, &Rotation::to(beside())).await.unwrap();
+        let superseded = RotateOutcome::Superseded { by: to.clone() };
+        assert_eq!(again, if grace.is_zero() { RotateOutcome::Gone } else { superseded });
+        assert_eq!(listed(sessions).await, [to.clone(), older.clone()]);
+    }
+    assert_eq!(sessions.load(&service(), newer).await.unwrap(), None, "what it led to leads nowhere");
+    second
+}
+
 /// All that is done with sessions, of which there are none before and afterwards.
 async fn sessions_do_as_ever(sessions: &dyn SessionStore) {
     assert_eq!(listed(sessions).await, []);
@@ -154,6 +189,21 @@ async fn sessions_do_as_ever(sessions: &dyn SessionStore) {
     let (third, evicted) = created(sessions, limit).await;
     assert_eq!((listed(sessions).await, evicted), (vec![third.clone(), second.clone()], vec![first.clone()]));
     assert_eq!(sessions.load(&service(), &first).await.unwrap(), None);
+    // In place of one's own, which is neither counted nor evicted beside another.
+    let again = new(limit).replacing(Predecessor::new(third.clone(), 1));
+    let stale = new(limit).replacing(Predecessor::new(second.clone(), 7));
+    let outcome = sessions.create(&service(), stale).await.unwrap();
+    assert_eq!(outcome, CreateOutcome::Conflict { version: 1 });
+    match sessions.create(&service(), again.clone()).await.unwrap() {
+        CreateOutcome::Created { evicted, replaced, .. } => {
+            assert_eq!((evicted, replaced), (vec![], Some(third)));
+        }
+        other => panic!("{other:?}"),
+    }
+    let third = again.id;
+    assert_eq!(listed(sessions).await, [third.clone(), second.clone()]);
+    assert!(sessions.use_session(&service(), &third).await.unwrap().is_some());
+    let third = rotates_as_ever(sessions, &third, &second).await;
     assert!(matches!(sessions.touch(&service(), &second).await.unwrap(), TouchOutcome::Touched { .. }));
     let (fourth, evicted) = created(sessions, SessionLimit::EvictLeastRecent(2)).await;
     assert_eq!((listed(sessions).await, evicted), (vec![fourth.clone(), second.clone()], vec![third]));

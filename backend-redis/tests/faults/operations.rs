@@ -7,16 +7,16 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use stanchion::Result;
 use stanchion::cache::AllParts as _;
-use stanchion::cache::{Fill, LeaseRequest, LeaseToken, SetOptions, Tag, Want, When};
+use stanchion::cache::{Fill, LeaseRequest, LeaseToken, Release, SetOptions, Tag, Want, When};
 use stanchion::event::{Envelope, EventId, EventType, SubscribeOptions};
 use stanchion::key::{Key, Name};
 use stanchion::limit::Tier;
 use stanchion::lock::{Fence, Lease, LockRequest, LockToken};
 use stanchion::random::SystemRandom;
-use stanchion::session::{HashingKey, NewSession, Patch, SessionId, SessionLimit, SessionToken};
+use stanchion::session::{HashingKey, NewSession, Patch, Rotation, SessionId, SessionLimit, SessionToken};
 use stanchion::stores::Stores;
 use stanchion::time::Timestamp;
-use stanchion::token::{Mark, Scope, TokenFacts};
+use stanchion::token::{Mark, Scope, TokenFacts, TokenSettings};
 
 use crate::support::{entry, hour, key};
 
@@ -59,19 +59,23 @@ pub(crate) const ALL: &[Operation] = operations! {
     WRITE "cache.touch": |stores| stores.cache_store()?.touch(&key("a"), hour()).await?;
     WRITE "cache.fetch": |stores| stores.cache_store()?.fetch(&[fill_request()]).await?;
     WRITE "cache.fill": |stores| stores.cache_store()?.fill(&[Fill::new(key("a"), fill_token(), value(), hour())]).await?;
-    WRITE "cache.release": |stores| stores.cache_store()?.release(&[(key("a"), fill_token())]).await?;
+    WRITE "cache.release": |stores| stores.cache_store()?.release(&[Release::new(key("a"), fill_token())]).await?;
     WRITE "cache.generations": |stores| stores.cache_store()?.generations(&[tag()]).await?;
     WRITE "cache.bump": |stores| stores.cache_store()?.bump(&[tag()]).await?;
     WRITE "session.create": |stores| stores.session_store()?.create(&service(), new_session()).await?;
     READ "session.load": |stores| stores.session_store()?.load(&service(), &session_id()).await?;
+    WRITE "session.use": |stores| stores.session_store()?.use_session(&service(), &session_id()).await?;
     WRITE "session.patch": |stores| stores.session_store()?.patch(&service(), &session_id(), &Patch::new().set("a", "1")).await?;
     WRITE "session.touch": |stores| stores.session_store()?.touch(&service(), &session_id()).await?;
+    WRITE "session.rotate": |stores| stores.session_store()?.rotate(&service(), "u1", &session_id(), &rotation()).await?;
     WRITE "session.destroy": |stores| stores.session_store()?.destroy(&service(), &session_id()).await?;
     READ "session.list": |stores| stores.session_store()?.list(&service(), "u1").await?;
     WRITE "session.destroy_all": |stores| stores.session_store()?.destroy_all(&service(), "u1", None).await?;
     WRITE "token.revoke": |stores| stores.token_store()?.revoke(&service(), "j1", hour()).await?;
     WRITE "token.revoke_all": |stores| stores.token_store()?.revoke_all(&service(), &Scope::Service, hour()).await?;
     READ "token.epochs": |stores| stores.token_store()?.epochs(&service(), &[Scope::Service, Scope::User("u1".into())]).await?;
+    WRITE "token.agree": |stores| stores.token_store()?.agree(&service(), &TokenSettings::new().issuer("me"), None).await?;
+    WRITE "token.floor": |stores| stores.token_store()?.floor(&service()).await?;
     READ "token.check": |stores| stores.token_store()?.check(&service(), &token()).await?;
     WRITE "limit.check": |stores| stores.rate_limiter()?.check(&limit_key(), &tiers(), 1).await?;
     READ "limit.peek": |stores| stores.rate_limiter()?.peek(&limit_key(), &tiers()).await?;
@@ -107,6 +111,11 @@ pub(crate) fn service() -> Name {
 /// Another one at each call.
 pub(crate) fn session_id() -> SessionId {
     HashingKey::unkeyed().session_id(&SessionToken::generate("u1", &SystemRandom).unwrap())
+}
+
+fn rotation() -> Rotation {
+    let token = SessionToken::beside(&session_id(), &SystemRandom).unwrap();
+    Rotation::to(HashingKey::unkeyed().session_id(&token))
 }
 
 pub(crate) fn new_session() -> NewSession {

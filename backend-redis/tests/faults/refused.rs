@@ -5,12 +5,14 @@ use std::time::Duration;
 use stanchion::ErrorKind::{Throttled, Unavailable};
 use stanchion::cache::AllParts as _;
 use stanchion::environment::Health;
+use stanchion::key::bucket_of;
 use stanchion::lock::{AcquireOutcome, LockRequest, LockToken, ReleaseOutcome, RenewOutcome};
+use stanchion::session::TouchOutcome;
 use stanchion::stores::Stores;
 use stanchion::{Effect, ErrorKind};
-use stanchion_conformance::servers::{Link, RedisProcess, until};
+use stanchion_conformance::servers::{Link, RedisProcess, Reply, until};
 
-use crate::operations::{ALL, Operation};
+use crate::operations::{ALL, Operation, new_session, service};
 use crate::support::{TIMEOUT, becomes, config, connect, eventually, facts, failed, hour, key, send};
 
 /// Runs the operations that `which` picks; each must be refused like this, and none may have any effect.
@@ -42,7 +44,7 @@ pub(crate) async fn answers(stores: &Stores, which: impl Fn(&Operation) -> bool)
 
 /// What stores something new on an empty server.
 pub(crate) fn stores_something(operation: &Operation) -> bool {
-    const STORING: [&str; 10] = [
+    const STORING: [&str; 12] = [
         "cache.set",
         "cache.set_many",
         "cache.add",
@@ -52,6 +54,8 @@ pub(crate) fn stores_something(operation: &Operation) -> bool {
         "session.create",
         "token.revoke",
         "token.revoke_all",
+        "token.agree",
+        "token.floor",
         "limit.check",
     ];
     STORING.contains(&operation.name) || operation.name == "lock.acquire"
@@ -64,7 +68,19 @@ pub(crate) async fn out_of_memory() {
     let token = LockToken::new([7; 16]);
     let held = locker.acquire(&LockRequest::new(key("held"), token, hour())).await.unwrap();
     let AcquireOutcome::Acquired(lease) = held else { panic!("{held:?}") };
+    let sessions = stores.session_store().unwrap();
+    // Each use of it is recorded.
+    let session = new_session().publish();
+    let id = session.id.clone();
+    let _ = sessions.create(&service(), session).await.unwrap();
     send(&server, &["CONFIG", "SET", "maxmemory", "1"]).await;
+    // Who has a session uses it and logs out; what is to be published of that is kept.
+    assert!(sessions.use_session(&service(), &id).await.unwrap().is_some());
+    let touched = sessions.touch(&service(), &id).await.unwrap();
+    assert!(matches!(touched, TouchOutcome::Touched { .. }), "{touched:?}");
+    assert!(sessions.destroy(&service(), &id).await.unwrap().is_some());
+    let outbox = send(&server, &["XLEN", &format!("auth:session:{{{}}}:o", bucket_of("u1") % 1_024)]).await;
+    assert_eq!(outbox, Reply::Int(2));
     // Who holds a lock keeps it, and gives it back.
     assert_eq!(locker.renew(std::slice::from_ref(&lease)).await.unwrap(), [RenewOutcome::Held]);
     assert_eq!(locker.release(&lease).await.unwrap(), ReleaseOutcome::Released);

@@ -73,13 +73,14 @@ async fn loaded(cache: &Cache<u32>, ids: &[u32]) -> Vec<u32> {
 /// The same in one batch.
 async fn loaded_together(cache: &Cache<u32>) -> Vec<u32> {
     let ids: Vec<u32> = (0..IDS).collect();
-    let seen = Mutex::new(Vec::new());
-    let load = |ids: Vec<u32>| async {
-        seen.lock().unwrap().clone_from(&ids);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let of = Arc::clone(&seen);
+    let load = move |ids: Vec<u32>| async move {
+        of.lock().unwrap().clone_from(&ids);
         Ok::<_, Infallible>(ids.into_iter().map(|id| (id, id)).collect::<Vec<_>>())
     };
     assert!(cache.get_or_load_many(&ids, load).await.unwrap().iter().all(Option::is_some));
-    let mut seen = seen.into_inner().unwrap();
+    let mut seen = std::mem::take(&mut *seen.lock().unwrap());
     seen.sort_unstable();
     seen
 }

@@ -6,8 +6,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use redis::cmd;
 use stanchion::cache::AllParts as _;
 use stanchion::cache::{
-    CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions,
-    SetOutcome, Tag, Want, When,
+    CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, Release, SetEntry,
+    SetOptions, SetOutcome, Tag, Want, When,
 };
 use stanchion::time::{Timestamp, Ttl};
 
@@ -96,7 +96,9 @@ const WORKS: &[(&str, bool, bool, Work)] = &[
         Box::pin(async { assert_eq!(fill(c, "u1", LeaseToken::new([1; 16])).await, FillOutcome::Fenced) })
     }),
     ("another's abandon", true, true, |c| {
-        Box::pin(async { c.release(&[(cache_key("u1"), LeaseToken::new([1; 16]))]).await.unwrap() })
+        Box::pin(async {
+            c.release(&[Release::new(cache_key("u1"), LeaseToken::new([1; 16]))]).await.unwrap();
+        })
     }),
     ("another's fetch", true, true, |c| {
         Box::pin(async {
@@ -152,11 +154,29 @@ pub(crate) async fn a_lease_is_its_holders(mut place: Place) {
     // What has no end is no lease of this library.
     place.run::<()>("PERSIST", &[&lease_key]).await;
     assert_eq!(cache.fetch(&[absent(other)]).await.unwrap(), [Fetched::Leased { current: None }]);
-    cache
-        .release(&[(cache_key("u1"), TOKEN), (cache_key("u1"), other), (cache_key("u2"), TOKEN)])
-        .await
-        .unwrap();
+    let releases = [("u1", TOKEN), ("u1", other), ("u2", TOKEN)];
+    cache.release(&releases.map(|(id, token)| Release::new(cache_key(id), token))).await.unwrap();
     assert!(!place.run::<bool>("EXISTS", &[&lease_key]).await);
+    assert!(!place.run::<bool>("EXISTS", &[&entry]).await, "nor is anything left of waking those who wait");
+    // Of a load that has failed: a mark with an end, which a request despite it overwrites.
+    assert_eq!(cache.fetch(&[absent(other)]).await.unwrap(), [Fetched::Leased { current: None }]);
+    cache.release(&[Release::new(cache_key("u1"), other).failed(ttl(9))]).await.unwrap();
+    assert_eq!(place.run::<String>("GET", &[&lease_key]).await, "failed");
+    let left: u64 = place.run("PTTL", &[&lease_key]).await;
+    assert!((1..=9_000).contains(&left), "{left}");
+    let failed = cache.fetch(&[absent(TOKEN)]).await.unwrap();
+    assert!(
+        matches!(failed[..], [Fetched::Failed { remaining, current: None }] if remaining.as_millis() <= 9_000),
+        "{failed:?}"
+    );
+    let despite = cache.fetch(&[absent(TOKEN).despite_failure()]).await.unwrap();
+    assert_eq!(despite, [Fetched::Leased { current: None }]);
+    // The life of a value that is there stays as it was.
+    place.run::<()>("SET", &[&entry, "v", "PX", "60000"]).await;
+    cache.release(&[Release::new(cache_key("u1"), TOKEN)]).await.unwrap();
+    let left: u64 = place.run("PTTL", &[&entry]).await;
+    assert!((1..=60_000).contains(&left), "{left}");
+    assert_eq!(place.run::<String>("GET", &[&entry]).await, "v");
     // A value that is there needs none, an empty one too; and is answered beside one that is taken all the same.
     place.run::<()>("SET", &[&entry, "", "PX", "60000"]).await;
     assert_eq!(cache.fetch(&[absent(TOKEN)]).await.unwrap(), [Fetched::Hit(Bytes::new())]);
@@ -264,7 +284,7 @@ pub(crate) async fn every_forgotten_script_is_sent_again(mut place: Place) {
     let ids = ["u1", "u2", "u3"];
     let keys = ids.map(cache_key);
     let entries = keys.clone().map(|key| SetEntry::new(key, value(), options()));
-    let leases = keys.clone().map(|key| (key, TOKEN));
+    let leases = keys.clone().map(|key| Release::new(key, TOKEN));
     let requests = keys.clone().map(|key| LeaseRequest::new(key, TOKEN, ttl(30), Want::Anyway));
     let fills = keys.clone().map(|key| Fill::new(key, TOKEN, value(), ttl(60)));
     let mut forget = async || cmd("SCRIPT").arg("FLUSH").exec_async(&mut place.server).await.unwrap();

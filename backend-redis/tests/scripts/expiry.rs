@@ -56,15 +56,26 @@ async fn cached_values_expire(place: &mut Place) {
 /// What is stored of a session that is being created step by step, as while its slot is being moved: it expires, and is no
 /// session for anybody.
 pub(crate) async fn a_reservation_expires_and_is_no_session(mut place: Place) {
-    const RESERVE: &str = include_str!("../../src/scripts/session_reserve.lua");
-    const ENTER: &str = include_str!("../../src/scripts/session_enter.lua");
-    const CONFIRM: &str = include_str!("../../src/scripts/session_confirm.lua");
+    macro_rules! script {
+        ($file:literal) => {
+            concat!(
+                include_str!("../../src/scripts/session_life.lua"),
+                "\n",
+                include_str!(concat!("../../src/scripts/", $file))
+            )
+        };
+    }
+    const RESERVE: &str = script!("session_reserve.lua");
+    const ENTER: &str = script!("session_enter.lua");
+    const CONFIRM: &str = script!("session_confirm.lua");
+    const BOUNDS: &str = "90000 90000 90000 90000";
     let (id, other) = (session_id("u1"), session_id("u1"));
     let (key, index, hash) = (session_key(&place, &id), index_key(&place), id.hash_text());
-    let reserved: u64 = place.run("EVAL", &[RESERVE, "1", &key, "token", "u1", "3000", "d:a", "1"]).await;
+    let reserved: u64 =
+        place.run("EVAL", &[RESERVE, "1", &key, BOUNDS, "token", "u1", "3000", "d:a", "1"]).await;
     assert_eq!(reserved, 1);
     place.assert_all_expire("reserve").await;
-    let created: Option<u64> = place.run("EVAL", &[ENTER, "1", &index, &hash, "60000", "0"]).await;
+    let created: Option<u64> = place.run("EVAL", &[ENTER, "1", &index, BOUNDS, &hash, "60000", "0"]).await;
     place.assert_all_expire("enter").await;
     let created = created.unwrap().to_string();
 
@@ -78,8 +89,9 @@ pub(crate) async fn a_reservation_expires_and_is_no_session(mut place: Place) {
     // It takes no place, and whoever comes in front of it ends it.
     let outcome = sessions.create(&service, new_session(&other, SessionLimit::Reject(1))).await.unwrap();
     assert!(matches!(outcome, CreateOutcome::Created { .. }), "{outcome:?}");
-    let confirmed: Option<Vec<u64>> =
-        place.run("EVAL", &[CONFIRM, "1", &key, "token", &created, "60000", "60000"]).await;
+    let confirmed: Option<Vec<u64>> = place
+        .run("EVAL", &[CONFIRM, "1", &key, BOUNDS, "token", &created, "60000", "60000", "0", "", "", "1"])
+        .await;
     assert_eq!(confirmed, None);
     place.assert_all_expire("confirm").await;
 }
@@ -107,6 +119,10 @@ pub(crate) async fn every_key_expires(mut place: Place) {
         let _ = sessions.touch(&service(), id).await.unwrap();
     }
     place.assert_all_expire("session.touch").await;
+    for id in &ids {
+        let _ = sessions.use_session(&service(), id).await.unwrap();
+    }
+    place.assert_all_expire("session.use").await;
     assert!(sessions.destroy(&service(), &ids[2]).await.unwrap().is_some());
     place.assert_all_expire("session.destroy").await;
     sessions.destroy_all(&service(), "u1", Some(&ids[3])).await.unwrap();

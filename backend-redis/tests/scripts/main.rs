@@ -4,9 +4,12 @@
 
 mod attempts;
 mod cache;
+mod ends;
 mod expiry;
 mod gcra;
+mod outbox;
 mod place;
+mod sessions;
 mod spoilt;
 mod stored;
 
@@ -23,9 +26,18 @@ use crate::cache::{
     a_generation_never_comes_back, a_lease_is_its_holders, a_schema_is_read_in_the_header,
     every_forgotten_script_is_sent_again, every_write_voids_the_lease,
 };
+use crate::ends::{a_floor_shows_that_everything_was_lost, strangers_write_nothing};
 use crate::expiry::{a_reservation_expires_and_is_no_session, every_key_expires};
 use crate::gcra::limits_count_as_usage_does;
+use crate::outbox::{
+    a_full_outbox_counts_what_it_does_not_take, what_ends_leaves_nothing,
+    what_is_noted_in_the_session_is_published_later, what_lives_is_looked_at_again_later,
+};
 use crate::place::Place;
+use crate::sessions::{
+    a_list_clears_away_what_has_ended, a_rotated_session_is_renamed, a_use_writes_only_where_it_is_due,
+    what_was_stored_before_is_read,
+};
 use crate::spoilt::{a_spoilt_key_is_refused_and_left_alone, a_spoilt_session_blocks_nobody};
 use crate::stored::{
     a_forgotten_script_is_sent_again, the_index_follows_its_sessions,
@@ -75,6 +87,18 @@ fn main() -> ExitCode {
         case("the_index_follows_its_sessions", |runtime, place| {
             runtime.block_on(the_index_follows_its_sessions(place));
         }),
+        case("a_use_writes_only_where_it_is_due", |runtime, place| {
+            runtime.block_on(a_use_writes_only_where_it_is_due(place));
+        }),
+        case("a_list_clears_away_what_has_ended", |runtime, place| {
+            runtime.block_on(a_list_clears_away_what_has_ended(place));
+        }),
+        case("a_rotated_session_is_renamed", |runtime, place| {
+            runtime.block_on(a_rotated_session_is_renamed(place));
+        }),
+        case("what_was_stored_before_is_read", |runtime, place| {
+            runtime.block_on(what_was_stored_before_is_read(place));
+        }),
         case("thousands_of_fields_are_written_in_pieces", |runtime, place| {
             runtime.block_on(thousands_of_fields_are_written_in_pieces(place));
         }),
@@ -93,6 +117,20 @@ fn main() -> ExitCode {
         }),
         case("every_forgotten_script_is_sent_again", |runtime, place| {
             runtime.block_on(every_forgotten_script_is_sent_again(place));
+        }),
+        case("what_ends_leaves_nothing", |runtime, place| runtime.block_on(what_ends_leaves_nothing(place))),
+        case("a_full_outbox_counts_what_it_does_not_take", |runtime, place| {
+            runtime.block_on(a_full_outbox_counts_what_it_does_not_take(place));
+        }),
+        case("what_lives_is_looked_at_again_later", |runtime, place| {
+            runtime.block_on(what_lives_is_looked_at_again_later(place));
+        }),
+        case("what_is_noted_in_the_session_is_published_later", |runtime, place| {
+            runtime.block_on(what_is_noted_in_the_session_is_published_later(place));
+        }),
+        case("strangers_write_nothing", |runtime, place| runtime.block_on(strangers_write_nothing(place))),
+        case("a_floor_shows_that_everything_was_lost", |runtime, place| {
+            runtime.block_on(a_floor_shows_that_everything_was_lost(place));
         }),
         case("limits_count_as_usage_does", |runtime, place| limits_count_as_usage_does(runtime, &place)),
         case("attempts_count_as_failures_does", |runtime, place| {

@@ -34,7 +34,7 @@ impl Place {
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(TIMEOUT));
         let server = client.get_multiplexed_async_connection_with_config(&config).await.unwrap();
         let mut place = Self { stores, prefix, server };
-        // The only key without an expiry; here it need not stay.
+        // It has no expiry; here it need not stay.
         let meta = place.key("stanchion:meta");
         place.run::<()>("PEXPIRE", &[&meta, "600000"]).await;
         place

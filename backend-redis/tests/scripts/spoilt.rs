@@ -5,13 +5,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use redis::{Value, cmd};
 use stanchion::cache::AllParts as _;
-use stanchion::cache::{Fill, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Tag, Want, When};
+use stanchion::cache::{
+    Fill, LeaseRequest, LeaseToken, Release, SetEntry, SetOptions, SetOutcome, Tag, Want, When,
+};
 use stanchion::key::Key;
 use stanchion::limit::{AttemptRequest, LeaseRequest as PlaceRequest, Lockout, Settlement, Tier};
 use stanchion::lock::{Fence, Lease, LockRequest, LockToken};
 use stanchion::session::{CreateOutcome, Patch, SessionId, SessionLimit};
 use stanchion::time::Timestamp;
-use stanchion::token::{Mark, Scope, TokenFacts};
+use stanchion::token::{Mark, Scope, TokenFacts, TokenSettings};
 use stanchion::{Effect, Error, ErrorKind};
 
 use crate::place::{
@@ -57,7 +59,7 @@ async fn spoilt_lease(place: &Place) -> Refusals {
     vec![
         ("fetch", cache.fetch(&[request]).await.err()),
         ("fill", cache.fill(&[Fill::new(key.clone(), token, "v".into(), ttl(9))]).await.err()),
-        ("abandon", cache.release(&[(key, token)]).await.err()),
+        ("abandon", cache.release(&[Release::new(key, token)]).await.err()),
     ]
 }
 
@@ -95,6 +97,7 @@ async fn everything_refuses(place: &mut Place, spoilt: &str, id: &SessionId) {
                 sessions.create(&service(), new_session(id, SessionLimit::Reject(9))).await.err(),
             ),
             ("load", sessions.load(&service(), id).await.err()),
+            ("use", sessions.use_session(&service(), id).await.err()),
             ("patch", sessions.patch(&service(), id, &patch).await.err()),
             ("touch", sessions.touch(&service(), id).await.err()),
             ("destroy", sessions.destroy(&service(), id).await.err()),
@@ -122,6 +125,17 @@ async fn everything_refuses(place: &mut Place, spoilt: &str, id: &SessionId) {
             ("epochs", tokens.epochs(&service(), &[Scope::Service, user.clone()]).await.err()),
             ("check", tokens.check(&service(), &marked).await.err()),
         ],
+        "service scope" => vec![
+            ("floor", tokens.floor(&service()).await.err()),
+            ("revoke_all", tokens.revoke_all(&service(), &Scope::Service, ttl(9)).await.err()),
+        ],
+        "settings" => {
+            let ours = TokenSettings::new().max_life(ttl(60)).issuer("you");
+            vec![
+                ("agree", tokens.agree(&service(), &ours, None).await.err()),
+                ("agree to a change", tokens.agree(&service(), &ours, Some(ttl(30))).await.err()),
+            ]
+        }
         "limit" => vec![
             ("check", limits.check(&key, &tiers, 1).await.err()),
             ("peek", limits.peek(&key, &tiers).await.err()),
@@ -182,6 +196,7 @@ pub(crate) async fn a_spoilt_key_is_refused_and_left_alone(mut place: Place) {
     }
     let (session, index, lock) = (session_key(&place, &id), index_key(&place), stored_lock(&place));
     let (scope, limit) = (place.key("auth:token:user:u1"), place.key("rate_limit:login:u1"));
+    let (service_scope, settings) = (place.key("auth:token:service"), place.key("auth:token:settings"));
     let cache = place.stores.cache_store().unwrap();
     let (entry, lease) = cache_keys(&place, "u1");
     let generation = place.key("tags:tag:t1");
@@ -197,6 +212,8 @@ pub(crate) async fn a_spoilt_key_is_refused_and_left_alone(mut place: Place) {
         ("session", &session),
         ("jti", &jti),
         ("scope", &scope),
+        ("service scope", &service_scope),
+        ("settings", &settings),
         ("limit", &limit),
         ("limit's type", &limit),
         ("lock", &lock),
@@ -231,6 +248,13 @@ pub(crate) async fn a_spoilt_key_is_refused_and_left_alone(mut place: Place) {
     }
     place.run::<()>("SET", &[&scope, "soon"]).await;
     everything_refuses(&mut place, "scope", &id).await;
+    place.run::<()>("SET", &[&service_scope, "soon"]).await;
+    everything_refuses(&mut place, "service scope", &id).await;
+    place.run::<()>("DEL", &[&service_scope]).await;
+    for nonsense in ["", "soon", "-7", "1.5", "99999999999999999"] {
+        place.run::<()>("HSET", &[&settings, "max_life", nonsense]).await;
+        everything_refuses(&mut place, "settings", &id).await;
+    }
     for nonsense in ["", "soon", "1:2:3", "-1:0", "99999999999999999999:0"] {
         place.run::<()>("HSET", &[&limit, "2/60000000/2", nonsense]).await;
         everything_refuses(&mut place, "limit", &id).await;
@@ -251,7 +275,7 @@ pub(crate) async fn a_spoilt_key_is_refused_and_left_alone(mut place: Place) {
     }
     place.run::<()>("HDEL", &[&lock, "token"]).await;
     everything_refuses(&mut place, "lock form", &id).await;
-    for field in ["version", "used", "idle", "deadline"] {
+    for field in ["version", "used", "idle", "deadline", "created", "every"] {
         let kept: String = place.run("HGET", &[&session, field]).await;
         for nonsense in ["", "soon", "-1", "inf"] {
             place.run::<()>("HSET", &[&session, field, nonsense]).await;
@@ -279,7 +303,7 @@ pub(crate) async fn a_spoilt_session_blocks_nobody(mut place: Place) {
     for (command, args) in ways {
         let create = async |limit| sessions.create(&service(), new_session(&session_id("u1"), limit)).await;
         let made = async |limit| match create(limit).await.unwrap() {
-            CreateOutcome::Created { record, evicted } => (record.id, evicted),
+            CreateOutcome::Created { record, evicted, .. } => (record.id, evicted),
             other => panic!("{other:?} beside one that has lost: {command} {args:?}"),
         };
         let (old, spoilt) = (made(SessionLimit::Reject(2)).await.0, made(SessionLimit::Reject(2)).await.0);

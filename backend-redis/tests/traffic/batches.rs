@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use stanchion::cache::AllParts as _;
-use stanchion::cache::{Fill, LeaseRequest, LeaseToken, SetEntry, SetOptions, Tag, Want};
+use stanchion::cache::{Fill, LeaseRequest, LeaseToken, Release, SetEntry, SetOptions, Tag, Want};
 use stanchion::key::Key;
 use stanchion_conformance::servers::{Cluster, Proxy, RedisProcess};
 use stanchion_redis::{RedisBackend, RedisConfig};
@@ -65,7 +65,7 @@ pub(crate) async fn a_batch_is_one_write_per_master() {
         cache.fetch(&requests).await.unwrap();
     })
     .await;
-    let leases: Vec<_> = keys.iter().map(|key| (key.clone(), token)).collect();
+    let leases: Vec<_> = keys.iter().map(|key| Release::new(key.clone(), token)).collect();
     one_write_each(&proxies, "EVALSHA", "abandon", async || cache.release(&leases).await.unwrap()).await;
     let fill = |key: &Key| Fill::new(key.clone(), token, value.clone(), ttl());
     let fills: Vec<_> = keys.iter().map(fill).collect();

@@ -181,13 +181,14 @@ async fn cache(user: User) -> Result<(), Failure> {
 }
 
 async fn sessions(user: User) -> Result<(), Failure> {
+    let tokens = user.stores.tokens().max_life(LIFE).build()?;
     let sessions: Sessions = user
         .stores
         .sessions()
         .idle_timeout(LIFE)
         .absolute_timeout(2 * LIFE)
         .limit(SessionLimit::EvictOldest(3))
-        .revoking_tokens(LIFE)
+        .revoking_tokens(&tokens)
         .build()?;
     while user.goes_on() {
         let name = format!("user-{}", any(USERS)?);

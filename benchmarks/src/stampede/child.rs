@@ -18,7 +18,7 @@ use crate::timing::{now, pause};
 /// The role of a process, as the first of its arguments.
 pub(crate) const CHILD: &str = "stampede-child";
 /// Where loads are counted.
-pub(super) const LOADS: &str = "loads";
+pub(crate) const LOADS: &str = "loads";
 pub(super) const READY: &str = "ready";
 pub(super) const LOADING: &str = "loading";
 const KEY: &str = "cold";
@@ -40,10 +40,15 @@ impl Role {
 }
 
 /// What a process says at its end.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Told {
-    pub(super) served: usize,
-    pub(super) longest_micros: u64,
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Told {
+    pub(crate) served: usize,
+    pub(crate) longest_micros: u64,
+    /// How many loaders ran, and how many at once, where that is counted.
+    #[serde(default)]
+    pub(crate) loads: usize,
+    #[serde(default)]
+    pub(crate) most: usize,
 }
 
 /// Plays the role in this process.
@@ -67,14 +72,14 @@ pub(crate) async fn child(arguments: &[String]) -> Result<(), Failure> {
     say(&serde_json::to_string(&told)?)
 }
 
-fn say(line: &str) -> Result<(), Failure> {
+pub(crate) fn say(line: &str) -> Result<(), Failure> {
     let mut output = std::io::stdout().lock();
     writeln!(output, "{line}")?;
     Ok(output.flush()?)
 }
 
 /// Says that it is ready, and waits for a line.
-fn wait_for_go() -> Result<(), Failure> {
+pub(crate) fn wait_for_go() -> Result<(), Failure> {
     say(READY)?;
     std::io::stdin().read_line(&mut String::new())?;
     Ok(())
@@ -98,7 +103,7 @@ where
         longest = longest.max(caller.await??);
         served += 1;
     }
-    Ok(Told { served, longest_micros: u64::try_from(longest.as_micros())? })
+    Ok(Told { served, longest_micros: u64::try_from(longest.as_micros())?, ..Told::default() })
 }
 
 async fn by_cache(cache: Cache<i64>, bare: MultiplexedConnection) -> Result<i64, Failure> {

@@ -1,14 +1,13 @@
 //! How often a value is loaded that thousands of callers in several processes want at once.
 
-mod child;
-mod processes;
+pub(crate) mod child;
+pub(crate) mod processes;
 
 use std::time::Duration;
 
 use stanchion_conformance::servers::RedisProcess;
 
-pub(crate) use self::child::{CHILD, child};
-use self::child::{LOADS, Role};
+use self::child::{CHILD, LOADS, Role};
 use self::processes::Processes;
 use crate::report::{Report, Row};
 use crate::timing::{count, millis};
@@ -60,7 +59,7 @@ struct Outcome {
 
 async fn stampede(server: &RedisProcess, role: Role, kill: bool) -> Result<Outcome, Failure> {
     server.command(&["FLUSHALL"]).await?;
-    let mut processes = Processes::start(PROCESSES, role, &server.url()).await?;
+    let mut processes = Processes::start(PROCESSES, CHILD, role.name(), &server.url()).await?;
     let (told, second_load) = processes.go(kill).await?;
     let served: usize = told.iter().map(|told| told.served).sum();
     let expected = TASKS * (PROCESSES - usize::from(kill));

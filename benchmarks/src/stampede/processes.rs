@@ -7,24 +7,24 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
 
-use super::child::{CHILD, LOADING, READY, Role, Told};
+use super::child::{LOADING, READY, Told};
 use crate::Failure;
 use crate::timing::now;
 
-pub(super) struct Processes {
+pub(crate) struct Processes {
     children: Vec<(Child, ChildStdin)>,
     /// What they say, each line with who says it; `None` at the end.
     lines: mpsc::UnboundedReceiver<(usize, Option<String>)>,
 }
 
 impl Processes {
-    /// Starts them, and waits until all are ready.
-    pub(super) async fn start(count: usize, role: Role, url: &str) -> Result<Self, Failure> {
+    /// Starts them in this role of this kind, and waits until all are ready.
+    pub(crate) async fn start(count: usize, kind: &str, role: &str, url: &str) -> Result<Self, Failure> {
         let (sender, lines) = mpsc::unbounded_channel();
         let mut processes = Self { children: Vec::new(), lines };
         for number in 0..count {
             let mut child = Command::new(std::env::current_exe()?)
-                .args([CHILD, role.name(), url])
+                .args([kind, role, url])
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .kill_on_drop(true)
@@ -49,7 +49,7 @@ impl Processes {
 
     /// Lets all ask at once; `kill`: the first that loads is killed. What those that live on say at their ends, and
     /// how long after the start the second load began.
-    pub(super) async fn go(&mut self, kill: bool) -> Result<(Vec<Told>, Option<Duration>), Failure> {
+    pub(crate) async fn go(&mut self, kill: bool) -> Result<(Vec<Told>, Option<Duration>), Failure> {
         let begun = now();
         for (_, input) in &mut self.children {
             input.write_all(b"go\n").await?;

@@ -1,6 +1,8 @@
 //! The rules and their cases, one file for each area.
 
+mod agreed;
 pub mod cache;
+mod ends;
 pub mod event;
 pub mod fault;
 pub mod limit;

@@ -15,7 +15,7 @@ use stanchion::time::Ttl;
 use stanchion::token::{TokenFacts, TokenStore};
 use stanchion::{ErrorKind, Result};
 
-use super::rules;
+use super::{ends, rules};
 use crate::check::{ensure, name, refused, same};
 use crate::{Context, Outcome};
 
@@ -111,4 +111,13 @@ rules! {
     "STORES-01" Must "An open bundle is up, a closed one down, and the change is notified." => ["health::up_and_down": an_open_bundle_is_up];
     "STORES-02" Must "After close every store answers Closed; closing twice is no error." => ["close::answers_closed": a_closed_bundle_answers_closed];
     "STORES-03" Must "Closing one handle leaves the others." => ["close::leaves_other_handles": closing_one_handle_leaves_the_others];
+    "STORES-04" Must "Nothing that was issued within a session is accepted once the session was ended, whatever runs beside that." => [
+        "ends::nothing_outlives_its_session": ends::nothing_issued_outlives_its_session,
+    ];
+    "STORES-05" Must "Ending a session that is another user's, or is not there, changes nothing." => [
+        "ends::strangers_end_nothing": ends::strangers_end_nothing,
+    ];
+    "STORES-06" Must "A log-in that began before all sessions of its user were ended has none after." => [
+        "ends::begun_log_in_is_stale": ends::a_log_in_that_had_begun_is_stale,
+    ];
 }

@@ -1,6 +1,6 @@
 //! Token revocation.
 
-use super::{process, rules, wall_clock};
+use super::{agreed, process, rules, wall_clock};
 use crate::check::{ensure, name, refused, same};
 use crate::{Context, Outcome};
 use futures_util::future::try_join_all;
@@ -174,14 +174,22 @@ async fn a_token_that_only_says_when_it_was_issued(cx: &Context) -> Outcome {
     let issued_at = |user: Scope, time: Timestamp| TokenFacts::new("j1", vec![(user, Mark::IssuedAt(time))]);
     let epoch = store.revoke_all(&service()?, &user("u1"), LONG).await?;
     let revoked = Timestamp::from_micros(epoch.get());
-    let same_second = issued_at(user("u1"), revoked);
+    for (after, what) in
+        [(0, "the second of the revocation"), (1, "the second after"), (30, "the skew after")]
+    {
+        let within = issued_at(user("u1"), Timestamp::from_secs(revoked.as_secs() + after));
+        same(
+            store.check(&service()?, &within).await?,
+            Verdict::Revoked(Reason::Scope(user("u1"))),
+            &format!("a token issued in {what}"),
+        )?;
+    }
+    let after = issued_at(user("u1"), Timestamp::from_secs(revoked.as_secs() + 31));
     same(
-        store.check(&service()?, &same_second).await?,
-        Verdict::Revoked(Reason::Scope(user("u1"))),
-        "a token issued in the second of the revocation",
+        store.check(&service()?, &after).await?,
+        Verdict::Active,
+        "a token issued later than the skew after",
     )?;
-    let after = issued_at(user("u1"), Timestamp::from_secs(revoked.as_secs() + 1));
-    same(store.check(&service()?, &after).await?, Verdict::Active, "a token issued in the second after")?;
     let other = issued_at(user("u2"), Timestamp::from_secs(0));
     same(store.check(&service()?, &other).await?, Verdict::Active, "a token of a scope that nobody revoked")
 }
@@ -250,7 +258,8 @@ rules! {
     "TOKEN-11" Must "An epoch is not less than the store's time in microseconds, so that one that was lost never comes again." => [
         "epoch::is_a_time": an_epoch_is_a_time,
     ];
-    "TOKEN-12" Must "A token that only says when it was issued is refused up to the second of the revocation, and not after." => [
+    "TOKEN-12" Must "A token that only says when it was issued is refused if that is up to the skew after the revocation, to the second, and not if it is later." => [
+        "check::skew_of_the_token": agreed::a_skew_is_that_of_the_token,
         "check::issued_at_fails_closed": a_token_that_only_says_when_it_was_issued,
     ];
     "TOKEN-13" Must "The epochs of no scope are none." => ["epoch::of_no_scope": no_scope_is_no_error];
@@ -267,4 +276,17 @@ rules! {
         "wall_clock::lives_after_a_step_back": wall_clock::token::lives_after_a_step_back,
         "wall_clock::lives_after_a_step_forth": wall_clock::token::lives_after_a_step_forth,
     ];
+    "TOKEN-18" Must "The first settings of a service's tokens are recorded for good; who differs is answered those." => [
+        "settings::first_is_recorded": agreed::the_first_settings_are_recorded,
+        "settings::do_not_expire": agreed::settings_do_not_expire,
+        "settings::race_records_one": agreed::one_of_several_at_once_is_recorded,
+    ];
+    "TOKEN-19" Must "A recorded longest life is replaced only by who names it; an issuer is recorded where there is none." => [
+        "settings::change_on_purpose": agreed::a_longest_life_is_changed_on_purpose,
+        "settings::issuer_comes_later": agreed::an_issuer_is_recorded_later,
+    ];
+    "TOKEN-20" Must "A floor is the service's epoch: set once, to the time; what is checked for it is refused where it is missing." => [
+        "floor::is_set_once": agreed::a_floor_is_set_once,
+    ];
+    "TOKEN-21" Must "A floor never expires, whatever is revoked." => ["floor::does_not_expire": agreed::a_floor_does_not_expire];
 }

@@ -24,10 +24,13 @@ pub enum Answer {
     Created {
         session: Session,
         evicted: Vec<Option<Name>>,
+        replaced: Option<Name>,
     },
+    Moved(Option<Name>),
     LimitReached,
     IdTaken,
     Sessions(Vec<Session>),
+    Listed(Vec<Listed>),
     Version {
         saved: bool,
         version: u64,
@@ -65,6 +68,14 @@ pub struct Session {
     pub(super) user: String,
     pub(super) data: BTreeMap<String, Bytes>,
     pub(super) version: u64,
+    pub(super) expires_in: Rounded,
+}
+
+/// A session as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    pub(super) name: Option<Name>,
+    pub(super) user: String,
     pub(super) expires_in: Rounded,
 }
 

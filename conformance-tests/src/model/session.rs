@@ -7,13 +7,13 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use stanchion::random::Random;
 use stanchion::session::{
-    CreateOutcome, HashingKey, NewSession, Patch, PatchOutcome, SessionId, SessionLimit, SessionRecord,
-    SessionStore, SessionToken, TouchOutcome,
+    CreateOutcome, HashingKey, NewSession, Patch, PatchOutcome, Predecessor, RotateOutcome, Rotation,
+    SessionId, SessionLimit, SessionRecord, SessionStore, SessionSummary, SessionToken, TouchOutcome,
 };
 use stanchion::{Error, Result, key};
 
 use super::Answer;
-use super::answer::Session;
+use super::answer::{Listed, Session};
 use super::step::Hours;
 
 /// A session by the user whose token it is, and a number.
@@ -23,13 +23,56 @@ pub struct Name(&'static str, u8);
 /// An operation of a [`SessionStore`].
 #[derive(Debug, Clone)]
 pub enum Operation {
-    Create { service: &'static str, name: Name, user: &'static str, limit: Limit, idle: Hours, data: Data },
-    Load { service: &'static str, name: Name },
-    Patch { service: &'static str, name: Name, set: Data, remove: Vec<&'static str>, expecting: Option<u64> },
-    Touch { service: &'static str, name: Name },
-    Destroy { service: &'static str, name: Name },
-    List { service: &'static str, user: &'static str },
-    DestroyAll { service: &'static str, user: &'static str, except: Option<Name> },
+    Create {
+        service: &'static str,
+        name: Name,
+        user: &'static str,
+        limit: Limit,
+        idle: Hours,
+        every: Hours,
+        replaces: Option<(u8, u64)>,
+        data: Data,
+    },
+    Rotate {
+        service: &'static str,
+        name: Name,
+        user: &'static str,
+        to: u8,
+        set: Data,
+        grace: bool,
+    },
+    Load {
+        service: &'static str,
+        name: Name,
+    },
+    Use {
+        service: &'static str,
+        name: Name,
+    },
+    Patch {
+        service: &'static str,
+        name: Name,
+        set: Data,
+        remove: Vec<&'static str>,
+        expecting: Option<u64>,
+    },
+    Touch {
+        service: &'static str,
+        name: Name,
+    },
+    Destroy {
+        service: &'static str,
+        name: Name,
+    },
+    List {
+        service: &'static str,
+        user: &'static str,
+    },
+    DestroyAll {
+        service: &'static str,
+        user: &'static str,
+        except: Option<Name>,
+    },
 }
 
 type Data = Vec<(&'static str, &'static [u8])>;
@@ -64,10 +107,17 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> + Clone {
         });
     // Now and then with a token that was made for somebody else.
     let created = (name(), prop_oneof![9 => Just(None), 1 => user().prop_map(Some)]);
+    let replaces = prop_oneof![2 => Just(None), 1 => (0..NUMBERS, 1..4_u64).prop_map(Some)];
     prop_oneof![
-        5 => (service(), created, limit, Hours::any(), data()).prop_map(
-            |(service, (name, other), limit, idle, data)| {
-                Operation::Create { service, name, user: other.unwrap_or(name.0), limit, idle, data }
+        5 => (service(), created.clone(), limit, (Hours::any(), Hours::none_or_any()), replaces, data()).prop_map(
+            |(service, (name, other), limit, (idle, every), replaces, data)| {
+                let user = other.unwrap_or(name.0);
+                Operation::Create { service, name, user, limit, idle, every, replaces, data }
+            }
+        ),
+        2 => (service(), created.clone(), 0..NUMBERS, data(), any::<bool>()).prop_map(
+            |(service, (name, other), to, set, grace)| {
+                Operation::Rotate { service, name, user: other.unwrap_or(name.0), to, set, grace }
             }
         ),
         2 => (service(), name()).prop_map(|(service, name)| Operation::Load { service, name }),
@@ -76,6 +126,7 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> + Clone {
                 Operation::Patch { service, name, set, remove, expecting }
             }),
         2 => (service(), name()).prop_map(|(service, name)| Operation::Touch { service, name }),
+        2 => (service(), name()).prop_map(|(service, name)| Operation::Use { service, name }),
         1 => (service(), name()).prop_map(|(service, name)| Operation::Destroy { service, name }),
         2 => (service(), user()).prop_map(|(service, user)| Operation::List { service, user }),
         1 => (service(), user(), prop::option::of(name()))
@@ -118,6 +169,12 @@ impl From<SessionRecord> for Session {
     }
 }
 
+impl From<SessionSummary> for Listed {
+    fn from(summary: SessionSummary) -> Self {
+        Self { name: Name::of(&summary.id), user: summary.user, expires_in: summary.expires_in.into() }
+    }
+}
+
 fn named(ids: &[SessionId]) -> Vec<Option<Name>> {
     ids.iter().map(Name::of).collect()
 }
@@ -134,7 +191,7 @@ fn unknown(outcome: &impl std::fmt::Debug) -> Error {
 pub(super) async fn run(operation: &Operation, sessions: &dyn SessionStore) -> Result<Answer> {
     let service = |name| key::Name::new(name);
     Ok(match operation {
-        Operation::Create { service: s, name, user, limit, idle, data } => {
+        Operation::Create { service: s, name, user, limit, idle, every, replaces, data } => {
             let limit = match limit {
                 Limit::Reject(count) => SessionLimit::Reject(*count),
                 Limit::EvictOldest(count) => SessionLimit::EvictOldest(*count),
@@ -143,10 +200,17 @@ pub(super) async fn run(operation: &Operation, sessions: &dyn SessionStore) -> R
             // The absolute time is the same for all: an idle time of 24 hours is cut by it.
             let absolute = stanchion::time::Ttl::new(stanchion::time::hours(12))?;
             let new = NewSession::new(name.id()?, *user, idle.ttl(), absolute, limit).data(bytes(data));
+            let mut new = new.touch_every(every.duration());
+            if let Some((number, version)) = replaces {
+                new = new.replacing(Predecessor::new(Name(name.0, *number).id()?, *version));
+            }
             match sessions.create(&service(s)?, new).await? {
-                CreateOutcome::Created { record, evicted } => {
-                    Answer::Created { session: record.into(), evicted: named(&evicted) }
-                }
+                CreateOutcome::Created { record, evicted, replaced } => Answer::Created {
+                    session: record.into(),
+                    evicted: named(&evicted),
+                    replaced: replaced.as_ref().and_then(Name::of),
+                },
+                CreateOutcome::Conflict { version } => Answer::Version { saved: false, version },
                 CreateOutcome::LimitReached => Answer::LimitReached,
                 CreateOutcome::IdTaken => Answer::IdTaken,
                 other => return Err(unknown(&other)),
@@ -154,6 +218,10 @@ pub(super) async fn run(operation: &Operation, sessions: &dyn SessionStore) -> R
         }
         Operation::Load { service: s, name } => {
             let found = sessions.load(&service(s)?, &name.id()?).await?;
+            Answer::Sessions(found.into_iter().map(Session::from).collect())
+        }
+        Operation::Use { service: s, name } => {
+            let found = sessions.use_session(&service(s)?, &name.id()?).await?;
             Answer::Sessions(found.into_iter().map(Session::from).collect())
         }
         Operation::Patch { service: s, name, set, remove, expecting } => {
@@ -165,6 +233,7 @@ pub(super) async fn run(operation: &Operation, sessions: &dyn SessionStore) -> R
                 PatchOutcome::Saved { version } => Answer::Version { saved: true, version },
                 PatchOutcome::Conflict { version } => Answer::Version { saved: false, version },
                 PatchOutcome::Gone => Answer::Gone,
+                PatchOutcome::Moved { to } => Answer::Moved(Name::of(&to)),
                 other => return Err(unknown(&other)),
             }
         }
@@ -173,13 +242,29 @@ pub(super) async fn run(operation: &Operation, sessions: &dyn SessionStore) -> R
             TouchOutcome::Gone => Answer::Gone,
             other => return Err(unknown(&other)),
         },
+        Operation::Rotate { service: s, name, user, to, set, grace } => {
+            let mut patch = Patch::new();
+            patch.set = bytes(set);
+            let mut rotation = Rotation::to(Name(name.0, *to).id()?).patch(patch);
+            if *grace {
+                rotation = rotation.grace(Rotation::MAX_GRACE);
+            }
+            match sessions.rotate(&service(s)?, user, &name.id()?, &rotation).await? {
+                RotateOutcome::Rotated { record } => Answer::Sessions(vec![record.into()]),
+                RotateOutcome::Superseded { by } => Answer::Moved(Name::of(&by)),
+                RotateOutcome::Conflict { version } => Answer::Version { saved: false, version },
+                RotateOutcome::IdTaken => Answer::IdTaken,
+                RotateOutcome::Gone => Answer::Gone,
+                other => return Err(unknown(&other)),
+            }
+        }
         Operation::Destroy { service: s, name } => {
             let ended = sessions.destroy(&service(s)?, &name.id()?).await?;
             Answer::Sessions(ended.into_iter().map(Session::from).collect())
         }
         Operation::List { service: s, user } => {
             let live = sessions.list(&service(s)?, user).await?;
-            Answer::Sessions(live.into_iter().map(Session::from).collect())
+            Answer::Listed(live.into_iter().map(Listed::from).collect())
         }
         Operation::DestroyAll { service: s, user, except } => {
             let except = except.map(Name::id).transpose()?;

@@ -89,6 +89,16 @@ impl Hours {
         select(vec![Self::ONE, Self(2), Self(24)])
     }
 
+    /// None, one, two or 24 of them.
+    pub(super) fn none_or_any() -> impl Strategy<Value = Self> + Clone {
+        select(vec![Self(0), Self::ONE, Self(2), Self(24)])
+    }
+
+    /// As a duration.
+    pub(super) fn duration(self) -> Duration {
+        Duration::from_hours(self.0)
+    }
+
     /// As a time to live.
     pub(super) fn ttl(self) -> Ttl {
         // Never zero.

@@ -7,7 +7,7 @@ use proptest::sample::select;
 use stanchion::Result;
 use stanchion::key::Name;
 use stanchion::time::Timestamp;
-use stanchion::token::{Epoch, Mark, Reason, Scope, TokenFacts, TokenStore, Verdict};
+use stanchion::token::{Epoch, Mark, Reason, Scope, TokenFacts, TokenSettings, TokenStore, Verdict};
 
 use super::Answer;
 use super::answer::{Grown, Rank};
@@ -40,6 +40,15 @@ pub enum Operation {
         service: &'static str,
         jti: &'static str,
         token: Token,
+    },
+    Agree {
+        service: &'static str,
+        life: Option<Hours>,
+        issuer: Option<&'static str>,
+        before: Option<Hours>,
+    },
+    Floor {
+        service: &'static str,
     },
 }
 
@@ -75,6 +84,7 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> + Clone {
         3 => (0..3_usize).prop_map(Token::Issued),
         1 => (many(), any::<bool>()).prop_map(|(scopes, future)| Token::Foreign(scopes, future)),
     ];
+    let issuer = select(&["me", "you", "a {b}", ""][..]);
     prop_oneof![
         1 => (service(), jti(), Hours::any()).prop_map(|(service, jti, ttl)| Operation::Revoke { service, jti, ttl }),
         3 => (service(), scope(), Hours::any())
@@ -83,6 +93,9 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> + Clone {
         3 => (service(), 0..3_usize, scopes())
             .prop_map(|(service, number, scopes)| Operation::Issue { service, number, scopes }),
         4 => (service(), jti(), token).prop_map(|(service, jti, token)| Operation::Check { service, jti, token }),
+        1 => (service(), prop::option::of(Hours::any()), prop::option::of(issuer), prop::option::of(Hours::any()))
+            .prop_map(|(service, life, issuer, before)| Operation::Agree { service, life, issuer, before }),
+        1 => service().prop_map(|service| Operation::Floor { service }),
     ]
 }
 
@@ -140,6 +153,21 @@ pub(super) async fn run(
             let marks = scopes.iter().cloned().zip(epochs.iter().copied()).collect();
             memory.issued.insert(((*service).to_owned(), *number), marks);
             memory.ranks(service, scopes, &epochs)
+        }
+        Operation::Agree { service, life, issuer, before } => {
+            let mut ours = TokenSettings::new();
+            ours.max_life = life.map(Hours::ttl);
+            ours.issuer = issuer.map(str::to_owned);
+            let before = before.map(Hours::ttl);
+            Answer::Verdict(format!("{:?}", tokens.agree(&Name::new(service)?, &ours, before).await?))
+        }
+        Operation::Floor { service } => {
+            let epoch = tokens.floor(&Name::new(service)?).await?;
+            let grown = memory.epochs.entry(((*service).to_owned(), Scope::Service)).or_default();
+            Answer::Ranks(vec![match grown.rank(epoch.get()) {
+                Rank::Unknown => grown.next(epoch.get()),
+                known => known,
+            }])
         }
         Operation::Check { service, jti, token } => {
             let facts = TokenFacts::new(*jti, memory.marks(service, token));

@@ -16,7 +16,7 @@ use stanchion::time::Timestamp;
 use stanchion_conformance::{Harness, Offers, Place, Stepped, Time, Unavailable, WallStep};
 use stanchion_memory::{MemoryBackend, MemoryConfig};
 
-use crate::{cache, clock, event, fault, file, limit, lock, session, stores, token};
+use crate::{cache, clock, event, fault, file, limit, lock, session, session_outbox, stores, token};
 
 /// The one thing that is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,7 @@ pub(crate) enum Bug {
     MoreLimits(limit::more::Bug),
     Lock(lock::Bug),
     Session(session::Bug),
+    SessionOutbox(session_outbox::Bug),
     Stores(stores::Bug),
     Token(token::Bug),
 }
@@ -210,6 +211,7 @@ fn spoil(bug: Bug, around: &Around) -> Result<Stores> {
         Bug::Limit(bug) => limits = Arc::new(limit::Wrong::new(bug, limits, around)?),
         Bug::Lock(bug) => locks = Arc::new(lock::Wrong::new(bug, locks, around)),
         Bug::Session(bug) => sessions = Arc::new(session::Wrong::new(bug, sessions, around)),
+        Bug::SessionOutbox(bug) => sessions = Arc::new(session_outbox::Wrong::new(bug, sessions, around)?),
         // One of the stores is another handle's, which stays open.
         Bug::Stores(stores::Bug::OneStoreStaysOpen) => limits = around.other.stores().rate_limiter()?,
         Bug::Stores(bug) => life = stores::Life::new(Some(bug), around),

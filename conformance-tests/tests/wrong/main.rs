@@ -16,6 +16,7 @@ mod partial;
 mod proof;
 mod refused;
 mod session;
+mod session_outbox;
 mod stores;
 mod token;
 
@@ -46,6 +47,7 @@ fn proofs() -> impl Iterator<Item = &'static Proof> {
         limit::more::PROOFS,
         lock::PROOFS,
         session::PROOFS,
+        session_outbox::PROOFS,
         stores::PROOFS,
         token::PROOFS,
     ]

@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use stanchion::key::Name;
-use stanchion::time::{Timestamp, Ttl};
-use stanchion::token::{Epoch, Mark, Reason, Scope, TokenCapabilities, TokenFacts, TokenStore, Verdict};
+use stanchion::time::{Monotonic, Timestamp, Ttl};
+use stanchion::token::{
+    Epoch, Mark, Reason, Scope, TokenCapabilities, TokenFacts, TokenSettings, TokenStore, Verdict,
+};
 use stanchion::{Error, ErrorKind, Result};
 use tokio::task::yield_now;
 
@@ -45,6 +47,26 @@ pub(crate) enum Bug {
     NoScopesAreSent,
     /// An epoch that is ahead of the clock is taken for spoilt.
     EpochAheadIsSpoilt,
+    /// Who comes last sets the longest life.
+    LastSettingsAreRecorded,
+    /// The settings last as long as a token.
+    SettingsExpire,
+    /// The settings are read, and written if there are none.
+    SettingsAreReadAndWritten,
+    /// Whoever wants to change the longest life may.
+    AnyLifeIsReplaced,
+    /// The issuer is recorded with the life, or never.
+    LaterIssuersAreForgotten,
+    /// Each call sets the floor anew.
+    FloorIsRaised,
+    /// The floor expires as any epoch.
+    FloorExpires,
+    /// Whether a token is checked for the floor is forgotten.
+    FloorIsNotLookedAt,
+    /// Revocations of a session's tokens are answered, and lost.
+    SessionRevocationsAreLost,
+    /// Ends of log-ins are answered, and lost.
+    EndsOfLogInsAreLost,
 }
 
 const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'static str) -> Proof {
@@ -99,7 +121,9 @@ pub(crate) const PROOFS: &[Proof] = &[
     .also(&["TOKEN-16"]),
     proof("TOKEN-06", Bug::NewestMarkCounts, "check::each_scope_counts", "a token stale in one scope"),
     proof("TOKEN-07", Bug::ScopeKindIsForgotten, "epoch::scopes_stay_apart", "epochs of other scopes"),
-    proof("TOKEN-08", Bug::ServiceIsForgotten, "isolation::services", "the same token at another service"),
+    proof("TOKEN-08", Bug::ServiceIsForgotten, "isolation::services", "the same token at another service")
+        // Settings and floors are a service's.
+        .also(&["TOKEN-18", "TOKEN-19", "TOKEN-21"]),
     proof(
         "TOKEN-09",
         Bug::MarksOverTheBoundAreDropped,
@@ -111,16 +135,73 @@ pub(crate) const PROOFS: &[Proof] = &[
         backend::Bug::PrefixForgotten,
         "isolation::places",
         "a token revoked elsewhere: Active",
-    ),
+    )
+    .also(&["TOKEN-18"]),
     proof("TOKEN-11", Bug::EpochIsACounter, "epoch::is_a_time", "not less than the time in microseconds")
-        // Times can't be compared with it.
-        .also(&["TOKEN-12"]),
+        // Times can't be compared with it, and a floor is one.
+        .also(&["TOKEN-12", "TOKEN-20"]),
     proof(
         "TOKEN-12",
         Bug::IssuedAtIsComparedExactly,
         "check::issued_at_fails_closed",
         "a token issued in the second of the revocation",
     ),
+    proof(
+        "TOKEN-12",
+        Bug::IssuedAtIsComparedExactly,
+        "check::skew_of_the_token",
+        "issued 0 s after, with a skew of 0 s",
+    )
+    .part("skew"),
+    proof(
+        "TOKEN-18",
+        Bug::LastSettingsAreRecorded,
+        "settings::first_is_recorded",
+        "what is answered to who differs",
+    )
+    // It is changed by who names nothing.
+    .also(&["TOKEN-19"]),
+    proof("TOKEN-18", Bug::SettingsExpire, "settings::do_not_expire", "the recorded settings, later"),
+    proof(
+        "TOKEN-18",
+        Bug::SettingsAreReadAndWritten,
+        "settings::race_records_one",
+        "answers other than what is recorded",
+    ),
+    proof(
+        "TOKEN-19",
+        Bug::LaterIssuersAreForgotten,
+        "settings::issuer_comes_later",
+        "the first issuer: Some(\"me\")\nobserved: None",
+    ),
+    proof(
+        "TOKEN-19",
+        Bug::AnyLifeIsReplaced,
+        "settings::change_on_purpose",
+        "changed from what is not recorded",
+    ),
+    proof("TOKEN-20", Bug::FloorIsRaised, "floor::is_set_once", "other floors of one service")
+        // The one that is revoked is no longer the one that is there.
+        .also(&["TOKEN-21"]),
+    proof(
+        "TOKEN-20",
+        Bug::FloorIsNotLookedAt,
+        "floor::is_set_once",
+        "a token where there is no floor: Revoked(Lost)\nobserved: Active",
+    ),
+    proof(
+        "TOKEN-21",
+        Bug::FloorExpires,
+        "floor::does_not_expire",
+        "the floor of an epoch that would have expired",
+    ),
+    proof(
+        "STORES-04",
+        Bug::SessionRevocationsAreLost,
+        "ends::nothing_outlives_its_session",
+        "a token whose session has ended is accepted, Destroyed: false\nobserved: true",
+    ),
+    proof("STORES-06", Bug::EndsOfLogInsAreLost, "ends::begun_log_in_is_stale", "the log-in is stale"),
     proof("TOKEN-16", Bug::EpochAheadIsSpoilt, "wall_clock::epochs_only_grow", "the epoch, Back"),
     proof("TOKEN-13", Bug::NoScopesAreSent, "epoch::of_no_scope", "wrong number of arguments"),
 ];
@@ -134,6 +215,8 @@ pub(crate) struct Wrong {
     /// How often each token was revoked by this handle.
     times: Mutex<HashMap<String, u32>>,
     epochs: Mutex<HashMap<Scope, Epoch>>,
+    /// When settings were first recorded by this handle.
+    agreed: Mutex<HashMap<Name, Monotonic>>,
 }
 
 impl Wrong {
@@ -146,6 +229,7 @@ impl Wrong {
             private,
             times: Mutex::default(),
             epochs: Mutex::default(),
+            agreed: Mutex::default(),
         })
     }
 
@@ -176,6 +260,13 @@ impl Wrong {
         if self.bug == Bug::EpochIsACounter { 1_749_999_999_999_999 } else { 0 }
     }
 
+    /// With [`Bug::SettingsExpire`]: whether they were recorded longer ago than they last.
+    fn have_expired(&self, service: &Name, life: Option<Ttl>) -> bool {
+        let now = self.around.right.environment().clock.now();
+        let since = *locked(&self.agreed).entry(service.clone()).or_insert(now);
+        life.is_some_and(|life| now.saturating_since(since) >= life.as_duration())
+    }
+
     fn wall(&self) -> Timestamp {
         self.around.right.environment().clock.wall()
     }
@@ -203,6 +294,13 @@ impl TokenStore for Wrong {
 
     async fn revoke_all(&self, service: &Name, scope: &Scope, mut ttl: Ttl) -> Result<Epoch> {
         let (service, scope) = (&self.service(service)?, &self.scope(scope));
+        match (self.bug, scope) {
+            (Bug::SessionRevocationsAreLost, Scope::Session(_))
+            | (Bug::EndsOfLogInsAreLost, Scope::LogIn(_)) => {
+                return self.private.revoke_all(service, scope, ttl).await;
+            }
+            _ => {}
+        }
         match self.bug {
             Bug::EpochLastsForEver => ttl = Ttl::MAX,
             Bug::EpochIsReadAndWritten => {
@@ -270,6 +368,7 @@ impl TokenStore for Wrong {
                 return Ok(if holds && by_scope { Verdict::Active } else { verdict });
             }
             Bug::MarksOverTheBoundAreDropped => token.marks.truncate(8),
+            Bug::FloorIsNotLookedAt => token.floor = false,
             Bug::EpochIsACounter => {
                 for (_, mark) in &mut token.marks {
                     if let Mark::Epoch(epoch) = mark
@@ -292,5 +391,51 @@ impl TokenStore for Wrong {
             _ => {}
         }
         self.right.check(service, &token).await
+    }
+
+    async fn agree(
+        &self,
+        service: &Name,
+        ours: &TokenSettings,
+        before: Option<Ttl>,
+    ) -> Result<TokenSettings> {
+        let service = &self.service(service)?;
+        let recorded = self.right.agree(service, &TokenSettings::new(), None).await?;
+        let is_replaced = match self.bug {
+            Bug::LastSettingsAreRecorded => true,
+            Bug::AnyLifeIsReplaced => before.is_some(),
+            Bug::SettingsExpire => self.have_expired(service, recorded.max_life.or(ours.max_life)),
+            Bug::SettingsAreReadAndWritten if recorded.max_life.is_none() => {
+                yield_now().await;
+                ours.check()?;
+                let there = self.right.agree(service, &TokenSettings::new(), None).await?;
+                self.right.agree(service, ours, there.max_life).await?;
+                return Ok(ours.clone());
+            }
+            Bug::LaterIssuersAreForgotten if recorded.max_life.is_some() => {
+                ours.check()?;
+                let mut ours = ours.clone();
+                ours.issuer = None;
+                return self.right.agree(service, &ours, before).await;
+            }
+            _ => false,
+        };
+        if is_replaced {
+            self.right.agree(service, ours, before).await?;
+            return self.right.agree(service, ours, recorded.max_life).await;
+        }
+        self.right.agree(service, ours, before).await
+    }
+
+    async fn floor(&self, service: &Name) -> Result<Epoch> {
+        let service = &self.service(service)?;
+        match self.bug {
+            Bug::FloorIsRaised => self.right.revoke_all(service, &Scope::Service, Ttl::MAX).await,
+            Bug::FloorExpires => match self.right.epochs(service, &[Scope::Service]).await?.as_slice() {
+                [epoch] if *epoch > Epoch::NEVER => Ok(*epoch),
+                _ => self.right.revoke_all(service, &Scope::Service, Ttl::MIN).await,
+            },
+            _ => Ok(Epoch::new(self.right.floor(service).await?.get() - self.origin())),
+        }
     }
 }

@@ -16,7 +16,7 @@ mod store;
 mod wire;
 
 pub use self::facade::{Cache, CacheBuilder, Counters, CountersBuilder, WarmOptions, Warmed};
-pub use self::load::{Freshness, LoadError, Loaded, Served, StaleReason};
+pub use self::load::{Found, Freshness, LoadError, Loaded, Served, SharedFailure, StaleReason};
 pub(crate) use self::near::GenerationCache;
 pub use self::near::{NearEngine, NearEntry, NearValue};
 pub use self::policy::Eager;
@@ -25,8 +25,8 @@ pub use self::stats::CacheStats;
 pub use self::store::AllParts;
 pub use self::store::{
     CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheParts, CacheStore, CacheTags, Fetched,
-    Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Shard, Tag,
-    Want, Watch, Watcher, When,
+    Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, Release, SetEntry, SetOptions, SetOutcome,
+    Shard, Tag, Want, Watch, Watcher, When,
 };
 #[cfg(feature = "compression")]
 pub use self::wire::Compression;

@@ -34,7 +34,16 @@ pub(super) struct Policy<L = Ttl> {
     /// After a failed load with a stale value at hand: how long the loader is not run again.
     pub(super) backoff: Duration,
     pub(super) soft_timeout: Option<Duration>,
+    /// Bounds a whole call, waiting included.
     pub(super) hard_timeout: Option<Duration>,
+    /// How long a caller waits for somebody else's load; unless set, [`Policy::wait`].
+    pub(super) wait_timeout: Option<Duration>,
+    /// How long a load may run that no caller has to wait for; unless set, [`Policy::longest_load`].
+    pub(super) background_timeout: Option<Duration>,
+    /// How many background loads run at once.
+    pub(super) background_loads: usize,
+    /// How long the failure of a load is the answer to those who ask after it.
+    pub(super) failure_ttl: Duration,
     /// Whether a load goes on when nobody waits for it any more.
     pub(super) background: bool,
     /// Whether a store that does not answer is the caller's error, and not the loader's to make up for.
@@ -57,6 +66,10 @@ impl Default for Settings {
             backoff: seconds(30),
             soft_timeout: None,
             hard_timeout: None,
+            wait_timeout: None,
+            background_timeout: None,
+            background_loads: 64,
+            failure_ttl: Duration::from_millis(500),
             background: false,
             fail_closed: false,
             lease: seconds(3),
@@ -68,6 +81,7 @@ impl Default for Settings {
 impl Settings {
     pub(super) fn check(self) -> Result<Policy> {
         const LONGEST_LEASE: Duration = Duration::from_mins(10);
+        const MOST_BACKGROUND_LOADS: usize = 65_536;
         if !(0.0..1.0).contains(&self.jitter) {
             return Err(Error::invalid("a jitter is a share of the life, at least 0 and less than 1"));
         }
@@ -90,6 +104,12 @@ impl Settings {
         if self.soft_timeout.is_some_and(|soft| self.hard_timeout.is_some_and(|hard| soft > hard)) {
             return Err(Error::invalid("the soft timeout of a loader is not longer than the hard one"));
         }
+        if self.background_loads == 0 || self.background_loads > MOST_BACKGROUND_LOADS {
+            return Err(Error::invalid("from 1 to 65,536 background loads run at once"));
+        }
+        if self.background_timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return Err(Error::invalid("the timeout of background loads is longer than zero"));
+        }
         Ok(Policy {
             ttl: Ttl::new(self.ttl)?,
             jitter: self.jitter,
@@ -100,6 +120,10 @@ impl Settings {
             backoff: self.backoff,
             soft_timeout: self.soft_timeout,
             hard_timeout: self.hard_timeout,
+            wait_timeout: self.wait_timeout,
+            background_timeout: self.background_timeout,
+            background_loads: self.background_loads,
+            failure_ttl: self.failure_ttl,
             background: self.background,
             fail_closed: self.fail_closed,
             lease: Ttl::new(self.lease)?,
@@ -131,13 +155,32 @@ impl Policy {
         random: &dyn Random,
     ) -> Result<Option<Ttl>> {
         let life = match (own, is_value, self.negative_ttl) {
+            // The loader says so, or it is not to be remembered that there is none.
+            (Some(Duration::ZERO), _, _) | (None, false, None) => return Ok(None),
             (Some(ttl), _, _) => Ttl::new(ttl)?,
             (None, true, _) => self.ttl,
             (None, false, Some(negative)) => negative,
-            // It is not to be remembered that there is none.
-            (None, false, None) => return Ok(None),
         };
         Ok(Some(self.jittered(life, random)))
+    }
+
+    /// How long a caller waits for somebody else's load. Two leases unless set: that of a process that has died is over by
+    /// then. Half of the hard timeout is left for the caller's own loader.
+    pub(super) fn wait(&self) -> Duration {
+        self.wait_timeout.unwrap_or_else(|| {
+            let leases = self.lease.as_duration().saturating_mul(2);
+            self.hard_timeout.map_or(leases, |hard| leases.min(hard / 2))
+        })
+    }
+
+    /// How long of that a load of this process waits for a lease: what it loads then serves all who wait for it here.
+    pub(super) fn lease_wait(&self) -> Duration {
+        self.wait().saturating_mul(3) / 4
+    }
+
+    /// How long a load may run that no caller has to wait for, and for how long any load keeps its lease.
+    pub(super) fn longest_load(&self) -> Duration {
+        self.background_timeout.or(self.hard_timeout).unwrap_or(Duration::from_mins(1))
     }
 
     /// How long the store keeps a value of this life.
@@ -196,7 +239,9 @@ mod tests {
 
     #[test]
     fn settings_out_of_bounds_are_refused() {
-        let bad: [fn(&mut Settings); 8] = [
+        let bad: [fn(&mut Settings); 10] = [
+            |s| s.background_loads = 0,
+            |s| s.background_timeout = Some(Duration::ZERO),
             |s| s.ttl = Duration::ZERO,
             |s| s.jitter = 1.0,
             |s| s.jitter = f64::NAN,

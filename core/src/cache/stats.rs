@@ -72,6 +72,10 @@ counts! {
     load_failures: LOAD_FAILURES,
     /// Waits for another process's load.
     lease_waits: LEASE_WAITS,
+    /// Callers that had waited for somebody else's load for long enough, and loaded for themselves.
+    waits_ended: WAITS_ENDED,
+    /// Background loads that were not started, because as many were running as may.
+    reloads_skipped: RELOADS_SKIPPED,
     /// Loaded values that were not stored, because something was written or invalidated meanwhile.
     fenced: FENCED_FILLS,
     /// Values that were read and not kept near, because they were invalidated meanwhile.

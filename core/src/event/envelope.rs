@@ -4,6 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
@@ -64,6 +65,21 @@ impl EventId {
         let id =
             uuid::Builder::from_unix_timestamp_millis(clock.wall().as_micros() / 1_000, &bytes).into_uuid();
         Ok(Self(id.to_string()))
+    }
+
+    /// The id of what happened at this time and is named by these parts: the same for the same, so that one who is delivered
+    /// it twice notices.
+    pub fn derived(at: Timestamp, parts: &[&[u8]]) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            // With their lengths, so that no two lists of parts are the same bytes.
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        let mut bytes = [0; 10];
+        bytes.copy_from_slice(&hash.chain_update(at.as_micros().to_be_bytes()).finalize()[..10]);
+        let id = uuid::Builder::from_unix_timestamp_millis(at.as_micros() / 1_000, &bytes).into_uuid();
+        Self(id.to_string())
     }
 
     /// The id as text.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Event;
+pub use crate::session::SessionEnd;
 
 macro_rules! events {
     ($($(#[$doc:meta])* $name:ident = $event_type:literal, subject $subject:ident {
@@ -73,6 +74,16 @@ events! {
         session_id: String,
     }
 
+    /// `auth.session_rotated`: a session goes on under another public id.
+    SessionRotated = "auth.session_rotated", subject user_id {
+        /// Whose it is.
+        user_id: String,
+        /// The public id that it had.
+        session_id: String,
+        /// The one that it has.
+        new_session_id: String,
+    }
+
     /// `auth.session_expired`: a session has ended.
     SessionExpired = "auth.session_expired", subject user_id {
         /// Whose it was.
@@ -113,19 +124,6 @@ events! {
         /// How many values were filled.
         filled: u64,
     }
-}
-
-/// Why a session ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum SessionEnd {
-    /// The user logged out, or somebody ended it for them.
-    Destroyed,
-    /// It made room for a newer one.
-    Evicted,
-    /// It was not used for too long, or lived its whole life.
-    TimedOut,
 }
 
 #[cfg(test)]

@@ -20,7 +20,11 @@ use crate::error::Effect;
 /// | `session.load`, `list` | no | yes | |
 /// | `session.create` | yes | no | the second would find its own id taken |
 /// | `session.patch` | yes | no | the version would grow twice, or be in conflict with itself |
-/// | `session.touch` | yes | yes | |
+/// | `session.rotate` | yes | no | the second would find itself superseded |
+/// | `session.use`, `touch` | yes | yes | |
+/// | `session.lead` | yes | yes | the publisher that has the right keeps it |
+/// | `session.reap` | yes | no | the second ends more than was asked for |
+/// | `session.read_outbox`, `acknowledge` | yes | yes | a claim is kept by its publisher, and what is removed is gone |
 /// | `session.destroy`, `destroy_all` | yes | no | the answer says what has ended, for its tokens to be revoked |
 /// | `event.publish` | yes | no | it would be delivered twice |
 /// | `event.subscribe` | no | yes | what fails leaves no subscription |
@@ -38,6 +42,7 @@ use crate::error::Effect;
 /// | `token.revoke` | yes | yes | |
 /// | `token.revoke_all` | yes | yes | each epoch is greater: it also revokes what was issued while the call was in flight |
 /// | `token.epochs`, `check` | no | yes | |
+/// | `token.agree`, `floor` | yes | yes | what the first has recorded is the answer of the second |
 ///
 /// Idempotent is said of effect and answer: a second call of an operation whose reply was lost does no more than the
 /// first, and its answer is true of both.
@@ -110,11 +115,17 @@ macro_rules! for_each_operation {
             CACHE_ADD "cache.add" once,
             SESSION_CREATE "session.create" once,
             SESSION_LOAD "session.load" read,
+            SESSION_USE "session.use" repeatable,
             SESSION_PATCH "session.patch" once,
             SESSION_TOUCH "session.touch" repeatable,
+            SESSION_ROTATE "session.rotate" once,
             SESSION_DESTROY "session.destroy" once,
             SESSION_LIST "session.list" read,
             SESSION_DESTROY_ALL "session.destroy_all" once,
+            SESSION_LEAD "session.lead" repeatable,
+            SESSION_REAP "session.reap" once,
+            SESSION_READ_OUTBOX "session.read_outbox" repeatable,
+            SESSION_ACKNOWLEDGE "session.acknowledge" repeatable,
             EVENT_PUBLISH "event.publish" once,
             EVENT_SUBSCRIBE "event.subscribe" read,
             LOCK_ACQUIRE "lock.acquire" repeatable,
@@ -135,6 +146,8 @@ macro_rules! for_each_operation {
             TOKEN_REVOKE_ALL "token.revoke_all" repeatable,
             TOKEN_EPOCHS "token.epochs" read,
             TOKEN_CHECK "token.check" read,
+            TOKEN_AGREE "token.agree" repeatable,
+            TOKEN_FLOOR "token.floor" repeatable,
         }
     };
 }

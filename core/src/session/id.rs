@@ -27,6 +27,21 @@ impl SessionToken {
         Ok(Self(bytes))
     }
 
+    /// A new secret for a session of nobody yet, in any bucket.
+    pub fn anonymous(random: &dyn Random) -> Result<Self> {
+        let mut bytes = [0; 2 + RANDOM];
+        random.fill(&mut bytes)?;
+        Ok(Self(bytes))
+    }
+
+    /// A new secret for a session that takes the place of this one: in the same bucket.
+    pub fn beside(id: &SessionId, random: &dyn Random) -> Result<Self> {
+        let mut bytes = [0; 2 + RANDOM];
+        bytes[..2].copy_from_slice(&id.bucket.to_be_bytes());
+        random.fill(&mut bytes[2..])?;
+        Ok(Self(bytes))
+    }
+
     /// Reads what a client sent; `None` for anything that is not a token. Not an error: clients send anything.
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; 2 + RANDOM];
@@ -62,6 +77,12 @@ impl SessionId {
     /// The hash of the user that all sessions of one user share. Backends take it modulo their bucket count.
     pub const fn bucket(&self) -> u16 {
         self.bucket
+    }
+
+    /// The hash itself.
+    #[cfg(feature = "encryption")]
+    pub(super) const fn hash(&self) -> &[u8; 32] {
+        &self.hash
     }
 
     /// The hash alone, 43 characters of base64url.
@@ -101,10 +122,16 @@ impl FromStr for SessionId {
 }
 
 impl HashingKey {
-    /// The public name of the session that this token opens.
+    /// The public name of the session that this token opens, if it was stored under this key.
     pub fn session_id(&self, token: &SessionToken) -> SessionId {
         let bucket = u16::from_be_bytes([token.0[0], token.0[1]]);
         SessionId { bucket, hash: self.hash(b"stanchion session 1\0", &token.0) }
+    }
+
+    /// The names under which the session that this token opens may be stored: the one under this key first, then those under
+    /// the older ones that are known.
+    pub fn session_ids(&self, token: &SessionToken) -> impl Iterator<Item = SessionId> {
+        self.keys().map(|key| key.session_id(token))
     }
 }
 
@@ -133,6 +160,14 @@ mod tests {
         let keyed = HashingKey::new("k1", &[7; 32]).unwrap().session_id(&token);
         assert_ne!(plain, keyed);
         assert_eq!(plain.bucket(), bucket_of("u1"));
+        let beside = SessionToken::beside(&plain, &SystemRandom).unwrap();
+        let beside = HashingKey::unkeyed().session_id(&beside);
+        assert_eq!(beside.bucket(), plain.bucket());
+        assert_ne!(beside, plain);
+        assert_ne!(
+            SessionToken::anonymous(&SystemRandom).unwrap(),
+            SessionToken::anonymous(&SystemRandom).unwrap()
+        );
         assert_eq!(plain.to_string().parse::<SessionId>().ok(), Some(plain.clone()));
         let upper = plain.to_string().to_uppercase();
         for bad in ["", "0000.", "0.AAAA", "zzzz.AAAA", &upper, &token.reveal()] {

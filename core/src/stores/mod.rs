@@ -96,7 +96,7 @@ impl Stores {
     /// The sessions of this service.
     pub fn sessions(&self) -> SessionsBuilder {
         let (environment, service) = (self.environment().clone(), self.service.clone());
-        SessionsBuilder::on(self.session_store(), self.token_store(), self.event_bus(), environment, service)
+        SessionsBuilder::on(self.session_store(), self.event_bus(), environment, service)
     }
 
     /// The topic of one type of event.

@@ -20,6 +20,14 @@ catalogue! {
         "stanchion_cache_lease_waits_total",
         "Waits for a load of another process."
     ).labels(&["cache"]);
+    WAITS_ENDED = counter(
+        "stanchion_cache_waits_ended_total",
+        "Callers that had waited for somebody else's load for long enough, and loaded for themselves."
+    ).labels(&["cache"]);
+    RELOADS_SKIPPED = counter(
+        "stanchion_cache_reloads_skipped_total",
+        "Background loads that were not started, because as many were running as may."
+    ).labels(&["cache"]);
     FENCED_FILLS = counter(
         "stanchion_cache_fenced_fills_total",
         "Loaded values that were not stored, because something was written or invalidated meanwhile."

@@ -4,86 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::agree::Agreement;
 use super::telemetry::Telemetry;
-use super::{Epoch, Scope, TokenFacts, TokenStore, Verdict};
+use super::{Epoch, Reason, Scope, TokenFacts, TokenSettings, TokenStore, Verdict};
 use crate::environment::Environment;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::key::Name;
-use crate::layer::deadline::bounded;
-use crate::time::{Timestamp, Ttl, hours, seconds};
-
-/// Builds [`Tokens`].
-#[derive(Debug)]
-#[must_use = "call build()"]
-pub struct TokensBuilder {
-    store: Result<Arc<dyn TokenStore>>,
-    service: Name,
-    environment: Environment,
-    max_life: Duration,
-    #[cfg(feature = "jwt")]
-    issuer: String,
-    #[cfg(feature = "jwt")]
-    keys: Vec<super::JwtKey>,
-}
-
-impl TokensBuilder {
-    /// The tokens of a service on any backend, without a bundle.
-    pub fn new(store: Arc<dyn TokenStore>, environment: Environment, service: Name) -> Self {
-        Self::on(Ok(bounded(store, &environment)), environment, service)
-    }
-
-    pub(crate) fn on(store: Result<Arc<dyn TokenStore>>, environment: Environment, service: Name) -> Self {
-        Self {
-            store,
-            max_life: hours(1),
-            #[cfg(feature = "jwt")]
-            issuer: service.to_string(),
-            service,
-            environment,
-            #[cfg(feature = "jwt")]
-            keys: Vec::new(),
-        }
-    }
-
-    /// The longest life of any token, 1 hour unless set: tokens are issued for this long, and a revocation of
-    /// a scope is kept for it. Lengthen it before tokens get longer lives; shorten it only after.
-    pub fn max_life(mut self, life: Duration) -> Self {
-        self.max_life = life;
-        self
-    }
-
-    /// The `iss` claim of issued tokens, which verified ones must have; the service's name unless set.
-    #[cfg(feature = "jwt")]
-    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
-        self.issuer = issuer.into();
-        self
-    }
-
-    /// Adds a key. The first signs; all verify, each its own tokens by the `kid` header, so that keys can be
-    /// rotated: add the new one behind, deploy, put it first, deploy, remove the old one after the longest
-    /// life.
-    #[cfg(feature = "jwt")]
-    pub fn key(mut self, key: super::JwtKey) -> Self {
-        self.keys.push(key);
-        self
-    }
-
-    /// The tokens.
-    ///
-    /// # Errors
-    /// `InvalidInput` for a life of zero or two keys of one id; `Unsupported` if the stores have no tokens.
-    pub fn build(self) -> Result<Tokens> {
-        Ok(Tokens(Arc::new(Inner {
-            store: self.store?,
-            telemetry: Telemetry::of(&self.service),
-            service: self.service,
-            environment: self.environment,
-            max_life: Ttl::new(self.max_life)?,
-            #[cfg(feature = "jwt")]
-            signer: super::jwt::Signer::new(self.issuer, self.keys)?,
-        })))
-    }
-}
+use crate::time::{Timestamp, Ttl};
 
 /// The tokens of one service, under `{service}:token:…`. Cheap to clone; clones share everything.
 ///
@@ -92,7 +19,8 @@ impl TokensBuilder {
 ///
 /// # Errors
 /// Every method that is `async` answers `InvalidInput` for a `jti`, a user or another scope that is empty or longer than
-/// 512 bytes after escaping, `Closed` once the stores are, and the store's error where it does not answer.
+/// 512 bytes after escaping, `Config` where the settings are not those of the other services ([`agree`](Self::agree)),
+/// `Closed` once the stores are, and the store's error where it does not answer.
 #[derive(Clone)]
 pub struct Tokens(pub(super) Arc<Inner>);
 
@@ -101,7 +29,12 @@ pub(super) struct Inner {
     pub(super) telemetry: Telemetry,
     pub(super) service: Name,
     pub(super) environment: Environment,
-    pub(super) max_life: Ttl,
+    /// What was set, which must be what is recorded.
+    pub(super) set: TokenSettings,
+    /// Another longest life, from or to which it is being changed.
+    pub(super) max_life_was: Option<Ttl>,
+    pub(super) floor: bool,
+    pub(super) agreement: Agreement,
     #[cfg(feature = "jwt")]
     pub(super) signer: super::jwt::Signer,
 }
@@ -110,18 +43,18 @@ impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tokens")
             .field("service", &self.0.service)
-            .field("max_life", &self.0.max_life)
+            .field("set", &self.0.set)
             .finish_non_exhaustive()
     }
 }
 
 impl Tokens {
-    /// How far the clocks of two machines may differ: revocations are kept for this much longer, and a JWT
-    /// is accepted for this long after its expiry.
-    pub const SKEW: Duration = seconds(30);
+    /// How far the clocks of two machines may differ: a JWT is accepted for this long after its expiry, revocations are kept
+    /// for twice as long, and a token that only says when it was issued is revoked up to this long after.
+    pub const SKEW: Duration = super::verdict::SKEW;
 
-    /// Revokes one token until after its expiry. `false` if it had expired already, so that there was
-    /// nothing to do.
+    /// Revokes one token, until it has expired by every clock that differs from this one by the [skew](Self::SKEW) at most. `false`
+    /// if that was so already, and there was nothing to do.
     ///
     /// # Errors
     /// On an error the token may still hold: try again; revoking twice does no harm.
@@ -129,8 +62,8 @@ impl Tokens {
     /// # Cancel safety
     /// Dropping the future leaves the token either revoked or not.
     pub async fn revoke(&self, jti: &str, expires_at: Timestamp) -> Result<bool> {
-        let now = self.0.environment.clock.wall();
-        let Some(ttl) = Ttl::until(expires_at.saturating_add(Self::SKEW), now) else {
+        self.agree_to_check().await?;
+        let Some(ttl) = self.kept_until_after(expires_at) else {
             return Ok(false);
         };
         self.0.store.revoke(&self.0.service, jti, ttl).await?;
@@ -138,7 +71,8 @@ impl Tokens {
         Ok(true)
     }
 
-    /// Revokes every token of a user that was issued so far.
+    /// Revokes every token of a user that was issued so far, and ends the log-ins that have [begun](Self::begin). The user's
+    /// sessions live on, and get new tokens: to end them, [`Sessions::destroy_all`](crate::session::Sessions::destroy_all).
     ///
     /// # Errors
     /// As [`revoke_scope`](Self::revoke_scope).
@@ -158,16 +92,26 @@ impl Tokens {
     /// # Cancel safety
     /// Dropping the future leaves the tokens either revoked or not.
     pub async fn revoke_scope(&self, scope: &Scope) -> Result<Epoch> {
-        let ttl = Ttl::new(self.0.max_life.as_duration().saturating_add(2 * Self::SKEW))?;
-        let epoch = self.0.store.revoke_all(&self.0.service, scope, ttl).await?;
+        let (store, service) = (&self.0.store, &self.0.service);
+        self.agree().await?;
+        let kept = self.kept()?;
+        let mut epoch = store.revoke_all(service, scope, kept).await?;
+        // While no longest life was recorded, an issuer may have come beside this, which recorded its own before it issued.
+        self.agree().await?;
+        let needed = self.kept()?;
+        if needed > kept {
+            epoch = store.revoke_all(service, scope, needed).await?;
+        }
         self.0.telemetry.revoked_scope(scope);
         Ok(epoch)
     }
 
-    /// Whether a token that something else issued and verified still holds.
+    /// Whether a token that something else issued and verified still holds. Its longest life is not checked here: a
+    /// revocation of a scope is kept for [`max_life`](super::TokensBuilder::max_life), so refuse what lives longer.
     ///
     /// # Errors
-    /// On an error nobody knows: refuse the token (fail closed) unless the service has decided otherwise.
+    /// On an error nobody knows: refuse the token (fail closed) unless the service has decided otherwise. `InvalidInput` for one
+    /// without a mark of [`Scope::Service`] where there is a [floor](super::TokensBuilder::floor).
     ///
     /// # Cancel safety
     /// Dropping the future has no effect.
@@ -178,6 +122,39 @@ impl Tokens {
     }
 
     pub(super) async fn verdict(&self, token: &TokenFacts) -> Result<Verdict> {
-        self.0.store.check(&self.0.service, token).await
+        self.agree_to_check().await?;
+        let inner = &*self.0;
+        if !inner.floor {
+            return inner.store.check(&inner.service, token).await;
+        }
+        if !token.is_of_the_service() {
+            return Err(Error::invalid(
+                "where there is a floor, a token is checked with a mark of its service",
+            ));
+        }
+        let verdict = inner.store.check(&inner.service, &token.clone().floor()).await?;
+        if verdict == Verdict::Revoked(Reason::Lost) {
+            // So that what is issued from now on, by whoever, is above it.
+            inner.store.floor(&inner.service).await?;
+        }
+        Ok(verdict)
+    }
+
+    /// These epochs, of which the first is the service's, once it has one where there is to be a floor.
+    pub(super) async fn with_floor(&self, mut epochs: Vec<Epoch>) -> Result<Vec<Epoch>> {
+        if let Some(first) = epochs.first_mut()
+            && self.0.floor
+            && *first == Epoch::NEVER
+        {
+            *first = self.0.store.floor(&self.0.service).await?;
+        }
+        Ok(epochs)
+    }
+
+    /// Whether what is issued there is revoked here.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn revokes_tokens_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+            || (Arc::ptr_eq(&self.0.store, &other.0.store) && self.0.service == other.0.service)
     }
 }

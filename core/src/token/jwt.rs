@@ -1,26 +1,23 @@
 //! JSON Web Tokens (RFC 7519): issued with what revocation needs, and verified against it.
 
 use std::fmt;
-use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::crypto::{CryptoProvider, rust_crypto};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Validation};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Epoch, Mark, Reason, Scope, TokenFacts, Tokens, Verdict};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::session::SessionId;
 use crate::time::Timestamp;
 
 /// A key that signs and verifies. `Debug` shows its id and algorithm only.
 #[derive(Clone)]
 pub struct JwtKey {
-    id: String,
-    algorithm: Algorithm,
-    signing: Option<EncodingKey>,
+    pub(super) id: String,
+    pub(super) algorithm: Algorithm,
+    pub(super) signing: Option<EncodingKey>,
     verifying: DecodingKey,
 }
 
@@ -78,7 +75,7 @@ fn ed25519_public(pem: &[u8]) -> Result<DecodingKey> {
 /// Makes sure that jsonwebtoken has cryptography to work with. By itself it takes the one that its features name, and
 /// panics where another crate of the program names a second one and nobody has chosen. Here a choice of the program
 /// goes first, then the features', then RustCrypto; so ask as late as possible, with the first token.
-fn choose_cryptography() {
+pub(super) fn choose_cryptography() {
     if CryptoProvider::try_get_default().is_none() {
         // Refused only if another thread has chosen meanwhile.
         let _ = rust_crypto::DEFAULT_PROVIDER.install_default();
@@ -94,8 +91,8 @@ impl fmt::Debug for JwtKey {
 /// The issuer's name and keys.
 #[derive(Debug)]
 pub(super) struct Signer {
-    issuer: String,
-    keys: Vec<JwtKey>,
+    pub(super) issuer: String,
+    pub(super) keys: Vec<JwtKey>,
 }
 
 impl Signer {
@@ -106,56 +103,6 @@ impl Signer {
             return Err(Error::invalid("two JWT keys have the same id"));
         }
         Ok(Self { issuer, keys })
-    }
-}
-
-/// What a token is issued with.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct IssueOptions {
-    /// The session it belongs to. Ending the session revokes the token where the sessions were built with
-    /// [`revoking_tokens`](crate::session::SessionsBuilder::revoking_tokens), and only there.
-    pub session: Option<SessionId>,
-    /// The client application it is for.
-    pub client: Option<String>,
-    /// How long it lives; the longest life if not set, and never more than that.
-    pub life: Option<Duration>,
-    /// Further claims.
-    pub extra: Map<String, Value>,
-}
-
-impl IssueOptions {
-    /// A token of the longest life without session, client or further claims.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Within this session: see [`session`](Self#structfield.session).
-    #[must_use]
-    pub fn session(mut self, session: &SessionId) -> Self {
-        self.session = Some(session.clone());
-        self
-    }
-
-    /// For this client application.
-    #[must_use]
-    pub fn client(mut self, client: impl Into<String>) -> Self {
-        self.client = Some(client.into());
-        self
-    }
-
-    /// With this life.
-    #[must_use]
-    pub fn life(mut self, life: Duration) -> Self {
-        self.life = Some(life);
-        self
-    }
-
-    /// With a further claim. The names of [`Claims`] are taken.
-    #[must_use]
-    pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.extra.insert(name.into(), value.into());
-        self
     }
 }
 
@@ -189,7 +136,8 @@ pub struct Claims {
 }
 
 impl Claims {
-    const RESERVED: [&str; 9] = ["iss", "sub", "jti", "iat", "exp", "nbf", "sid", "client_id", "epochs"];
+    pub(super) const RESERVED: [&str; 9] =
+        ["iss", "sub", "jti", "iat", "exp", "nbf", "sid", "client_id", "epochs"];
 
     /// When it expires, for [`Tokens::revoke`].
     pub fn expires_at(&self) -> Timestamp {
@@ -203,7 +151,7 @@ impl Claims {
     }
 
     /// The scopes it belongs to, in the order of `epochs`; a scope it has no part in is `None`.
-    fn scopes(&self) -> [Option<Scope>; 4] {
+    pub(super) fn scopes(&self) -> [Option<Scope>; 4] {
         [
             Some(Scope::Service),
             Some(Scope::User(self.sub.clone())),
@@ -219,22 +167,6 @@ impl Claims {
             Some((scope?, mark))
         });
         TokenFacts::new(self.jti.as_str(), marks.collect())
-    }
-}
-
-/// A token that was just issued. `Debug` hides the token itself.
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct IssuedToken {
-    /// The signed token, for the client.
-    pub token: String,
-    /// What it says.
-    pub claims: Claims,
-}
-
-impl fmt::Debug for IssuedToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IssuedToken").field("claims", &self.claims).finish_non_exhaustive()
     }
 }
 
@@ -257,74 +189,6 @@ pub enum VerifyError {
 }
 
 impl Tokens {
-    /// Issues a token for a user, signed with the first key.
-    ///
-    /// The epochs of its scopes are read first, in one round trip, so that whatever is revoked from then on
-    /// revokes it too.
-    ///
-    /// # Errors
-    /// `Config` without a signing key, `InvalidInput` for a life under a second or over the longest, or a claim whose
-    /// name is taken; and those of [every method](Tokens#errors), since the epochs are read.
-    ///
-    /// # Cancel safety
-    /// Dropping the future has no effect.
-    pub async fn issue(&self, user: &str, options: IssueOptions) -> Result<IssuedToken> {
-        let inner = &*self.0;
-        let life = options.life.unwrap_or(inner.max_life.as_duration());
-        if life > inner.max_life.as_duration() || life < Duration::from_secs(1) {
-            return Err(Error::invalid(
-                "a token lives between one second and the longest life of its service",
-            ));
-        }
-        if let Some(name) = Claims::RESERVED.iter().find(|name| options.extra.contains_key(**name)) {
-            return Err(Error::invalid(format!("the claim {name} is set by the library")));
-        }
-        let Some((key, signing)) =
-            inner.signer.keys.first().and_then(|key| Some((key, key.signing.as_ref()?)))
-        else {
-            return Err(Error::new(
-                ErrorKind::Config,
-                "there is no key to sign with: give TokensBuilder::key one first",
-            ));
-        };
-        let mut jti = [0; 16];
-        inner.environment.random.fill(&mut jti)?;
-        let now = inner.environment.clock.wall().as_secs();
-        let mut claims = Claims {
-            iss: inner.signer.issuer.clone(),
-            sub: user.to_owned(),
-            jti: URL_SAFE_NO_PAD.encode(jti),
-            iat: now,
-            exp: now + life.as_secs(),
-            sid: options.session.map(|id| id.to_string()),
-            client_id: options.client,
-            epochs: None,
-            extra: options.extra,
-        };
-        claims.epochs = Some(self.epochs_of(&claims.scopes()).await?);
-        let mut header = Header::new(key.algorithm);
-        header.kid = Some(key.id.clone());
-        choose_cryptography();
-        let token = jsonwebtoken::encode(&header, &claims, signing).map_err(|_| {
-            Error::new(ErrorKind::Internal, "the token could not be signed").with_operation("token.issue")
-        })?;
-        inner.telemetry.issued();
-        Ok(IssuedToken { token, claims })
-    }
-
-    async fn epochs_of(&self, scopes: &[Option<Scope>; 4]) -> Result<[Epoch; 4]> {
-        let asked: Vec<_> = scopes.iter().flatten().cloned().collect();
-        let mut answers = self.0.store.epochs(&self.0.service, &asked).await?.into_iter();
-        let mut epochs = [Epoch::NEVER; 4];
-        for (epoch, _) in epochs.iter_mut().zip(scopes).filter(|(_, scope)| scope.is_some()) {
-            *epoch = answers.next().ok_or_else(|| {
-                Error::new(ErrorKind::Internal, "the store answered too few epochs")
-                    .with_operation("token.epochs")
-            })?;
-        }
-        Ok(epochs)
-    }
-
     /// Whether a token is genuine, alive and not revoked: its signature by the key that its `kid` names (or
     /// the only key), with that key's algorithm and no other; its issuer; its expiry, plus
     /// [`SKEW`](Self::SKEW); then its revocation, in one round trip.
@@ -373,6 +237,9 @@ impl Tokens {
         }
         if claims.expires_at().saturating_add(Self::SKEW) <= inner.environment.clock.wall() {
             return Err(VerifyError::Expired);
+        }
+        if self.refuses_life(Timestamp::from_secs(claims.iat), claims.expires_at()).await? {
+            return Err(VerifyError::Invalid("it lives for longer than a token of this service may"));
         }
         match self.verdict(&claims.facts()).await? {
             Verdict::Active => Ok(claims),

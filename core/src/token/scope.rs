@@ -19,6 +19,9 @@ pub enum Scope {
     Session(String),
     /// Every token issued to one client application.
     Client(String),
+    /// Every log-in of one user that has begun and not ended: see [`Tokens::begin`](super::Tokens::begin). No token belongs
+    /// to it.
+    LogIn(String),
 }
 
 impl Scope {
@@ -32,6 +35,7 @@ impl Scope {
             Self::User(id) => format!("user:{}", escape(id)?),
             Self::Session(id) => format!("session:{}", escape(id)?),
             Self::Client(id) => format!("client:{}", escape(id)?),
+            Self::LogIn(id) => format!("login:{}", escape(id)?),
         })
     }
 }

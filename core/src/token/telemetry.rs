@@ -48,23 +48,24 @@ impl Checks {
     fn revoked(&self, reason: &Reason) {
         match reason {
             Reason::Token => self.revoked_token.one(),
-            Reason::Scope(_) => self.revoked_scope.one(),
+            Reason::Scope(_) | Reason::Lost => self.revoked_scope.one(),
         }
     }
 }
 
 /// What was revoked.
 #[derive(Debug)]
-pub(crate) struct Revocations {
+struct Revocations {
     token: Counter,
     service: Counter,
     user: Counter,
     session: Counter,
     client: Counter,
+    log_in: Counter,
 }
 
 impl Revocations {
-    pub(crate) fn of(service: &Name) -> Self {
+    fn of(service: &Name) -> Self {
         let scope = |scope: &'static str| Counter::new(&metric::REVOCATIONS, &[service.into(), scope.into()]);
         Self {
             token: scope("token"),
@@ -72,16 +73,18 @@ impl Revocations {
             user: scope("user"),
             session: scope("session"),
             client: scope("client"),
+            log_in: scope("log_in"),
         }
     }
 
     /// Everything of a scope was revoked.
-    pub(crate) fn scope(&self, scope: &Scope) {
+    fn scope(&self, scope: &Scope) {
         match scope {
             Scope::Service => self.service.one(),
             Scope::User(_) => self.user.one(),
             Scope::Session(_) => self.session.one(),
             Scope::Client(_) => self.client.one(),
+            Scope::LogIn(_) => self.log_in.one(),
         }
     }
 }

@@ -1,7 +1,12 @@
 //! Whether a token still holds, from what is stored.
 
+use std::time::Duration;
+
 use super::{Epoch, Scope};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, seconds};
+
+/// How far the clocks of two machines may differ, unless it is said.
+pub(super) const SKEW: Duration = seconds(30);
 
 /// What a token says of the time it was issued, for one scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,19 +14,21 @@ use crate::time::Timestamp;
 pub enum Mark {
     /// The scope's epoch, read when the token was issued: exact.
     Epoch(Epoch),
-    /// Only the issuer's clock, to the second, as in a JWT that something else issued. A token issued in the
-    /// very second of the revocation, or within the clocks' difference, counts as issued before it: it fails
-    /// closed.
+    /// Only the issuer's clock, to the second, as in a JWT that something else issued. The issuer's clock may be ahead of the
+    /// store's by the [skew](TokenFacts::skew), so a token that was issued up to so long after the revocation, or in
+    /// the second in which that time ends, is taken for one from before: it fails closed.
     IssuedAt(Timestamp),
 }
 
 impl Mark {
-    /// Whether a token with this mark was issued before the revocation that made `epoch`.
-    pub fn is_before(self, epoch: Epoch) -> bool {
+    /// Whether a token with this mark was issued before the revocation that made `epoch`, or may have been, by clocks that
+    /// differ by `skew` at most.
+    pub fn is_before(self, epoch: Epoch, skew: Duration) -> bool {
         match self {
             Self::Epoch(mark) => mark < epoch,
             Self::IssuedAt(time) => {
-                time.as_secs() <= Timestamp::from_micros(epoch.get()).as_secs() && epoch > Epoch::NEVER
+                let revoked = Timestamp::from_micros(epoch.get()).saturating_add(skew);
+                time.as_secs() <= revoked.as_secs() && epoch > Epoch::NEVER
             }
         }
     }
@@ -36,12 +43,35 @@ pub struct TokenFacts {
     /// The scopes it belongs to, with what it says of each. At most 8, or what
     /// [`max_marks`](super::TokenCapabilities::max_marks) says.
     pub marks: Vec<(Scope, Mark)>,
+    /// How far the issuer's clock may differ from the store's; 30 seconds unless set.
+    pub skew: Duration,
+    /// Whether the token is refused where the service has no epoch: see [`TokenStore::floor`](super::TokenStore::floor).
+    pub floor: bool,
 }
 
 impl TokenFacts {
     /// A token in these scopes.
     pub fn new(jti: impl Into<String>, marks: Vec<(Scope, Mark)>) -> Self {
-        Self { jti: jti.into(), marks }
+        Self { jti: jti.into(), marks, skew: SKEW, floor: false }
+    }
+
+    /// With this skew.
+    #[must_use]
+    pub fn skew(mut self, skew: Duration) -> Self {
+        self.skew = skew;
+        self
+    }
+
+    /// Refused where the service has no epoch. It needs a mark for [`Scope::Service`].
+    #[must_use]
+    pub fn floor(mut self) -> Self {
+        self.floor = true;
+        self
+    }
+
+    /// Whether one of the marks is of the whole service.
+    pub(crate) fn is_of_the_service(&self) -> bool {
+        self.marks.iter().any(|(scope, _)| *scope == Scope::Service)
     }
 
     /// The verdict on this token, from what a backend has read: whether the `jti` is revoked, and the epoch
@@ -51,8 +81,15 @@ impl TokenFacts {
         if jti_revoked {
             return Verdict::Revoked(Reason::Token);
         }
+        if self.floor {
+            let mut of_service =
+                self.marks.iter().zip(epochs).filter(|((scope, _), _)| *scope == Scope::Service);
+            if !of_service.any(|(_, epoch)| *epoch > Epoch::NEVER) {
+                return Verdict::Revoked(Reason::Lost);
+            }
+        }
         // Every scope counts by itself: a later mark in one never makes up for an earlier one in another.
-        match self.marks.iter().zip(epochs).find(|((_, mark), epoch)| mark.is_before(**epoch)) {
+        match self.marks.iter().zip(epochs).find(|((_, mark), epoch)| mark.is_before(**epoch, self.skew)) {
             Some(((scope, _), _)) => Verdict::Revoked(Reason::Scope(scope.clone())),
             None => Verdict::Active,
         }
@@ -77,6 +114,8 @@ pub enum Reason {
     Token,
     /// A scope that it belongs to.
     Scope(Scope),
+    /// The store has lost its revocations, and with them the service's epoch: nobody knows whether the token was revoked.
+    Lost,
 }
 
 #[cfg(test)]
@@ -85,12 +124,17 @@ mod tests {
 
     #[test]
     fn an_epoch_mark_is_exact_and_a_time_mark_fails_closed() {
-        let revoked = Epoch::new(1_750_000_000_500_000);
-        assert!(Mark::Epoch(Epoch::NEVER).is_before(revoked));
-        assert!(!Mark::Epoch(revoked).is_before(revoked));
-        assert!(Mark::IssuedAt(Timestamp::from_secs(1_750_000_000)).is_before(revoked));
-        assert!(!Mark::IssuedAt(Timestamp::from_secs(1_750_000_001)).is_before(revoked));
-        assert!(!Mark::IssuedAt(Timestamp::from_secs(0)).is_before(Epoch::NEVER));
+        let second = 1_750_000_000;
+        let revoked = Epoch::new(second * 1_000_000 + 500_000);
+        assert!(Mark::Epoch(Epoch::NEVER).is_before(revoked, SKEW));
+        assert!(!Mark::Epoch(revoked).is_before(revoked, SKEW));
+        let issued_at = |seconds| Mark::IssuedAt(Timestamp::from_secs(seconds));
+        for after in [0, 1, 29, 30] {
+            assert!(issued_at(second + after).is_before(revoked, SKEW), "{after}");
+        }
+        assert!(!issued_at(second + 31).is_before(revoked, SKEW));
+        assert!(!issued_at(second + 1).is_before(revoked, Duration::ZERO));
+        assert!(!issued_at(0).is_before(Epoch::NEVER, SKEW));
     }
 
     #[test]
@@ -106,5 +150,16 @@ mod tests {
             Verdict::Revoked(Reason::Scope(Scope::User("u".into())))
         );
         assert_eq!(facts.verdict(true, &[Epoch::NEVER, Epoch::NEVER]), Verdict::Revoked(Reason::Token));
+    }
+
+    #[test]
+    fn a_floor_refuses_where_the_service_has_no_epoch() {
+        let mark = |epoch| vec![(Scope::Service, Mark::Epoch(Epoch::new(epoch)))];
+        let lost = Verdict::Revoked(Reason::Lost);
+        assert_eq!(TokenFacts::new("j", mark(9)).floor().verdict(false, &[Epoch::NEVER]), lost);
+        assert_eq!(TokenFacts::new("j", mark(9)).floor().verdict(false, &[Epoch::new(9)]), Verdict::Active);
+        assert_ne!(TokenFacts::new("j", mark(9)).floor().verdict(false, &[Epoch::new(10)]), Verdict::Active);
+        assert_eq!(TokenFacts::new("j", Vec::new()).floor().verdict(false, &[]), lost, "without a mark");
+        assert_eq!(TokenFacts::new("j", mark(9)).verdict(false, &[Epoch::NEVER]), Verdict::Active);
     }
 }

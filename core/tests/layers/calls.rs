@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use stanchion::Result;
-use stanchion::cache::{Fill, LeaseRequest, LeaseToken, SetEntry, SetOptions, Tag, Want};
+use stanchion::cache::{Fill, LeaseRequest, LeaseToken, Release, SetEntry, SetOptions, Tag, Want};
 use stanchion::clock::SystemClock;
 use stanchion::environment::HashingKey;
 use stanchion::event::{Envelope, EventId, EventType, SubscribeOptions};
@@ -14,10 +14,11 @@ use stanchion::key::{Key, Name};
 use stanchion::limit::{AttemptRequest, LeaseRequest as PlaceRequest, Lockout, Settlement, Tier};
 use stanchion::lock::{Fence, Lease, LockRequest, LockToken};
 use stanchion::random::{SeededRandom, SystemRandom};
-use stanchion::session::{NewSession, Patch, SessionId, SessionLimit, SessionToken};
+use stanchion::session::outbox::{PublisherId, ReapCursor};
+use stanchion::session::{NewSession, Patch, Rotation, SessionId, SessionLimit, SessionToken};
 use stanchion::stores::Stores;
 use stanchion::time::{Timestamp, Ttl, seconds};
-use stanchion::token::{Scope, TokenFacts};
+use stanchion::token::{Scope, TokenFacts, TokenSettings};
 
 /// An operation, and a call of it that has not begun.
 pub(crate) type Made = (&'static str, Pin<Box<dyn Future<Output = Result<()>>>>);
@@ -46,6 +47,10 @@ fn name() -> Name {
 pub(crate) fn id() -> SessionId {
     let token = SessionToken::generate("secret-user", &SeededRandom::new(1)).unwrap();
     HashingKey::unkeyed().session_id(&token)
+}
+
+fn publisher() -> PublisherId {
+    PublisherId::generate(&SeededRandom::new(2)).unwrap()
 }
 
 pub(crate) fn lock() -> LockRequest {
@@ -100,7 +105,7 @@ fn cache_parts(stores: &Stores) -> Vec<Made> {
             cache.leases().unwrap().fill(&[fill]).await.map(drop)
         }),
         made("cache.release", &cache, async move |cache| {
-            cache.leases().unwrap().release(&[(key(), token)]).await
+            cache.leases().unwrap().release(&[Release::new(key(), token)]).await
         }),
         made("cache.generations", &cache, async move |cache| {
             cache.tags().unwrap().generations(&tags()).await.map(drop)
@@ -122,16 +127,36 @@ fn sessions_and_events(stores: &Stores) -> Vec<Made> {
             sessions.create(&name(), session).await.map(|_| ())
         }),
         made("session.load", &sessions, async |sessions| sessions.load(&name(), &id()).await.map(drop)),
+        made("session.use", &sessions, async |sessions| sessions.use_session(&name(), &id()).await.map(drop)),
         made("session.patch", &sessions, async |sessions| {
             sessions.patch(&name(), &id(), &Patch::new()).await.map(|_| ())
         }),
         made("session.touch", &sessions, async |sessions| sessions.touch(&name(), &id()).await.map(|_| ())),
+        made("session.rotate", &sessions, async |sessions| {
+            let token = SessionToken::beside(&id(), &SystemRandom)?;
+            let rotation = Rotation::to(HashingKey::unkeyed().session_id(&token));
+            sessions.rotate(&name(), "secret-user", &id(), &rotation).await.map(|_| ())
+        }),
         made("session.list", &sessions, async |sessions| {
             sessions.list(&name(), "secret-user").await.map(drop)
         }),
         made("session.destroy", &sessions, async |sessions| sessions.destroy(&name(), &id()).await.map(drop)),
         made("session.destroy_all", &sessions, async |sessions| {
             sessions.destroy_all(&name(), "secret-user", None).await.map(drop)
+        }),
+        made("session.lead", &sessions, async |sessions| {
+            sessions.outbox().unwrap().lead(&name(), &publisher(), ttl()).await.map(drop)
+        }),
+        made("session.reap", &sessions, async |sessions| {
+            sessions.outbox().unwrap().reap(&name(), ReapCursor::default(), 1).await.map(drop)
+        }),
+        made("session.read_outbox", &sessions, async |sessions| {
+            let outbox = sessions.outbox().unwrap();
+            outbox.read(&name(), outbox.outbox_of(&id()), &publisher(), ttl(), 1).await.map(drop)
+        }),
+        made("session.acknowledge", &sessions, async |sessions| {
+            let outbox = sessions.outbox().unwrap();
+            outbox.acknowledge(&name(), outbox.outbox_of(&id()), &publisher(), &[]).await.map(drop)
         }),
         made("event.publish", &events, async |events| {
             let id = EventId::generate(&SystemClock, &SystemRandom)?;
@@ -186,5 +211,10 @@ fn the_rest(stores: &Stores) -> Vec<Made> {
         made("token.check", &tokens, async |tokens| {
             tokens.check(&name(), &TokenFacts::new("secret-jti", Vec::new())).await.map(|_| ())
         }),
+        made("token.agree", &tokens, async |tokens| {
+            let settings = TokenSettings::new().max_life(ttl()).issuer("secret-issuer");
+            tokens.agree(&name(), &settings, None).await.map(drop)
+        }),
+        made("token.floor", &tokens, async |tokens| tokens.floor(&name()).await.map(drop)),
     ]
 }

@@ -86,14 +86,14 @@ fn sessions_and_their_tokens_and_events() {
         let sessions = SessionsBuilder::new(silent(), environment.clone(), app()).build().unwrap();
         times_out(&clock, sessions.create("u1", Patch::new())).await;
         times_out(&clock, sessions.list("u1")).await;
-        times_out(&clock, sessions.destroy_id(&id())).await;
+        times_out(&clock, sessions.destroy_id("secret-user", &id())).await;
 
         let backend = MemoryBackend::with(MemoryConfig::new().environment(environment.clone()));
         let store = backend.stores().session_store().unwrap();
+        let tokens = TokensBuilder::new(silent(), environment.clone(), app()).build().unwrap();
         let sessions = SessionsBuilder::new(store, environment, app())
-            .token_store(silent())
             .event_bus(silent())
-            .revoking_tokens(minutes(5))
+            .revoking_tokens(&tokens)
             .publishing()
             .build()
             .unwrap();

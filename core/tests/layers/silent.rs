@@ -9,7 +9,7 @@ use bytes::Bytes;
 use stanchion::Result;
 use stanchion::cache::{
     CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched, Fill,
-    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Shard, Tag,
+    FillOutcome, Generation, LeaseRequest, Release, SetEntry, SetOptions, SetOutcome, Shard, Tag,
 };
 use stanchion::contract::{BaseCapabilities, Contract};
 use stanchion::environment::Environment;
@@ -22,13 +22,16 @@ use stanchion::limit::{
 use stanchion::lock::{
     AcquireOutcome, Fence, Lease, LockCapabilities, LockRequest, Locker, ReleaseOutcome, RenewOutcome,
 };
+use stanchion::session::outbox::{
+    OutboxBounds, OutboxId, OutboxPage, OutboxPosition, PublisherId, ReapCursor, Reaped,
+};
 use stanchion::session::{
-    CreateOutcome, NewSession, Patch, PatchOutcome, SessionCapabilities, SessionId, SessionRecord,
-    SessionStore, TouchOutcome,
+    CreateOutcome, NewSession, Patch, PatchOutcome, RotateOutcome, Rotation, SessionBounds,
+    SessionCapabilities, SessionId, SessionOutbox, SessionRecord, SessionStore, SessionSummary, TouchOutcome,
 };
 use stanchion::stores::{Stores, StoresBuilder};
 use stanchion::time::{Timestamp, Ttl};
-use stanchion::token::{Epoch, Scope, TokenCapabilities, TokenFacts, TokenStore, Verdict};
+use stanchion::token::{Epoch, Scope, TokenCapabilities, TokenFacts, TokenSettings, TokenStore, Verdict};
 
 /// With the deadline that it declares, and does not keep.
 #[derive(Debug, Default)]
@@ -120,7 +123,7 @@ impl CacheLeases for Silent {
     async fn fill(&self, _: &[Fill]) -> Result<Vec<FillOutcome>> {
         pending().await
     }
-    async fn release(&self, _: &[(Key, LeaseToken)]) -> Result<()> {
+    async fn release(&self, _: &[Release]) -> Result<()> {
         pending().await
     }
 }
@@ -145,10 +148,19 @@ impl CacheCounters for Silent {
 #[async_trait]
 impl SessionStore for Silent {
     capabilities!(SessionCapabilities);
+    fn outbox(&self) -> Option<&dyn SessionOutbox> {
+        Some(self)
+    }
+    fn bounded(&self, _: SessionBounds) -> Arc<dyn SessionStore> {
+        Arc::new(Self(self.0))
+    }
     async fn create(&self, _: &Name, _: NewSession) -> Result<CreateOutcome> {
         pending().await
     }
     async fn load(&self, _: &Name, _: &SessionId) -> Result<Option<SessionRecord>> {
+        pending().await
+    }
+    async fn use_session(&self, _: &Name, _: &SessionId) -> Result<Option<SessionRecord>> {
         pending().await
     }
     async fn patch(&self, _: &Name, _: &SessionId, _: &Patch) -> Result<PatchOutcome> {
@@ -157,13 +169,38 @@ impl SessionStore for Silent {
     async fn touch(&self, _: &Name, _: &SessionId) -> Result<TouchOutcome> {
         pending().await
     }
+    async fn rotate(&self, _: &Name, _: &str, _: &SessionId, _: &Rotation) -> Result<RotateOutcome> {
+        pending().await
+    }
     async fn destroy(&self, _: &Name, _: &SessionId) -> Result<Option<SessionRecord>> {
         pending().await
     }
-    async fn list(&self, _: &Name, _: &str) -> Result<Vec<SessionRecord>> {
+    async fn list(&self, _: &Name, _: &str) -> Result<Vec<SessionSummary>> {
         pending().await
     }
     async fn destroy_all(&self, _: &Name, _: &str, _: Option<&SessionId>) -> Result<Vec<SessionId>> {
+        pending().await
+    }
+}
+
+#[async_trait]
+impl SessionOutbox for Silent {
+    fn bounds(&self) -> OutboxBounds {
+        OutboxBounds::new()
+    }
+    fn outbox_of(&self, _: &SessionId) -> OutboxId {
+        OutboxId::new(0)
+    }
+    async fn lead(&self, _: &Name, _: &PublisherId, _: Ttl) -> Result<bool> {
+        pending().await
+    }
+    async fn reap(&self, _: &Name, _: ReapCursor, _: usize) -> Result<Reaped> {
+        pending().await
+    }
+    async fn read(&self, _: &Name, _: OutboxId, _: &PublisherId, _: Ttl, _: usize) -> Result<OutboxPage> {
+        pending().await
+    }
+    async fn acknowledge(&self, _: &Name, _: OutboxId, _: &PublisherId, _: &[OutboxPosition]) -> Result<u64> {
         pending().await
     }
 }
@@ -244,6 +281,12 @@ impl TokenStore for Silent {
         pending().await
     }
     async fn check(&self, _: &Name, _: &TokenFacts) -> Result<Verdict> {
+        pending().await
+    }
+    async fn agree(&self, _: &Name, _: &TokenSettings, _: Option<Ttl>) -> Result<TokenSettings> {
+        pending().await
+    }
+    async fn floor(&self, _: &Name) -> Result<Epoch> {
         pending().await
     }
 }

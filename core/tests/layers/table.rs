@@ -34,7 +34,7 @@ const READS: [&str; 11] = [
 ];
 
 /// What changes something and may be repeated.
-const REPEATABLE: [&str; 13] = [
+const REPEATABLE: [&str; 19] = [
     // Without a condition, as here.
     "cache.set",
     "cache.set_many",
@@ -43,12 +43,18 @@ const REPEATABLE: [&str; 13] = [
     "cache.release",
     "cache.generations",
     "cache.bump",
+    "session.use",
     "session.touch",
+    "session.lead",
+    "session.read_outbox",
+    "session.acknowledge",
     "lock.acquire",
     "lock.renew",
     "limit.lease",
     "token.revoke",
     "token.revoke_all",
+    "token.agree",
+    "token.floor",
 ];
 
 fn layered(stores: &Stores) -> (Seen, Stores) {

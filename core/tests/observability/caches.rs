@@ -14,6 +14,32 @@ pub(crate) async fn run() {
     misses().await;
     read_while_it_changes().await;
     outage().await;
+    loads_that_hang().await;
+}
+
+async fn loads_that_hang() {
+    let (backend, clock) = manual();
+    let build = || {
+        let builder = backend.handle().stores().cache::<u32>("n").ttl(seconds(10));
+        builder.stale_while_revalidate(minutes(10)).background_loads(1).build().unwrap()
+    };
+    let (here, there) = (build(), build());
+    here.set_many(&[(1, 1), (2, 2)]).await.unwrap();
+    clock.advance(seconds(11));
+    for id in [1, 2] {
+        here.get_or_load(id, std::future::pending::<Result<u32, Infallible>>).await.unwrap();
+    }
+    assert_eq!(here.stats().reloads_skipped, 1);
+    let (hung, _word, begun) = slow(&there, 3);
+    begun.await.unwrap();
+    let waiting = instant(&there, 3, 3);
+    for _ in 0..60 {
+        settle().await;
+        clock.advance(std::time::Duration::from_millis(100));
+    }
+    waiting.await.unwrap().unwrap();
+    assert_eq!(there.stats().waits_ended, 1);
+    hung.abort();
 }
 
 async fn hits_and_loads() {

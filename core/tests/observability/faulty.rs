@@ -13,7 +13,7 @@ use stanchion::lock::{
     AcquireOutcome, Fence, Lease, LockCapabilities, LockRequest, Locker, ReleaseOutcome, RenewOutcome,
 };
 use stanchion::time::Ttl;
-use stanchion::token::{Epoch, Scope, TokenCapabilities, TokenFacts, TokenStore, Verdict};
+use stanchion::token::{Epoch, Scope, TokenCapabilities, TokenFacts, TokenSettings, TokenStore, Verdict};
 use stanchion::{Effect, Result};
 
 use crate::support::down;
@@ -74,6 +74,17 @@ impl TokenStore for Faulty<dyn TokenStore> {
     }
     async fn check(&self, service: &Name, token: &TokenFacts) -> Result<Verdict> {
         self.pass()?.check(service, token).await
+    }
+    async fn agree(
+        &self,
+        service: &Name,
+        ours: &TokenSettings,
+        before: Option<Ttl>,
+    ) -> Result<TokenSettings> {
+        self.pass()?.agree(service, ours, before).await
+    }
+    async fn floor(&self, service: &Name) -> Result<Epoch> {
+        self.pass()?.floor(service).await
     }
 }
 

@@ -72,6 +72,7 @@ async fn a_run_emits_what_the_page_lists_and_nothing_else() {
     let _subscriber = observed.subscribe();
     caches::run().await;
     rest::sessions().await;
+    rest::session_events().await;
     rest::locks().await;
     rest::events().await;
     rest::limits().await;

@@ -14,31 +14,62 @@ use crate::support::{down, manual, settle};
 pub(crate) async fn sessions() {
     let (backend, _) = manual();
     let stores = backend.stores().service("auth").unwrap();
-    let tokens = Faulty::over(stores.token_store().unwrap());
+    let store = Faulty::over(stores.token_store().unwrap());
+    let (environment, service) = (stores.environment().clone(), stores.service_name().clone());
+    let tokens = stanchion::token::TokensBuilder::new(store.clone(), environment, service).build().unwrap();
     let of = |limit| {
         let builder: SessionsBuilder = stores.sessions();
-        builder.limit(limit).token_store(tokens.clone()).revoking_tokens(hours(1)).build().unwrap()
+        builder.limit(limit).revoking_tokens(&tokens).build().unwrap()
     };
     let (sessions, strict) = (of(SessionLimit::EvictOldest(1)), of(SessionLimit::Reject(1)));
     let open = async |user| sessions.create(user, Patch::new()).await.map(Option::unwrap);
     let first = open("u1").await.unwrap();
     let second = open("u1").await.unwrap();
     assert!(strict.create("u1", Patch::new()).await.unwrap().is_none());
-    tokens.is_down(true);
+    store.is_down(true);
     open("u1").await.unwrap_err();
-    tokens.is_down(false);
+    store.is_down(false);
     assert!(sessions.load(&second.token).await.unwrap().is_none());
     let third = open("u1").await.unwrap();
     assert!(sessions.load(&third.token).await.unwrap().is_some());
     assert!(sessions.authenticate(&third.token.reveal()).await.unwrap().is_some());
     assert!(sessions.authenticate(&first.token.reveal()).await.unwrap().is_none());
     assert!(sessions.authenticate("nonsense").await.unwrap().is_none());
-    assert!(sessions.destroy(&third.token).await.unwrap());
+    assert_eq!(sessions.destroy(&third.token).await.unwrap(), DestroyOutcome::Destroyed);
     open("u1").await.unwrap();
     assert_eq!(sessions.destroy_all("u1", None).await.unwrap().len(), 1);
     stores.close(seconds(1)).await.unwrap();
     sessions.load(&first.token).await.unwrap_err();
     sessions.authenticate(&first.token.reveal()).await.unwrap_err();
+}
+
+/// An outbox that is full before anything can be published, and a session that times out.
+pub(crate) async fn session_events() {
+    let (backend, clock) = manual();
+    let stores = backend.stores().service("auth").unwrap();
+    let faults = Faults::new(stores.environment());
+    let builder = stores.layer(faults.clone()).sessions().idle_timeout(minutes(1)).publishing();
+    let sessions = builder.reap_every(seconds(10)).build().unwrap();
+    faults.plan("event.publish", u32::MAX, Fault::Fail(down(Effect::NotApplied))).unwrap();
+    let open = async || sessions.create("u1", Patch::new()).await.unwrap().unwrap();
+    for _ in 0..5_001 {
+        assert_eq!(sessions.destroy(&open().await.token).await.unwrap(), DestroyOutcome::Destroyed);
+    }
+    for outage in [true, false] {
+        for _ in 0..8 {
+            settle().await;
+            clock.advance(seconds(10));
+        }
+        if outage {
+            faults.clear();
+        }
+    }
+    open().await;
+    for _ in 0..12 {
+        settle().await;
+        clock.advance(seconds(10));
+    }
+    stores.close(seconds(1)).await.unwrap();
 }
 
 pub(crate) async fn locks() {

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use stanchion::cache::{
     CacheBuilder, CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched,
-    Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Shard, Tag,
+    Fill, FillOutcome, Generation, LeaseRequest, Release, SetEntry, SetOptions, SetOutcome, Shard, Tag,
     Watch, Watcher,
 };
 use stanchion::clock::ManualClock;
@@ -195,7 +195,7 @@ impl CacheLeases for Between {
     async fn fill(&self, fills: &[Fill]) -> Result<Vec<FillOutcome>> {
         self.inner.fill(fills).await
     }
-    async fn release(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
+    async fn release(&self, leases: &[Release]) -> Result<()> {
         self.inner.release(leases).await
     }
 }

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use stanchion::cache::{
     Cache, CacheBuilder, CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags,
-    Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, LoadError, SetEntry, SetOptions,
+    Fetched, Fill, FillOutcome, Generation, LeaseRequest, LoadError, Release, SetEntry, SetOptions,
     SetOutcome, Shard, Tag, Watch, Watcher,
 };
 use stanchion::clock::ManualClock;
@@ -292,7 +292,7 @@ impl CacheLeases for Flaky {
         let answer = self.pass()?.fill(fills).await;
         self.answer(answer).await
     }
-    async fn release(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
+    async fn release(&self, leases: &[Release]) -> Result<()> {
         self.pass()?.release(leases).await
     }
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use stanchion::cache::AllParts as _;
 use stanchion::cache::{
     CacheBuilder, CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched,
-    Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Shard, Tag,
+    Fill, FillOutcome, Generation, LeaseRequest, Release, SetEntry, SetOptions, SetOutcome, Shard, Tag,
     Watch, Watcher,
 };
 use stanchion::clock::ManualClock;
@@ -238,9 +238,9 @@ impl CacheLeases for Sharded {
     async fn fill(&self, fills: &[Fill]) -> Result<Vec<FillOutcome>> {
         each!(fills, |one| first(self.at(&one.key)?.fill(std::slice::from_ref(one)).await?)?)
     }
-    async fn release(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
+    async fn release(&self, leases: &[Release]) -> Result<()> {
         for lease in leases {
-            self.at(&lease.0)?.release(std::slice::from_ref(lease)).await?;
+            self.at(&lease.key)?.release(std::slice::from_ref(lease)).await?;
         }
         Ok(())
     }

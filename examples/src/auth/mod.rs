@@ -51,14 +51,17 @@ impl FromRef<Auth> for Tokens {
 pub(crate) async fn service(stores: &Stores, key: JwtKey, users_url: String) -> Result<Service, BoxError> {
     let stores = stores.service(NAME)?;
     let users = UserService::at(users_url)?;
+    // Settings that another service of these tokens does not share are an error here, and not at the first log-in.
+    let tokens = stores.tokens().max_life(TOKEN_LIFE).key(key).build()?;
+    tokens.agree().await?;
     let auth = Auth {
         accounts: Arc::default(),
         passwords: Passwords::new().await?,
         users: users.clone(),
         profiles: Profiles::new(&stores, users)?,
         followed: Followed::default(),
-        sessions: stores.sessions().idle_timeout(minutes(30)).revoking_tokens(TOKEN_LIFE).build()?,
-        tokens: stores.tokens().max_life(TOKEN_LIFE).key(key).build()?,
+        sessions: stores.sessions().idle_timeout(minutes(30)).revoking_tokens(&tokens).build()?,
+        tokens,
         // Against guessing: only failures count.
         attempts: stores.attempts("login").publishing().build()?,
         // Against whoever would have this service do nothing but hash.

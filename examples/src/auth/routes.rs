@@ -10,6 +10,7 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use stanchion::prelude::*;
+use stanchion::session::Device;
 
 use super::{Auth, sessions};
 use crate::caller::Caller;
@@ -87,29 +88,34 @@ async fn log_in(
     Json(log_in): Json<LogIn>,
 ) -> Result<Json<LoggedIn>, AppError> {
     admit(&auth.by_address.check(client.ip()).await?)?;
+    // Before the password is checked: whoever logs in with the old one, while it is changed, is not let in.
+    let attempt = auth.sessions.begin(&log_in.login).await?;
     // Counts as failed from here on, until it is said to have succeeded.
-    let attempt = match auth.attempts.begin(&log_in.login, client.ip()).await? {
+    let guess = match auth.attempts.begin(&log_in.login, client.ip()).await? {
         Begun::Admitted(attempt) => attempt,
         Begun::Locked { retry_after, .. } => return Err(AppError::too_many(retry_after)),
     };
     let stored = auth.accounts.password_hash(&log_in.login);
     match auth.passwords.verify(log_in.password, stored).await {
-        Ok(true) => attempt.succeeded().await?,
+        Ok(true) => guess.succeeded().await?,
         Ok(false) => {
-            attempt.failed().await?;
+            guess.failed().await?;
             return Err(AppError::unauthorized("wrong login or password"));
         }
         // The password was not looked at.
         Err(error) => {
-            attempt.withdrawn().await?;
+            guess.withdrawn().await?;
             return Err(error);
         }
     }
-    let fields = Patch::new().value("device", &log_in.device)?;
-    let opened = auth.sessions.create(&log_in.login, fields).await?;
-    let opened = opened.ok_or_else(|| AppError::conflict("too many sessions"))?;
-    let within = IssueOptions::new().session(opened.session.id());
-    let issued = auth.tokens.issue(&log_in.login, within).await?;
+    let fields = Patch::new().device(Device::new().label(log_in.device).address(client.ip()));
+    let opened = match auth.sessions.create_for(&attempt, fields).await? {
+        OpenOutcome::Opened(opened) => opened,
+        OpenOutcome::LimitReached => return Err(AppError::conflict("too many sessions")),
+        _ => return Err(AppError::unauthorized("all sessions were ended meanwhile: log in again")),
+    };
+    let issued = auth.sessions.issue(&auth.tokens, &opened.session, IssueOptions::new()).await?;
+    let issued = issued.issued().ok_or_else(|| AppError::unauthorized("the session was ended meanwhile"))?;
     Ok(Json(LoggedIn { token: issued.token, session: opened.token.reveal() }))
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
-use stanchion::cache::{CacheStore, Fetched, LeaseRequest, SetOutcome, Want, When};
+use stanchion::cache::{CacheStore, Fetched, LeaseRequest, Release, SetOutcome, Want, When};
 use stanchion::key::Key;
 use stanchion::time::Ttl;
 
@@ -217,7 +217,7 @@ pub(super) async fn an_abandoned_lease_is_free_at_once(cx: &Context) -> Outcome 
     let (a, b) = (key("a")?, key("b")?);
     lease(&*here, &a, 1).await?;
     lease(&*here, &b, 1).await?;
-    there.release(&[(a.clone(), token(1)), (b.clone(), token(1))]).await?;
+    there.release(&[Release::new(a.clone(), token(1)), Release::new(b.clone(), token(1))]).await?;
     for key in [&a, &b] {
         is_leased(fetch(&*there, key, 2, day()?, Want::IfAbsent).await?, "a lease that was abandoned")?;
     }
@@ -229,8 +229,86 @@ pub(super) async fn only_the_holder_abandons(cx: &Context) -> Outcome {
     let (a, b) = (key("a")?, key("b")?);
     lease(&*here, &a, 1).await?;
     // One that nobody has is passed over.
-    there.release(&[(b, token(1)), (a.clone(), token(2))]).await?;
+    there.release(&[Release::new(b, token(1)), Release::new(a.clone(), token(2))]).await?;
     is_held(&*here, &a, "a lease that another token abandoned").await
+}
+
+/// The lease on a key, released as failed for a day.
+async fn fail_load(store: &dyn CacheStore, key: &Key, holder: u8) -> Outcome {
+    lease(store, key, holder).await?;
+    Ok(store.release(&[Release::new(key.clone(), token(holder)).failed(day()?)]).await?)
+}
+
+/// The answer that a load has failed, with what else was answered.
+fn failed(answer: Fetched, longest: Ttl) -> Outcome<Option<Bytes>> {
+    match answer {
+        Fetched::Failed { remaining, current } if remaining <= longest.as_duration() => Ok(current),
+        other => fail("that a load has failed", other),
+    }
+}
+
+pub(super) async fn a_failed_load_is_known_to_all(cx: &Context) -> Outcome {
+    let (here, there) = (cx.open().await?.cache_store()?, cx.open().await?.cache_store()?);
+    let (a, b) = (key("a")?, key("b")?);
+    fail_load(&*here, &a, 1).await?;
+    for store in [&here, &there] {
+        for want in [Want::IfAbsent, Want::Anyway] {
+            let current = failed(fetch(&**store, &a, 2, day()?, want).await?, day()?)?;
+            same(current, None, "the value beside a failure")?;
+        }
+    }
+    let not_held = Fetched::Busy { remaining: Duration::ZERO, current: None };
+    same(fetch(&*there, &a, 1, day()?, Want::Keep).await?, not_held, "keeping what was released")?;
+    // A value that is there is answered first, or comes with it.
+    put(&*here, "b", "old").await?;
+    fail_load(&*here, &b, 1).await?;
+    same(
+        fetch(&*there, &b, 2, day()?, Want::IfAbsent).await?,
+        Fetched::Hit(bytes("old")),
+        "a value that is there",
+    )?;
+    let current = failed(fetch(&*there, &b, 2, day()?, Want::Anyway).await?, day()?)?;
+    same(current, Some(bytes("old")), "the value beside a failure")?;
+    // Only the holder says so.
+    let c = key("c")?;
+    lease(&*here, &c, 1).await?;
+    there.release(&[Release::new(c.clone(), token(2)).failed(day()?)]).await?;
+    is_held(&*here, &c, "a lease whose load another token said to have failed").await
+}
+
+pub(super) async fn a_failure_ends(cx: &Context) -> Outcome {
+    let (here, there) = (cx.open().await?.cache_store()?, cx.open().await?.cache_store()?);
+    let a = key("a")?;
+    // By its time.
+    lease(&*here, &a, 1).await?;
+    here.release(&[Release::new(a.clone(), token(1)).failed(cx.short())]).await?;
+    cx.pass(cx.short()).await;
+    is_leased(fetch(&*there, &a, 2, day()?, Want::IfAbsent).await?, "a lease after a failure is over")?;
+    // By who asks despite it, whose lease is as any other.
+    let b = key("b")?;
+    fail_load(&*here, &b, 1).await?;
+    let request = LeaseRequest::new(b.clone(), token(2), day()?, Want::IfAbsent).despite_failure();
+    let mut answers = there.fetch(&[request]).await?;
+    is_leased(
+        match answers.pop() {
+            Some(answer) => answer,
+            None => return fail("one answer to one request", answers),
+        },
+        "a lease despite a failure",
+    )?;
+    is_held(&*here, &b, "a lease that was taken despite a failure").await?;
+    // By a write.
+    for write in ["set", "removal"] {
+        let key = key(write)?;
+        fail_load(&*here, &key, 1).await?;
+        if write == "set" {
+            put(&*there, write, "new").await?;
+        } else {
+            let _absent = there.remove_many(std::slice::from_ref(&key)).await?;
+        }
+        is_leased(fetch(&*here, &key, 2, day()?, Want::Anyway).await?, &format!("a lease after a {write}"))?;
+    }
+    Ok(())
 }
 
 pub(super) async fn a_lease_is_no_entry(cx: &Context) -> Outcome {

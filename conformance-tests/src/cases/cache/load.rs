@@ -70,7 +70,9 @@ fn near(stores: &Stores) -> Outcome<Cache<u32>> {
 const LONGEST_LEASE: Duration = Duration::from_mins(10);
 
 fn leasing(stores: &Stores, lease: Duration) -> Outcome<Cache<u32>> {
-    Ok(stores.cache("number").store_deadline(PATIENCE).lease(lease).build()?)
+    let builder = stores.cache("number").store_deadline(PATIENCE).lease(lease);
+    // Kept for as long as the load runs.
+    Ok(builder.background_timeout(Duration::from_hours(24)).build()?)
 }
 
 /// How a task ended; a panic in it is the case's.

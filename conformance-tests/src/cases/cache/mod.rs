@@ -164,4 +164,9 @@ rules! {
         "wall_clock::lives_after_a_step_forth": wall_clock::cache::lives_after_a_step_forth,
     ];
     "CACHE-68" Must "The feed is restored for each shard that a key of the watched namespace is said to be in." => ["watch::each_shard": watch::each_shard_of_a_namespace_is_restored];
+    "CACHE-69" Must "A lease that was released as failed is said to have failed to all who ask, for so long; a write, and who asks despite it, end that." => [
+        "failed::is_known": lease::a_failed_load_is_known_to_all,
+        "failed::ends": lease::a_failure_ends,
+    ];
+    "CACHE-70" Must "A release of a lease is told to the watchers of its key, and leaves the entry as it was." => ["watch::releases": watch::a_release_is_told];
 }

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use stanchion::cache::{CacheStore, SetEntry, Shard, Tag, Watch, Watcher};
+use stanchion::cache::{CacheStore, Release, SetEntry, Shard, Tag, Watch, Watcher};
 use stanchion::key::{Key, Namespace};
 use stanchion::time::Ttl;
 use tokio::sync::watch;
 
-use super::common::{always, bytes};
+use super::common::{always, bytes, token};
 use super::fill::fill;
 use super::generation::bump;
 use super::lease::lease;
@@ -104,6 +104,32 @@ pub(super) async fn each_shard_of_a_namespace_is_restored(cx: &Context) -> Outco
         watched(&*store, &namespace).await.map(drop)?;
     }
     Ok(())
+}
+
+pub(super) async fn a_release_is_told(cx: &Context) -> Outcome {
+    let (here, there) = (cx.open().await?.cache_store()?, cx.open().await?.cache_store()?);
+    let namespace = namespace("user")?;
+    let (_watch, recorder) = watched(&*there, &namespace).await?;
+    let (absent, present) = (namespace.key("absent")?, namespace.key("present")?);
+    recorder.tells("a set of", &present, set(&*here, &present)).await?;
+    let life = here.ttl(&present).await?;
+    for (key, failed) in [(&absent, false), (&absent, true), (&present, false), (&present, true)] {
+        let release = Release::new(key.clone(), token(1));
+        let release = if failed { release.failed(Ttl::MIN) } else { release };
+        let give_back = async {
+            lease(&*here, key, 1).await?;
+            Ok(here.release(&[release]).await?)
+        };
+        recorder.tells("a release of the lease on", key, give_back).await?;
+        if failed {
+            // So that the next gets it.
+            let _absent = here.remove_many(std::slice::from_ref(&absent)).await?;
+        }
+    }
+    same(here.get(&absent).await?, None, "the value of which a lease was released")?;
+    same(here.get(&present).await?, Some(bytes("x")), "the value of which a lease was released")?;
+    let after = here.ttl(&present).await?;
+    ensure(after <= life, "a life that is no longer than before the release", (life, after))
 }
 
 async fn set(store: &dyn CacheStore, key: &Key) -> Outcome {

@@ -19,7 +19,7 @@ async fn create(
 ) -> Outcome<(SessionId, Vec<SessionId>)> {
     let id = HashingKey::unkeyed().session_id(&SessionToken::generate(USER, &SystemRandom)?);
     match store.create(&name("auth")?, NewSession::new(id, USER, idle, Ttl::MAX, limit)).await? {
-        CreateOutcome::Created { record, evicted } => Ok((record.id, evicted)),
+        CreateOutcome::Created { record, evicted, .. } => Ok((record.id, evicted)),
         other => fail("created", other),
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use stanchion::cache::AllParts as _;
 use stanchion::cache::{
     CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched, Fill,
-    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Shard, Tag, Watch,
+    FillOutcome, Generation, LeaseRequest, Release, SetEntry, SetOptions, SetOutcome, Shard, Tag, Watch,
     Watcher,
 };
 use stanchion::key::{Key, Namespace};
@@ -40,6 +40,8 @@ pub(crate) enum Bug {
     TouchIsNotTold,
     /// The script that fills is not that which sets.
     FillIsNotTold,
+    /// The entry is as it was: there is nothing to tell.
+    ReleaseIsNotTold,
     /// Generations are told as values are, under the namespace of the value.
     BumpIsNotTold,
     /// The key is told as its caller named it.
@@ -65,7 +67,7 @@ const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'stat
 pub(crate) const PROOFS: &[Proof] = &[
     proof("CACHE-53", Bug::WatchIsRefused, "watch::declared", "a watch, as declared").also(&[
         "CACHE-25", "CACHE-54", "CACHE-55", "CACHE-56", "CACHE-57", "CACHE-58", "CACHE-59", "CACHE-60",
-        "CACHE-61", "CACHE-62", "CACHE-63", "CACHE-68",
+        "CACHE-61", "CACHE-62", "CACHE-63", "CACHE-68", "CACHE-70",
     ]),
     proof("CACHE-54", Bug::RestoredOnlyForTheFirst, "watch::restored_first", "anything, told within")
         .also(&["CACHE-55", "CACHE-56", "CACHE-59", "CACHE-61", "CACHE-68"]),
@@ -73,6 +75,7 @@ pub(crate) const PROOFS: &[Proof] = &[
     proof("CACHE-68", Bug::RestoredOfAnotherShard, "watch::each_shard", "restored of each of {Shard(0)}")
         .also(&[
             "CACHE-25", "CACHE-55", "CACHE-56", "CACHE-57", "CACHE-58", "CACHE-59", "CACHE-60", "CACHE-61",
+            "CACHE-70",
         ]),
     proof(
         "CACHE-55",
@@ -87,9 +90,15 @@ pub(crate) const PROOFS: &[Proof] = &[
         "watch::each_kind",
         "a set of cache:user:therea, told within",
     )
-    .also(&["CACHE-25", "CACHE-56", "CACHE-57", "CACHE-58", "CACHE-59", "CACHE-61"]),
+    .also(&["CACHE-25", "CACHE-56", "CACHE-57", "CACHE-58", "CACHE-59", "CACHE-61", "CACHE-70"]),
     proof("CACHE-55", Bug::TouchIsNotTold, "watch::each_kind", "a touch of cache:user:herea, told within"),
     proof("CACHE-55", Bug::FillIsNotTold, "watch::each_kind", "a fill of cache:user:herefilled, told within"),
+    proof(
+        "CACHE-70",
+        Bug::ReleaseIsNotTold,
+        "watch::releases",
+        "a release of the lease on cache:user:absent",
+    ),
     proof("CACHE-55", Bug::BumpIsNotTold, "watch::bumps", "a bump of tags:tag:user%3Au1, told within"),
     proof("CACHE-55", Bug::KeysAreToldUnescaped, "watch::each_kind", "a set of cache:user:hereé%3A"),
     proof(
@@ -118,9 +127,11 @@ pub(crate) const PROOFS: &[Proof] = &[
         "near::nothing_stale",
         "no key that is stale once all is quiet",
     )
-    .also(&["CACHE-25", "CACHE-55", "CACHE-56", "CACHE-57", "CACHE-58", "CACHE-59"]),
+    .also(&["CACHE-25", "CACHE-55", "CACHE-56", "CACHE-57", "CACHE-58", "CACHE-59", "CACHE-70"]),
     proof("CACHE-61", Bug::NothingIsTold, "near::nothing_stale", "no key that is stale once all is quiet")
-        .also(&["CACHE-25", "CACHE-55", "CACHE-56", "CACHE-57", "CACHE-58", "CACHE-59", "CACHE-60"]),
+        .also(&[
+            "CACHE-25", "CACHE-55", "CACHE-56", "CACHE-57", "CACHE-58", "CACHE-59", "CACHE-60", "CACHE-70",
+        ]),
 ];
 
 /// What is written.
@@ -130,6 +141,7 @@ enum Kind {
     Touch,
     Fill,
     Bump,
+    Release,
 }
 
 /// What all handles of a place know of each other.
@@ -169,6 +181,7 @@ impl Watcher for Spoiled {
             Bug::OnlyOwnChangesAreTold => is_own,
             Bug::TouchIsNotTold => kind != Some(Kind::Touch),
             Bug::FillIsNotTold => kind != Some(Kind::Fill),
+            Bug::ReleaseIsNotTold => kind != Some(Kind::Release),
             Bug::BumpIsNotTold => kind != Some(Kind::Bump),
             Bug::RestoredIsToldTooSoon => self.number == 0 || self.has_missed.swap(true, Ordering::Relaxed),
             Bug::ToldBeforeItIsDone | Bug::NothingIsTold => false,
@@ -321,8 +334,9 @@ impl CacheLeases for Wrong {
         self.write(Kind::Fill, fills.iter().map(|fill| &fill.key), self.right.fill(fills)).await
     }
 
-    async fn release(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
-        self.right.release(leases).await
+    async fn release(&self, leases: &[Release]) -> Result<()> {
+        let keys = leases.iter().map(|lease| &lease.key);
+        self.write(Kind::Release, keys, self.right.release(leases)).await
     }
 }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use stanchion::cache::AllParts as _;
 use stanchion::cache::{
     CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched, Fill,
-    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Shard, Tag, Watch,
+    FillOutcome, Generation, LeaseRequest, Release, SetEntry, SetOptions, SetOutcome, Shard, Tag, Watch,
     Watcher,
 };
 use stanchion::key::{Key, Namespace};
@@ -228,7 +228,7 @@ impl CacheLeases for Wrong {
         self.right.fill(fills).await
     }
 
-    async fn release(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
+    async fn release(&self, leases: &[Release]) -> Result<()> {
         self.right.release(leases).await
     }
 }

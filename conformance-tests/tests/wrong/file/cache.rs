@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use stanchion::cache::{
     CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched, Fill,
-    FillOutcome, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Shard,
+    FillOutcome, LeaseRequest, Release, SetEntry, SetOptions, SetOutcome, Shard,
 };
 use stanchion::clock::{Clock, SystemClock};
 use stanchion::contract::Contract;
@@ -126,7 +126,7 @@ impl CacheLeases for Files {
         self.change(Change::Lease, |state| Ok(fills.iter().map(|one| fill(state, one)).collect()))
     }
 
-    async fn release(&self, _leases: &[(Key, LeaseToken)]) -> Result<()> {
+    async fn release(&self, _leases: &[Release]) -> Result<()> {
         not_here()
     }
 }

@@ -1,6 +1,7 @@
 //! Sessions in the file: whose there are, and no more of them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,8 +10,9 @@ use stanchion::clock::{Clock, SystemClock};
 use stanchion::contract::Contract;
 use stanchion::key::Name;
 use stanchion::session::{
-    CreateOutcome, NewSession, Patch, PatchOutcome, SessionCapabilities, SessionId, SessionLimit,
-    SessionRecord, SessionStore, TouchOutcome,
+    CreateOutcome, NewSession, Patch, PatchOutcome, RotateOutcome, Rotation, SessionBounds,
+    SessionCapabilities, SessionId, SessionLimit, SessionOutbox, SessionRecord, SessionStore, SessionSummary,
+    TouchOutcome,
 };
 
 use super::state::{Change, Files, not_here};
@@ -32,6 +34,15 @@ impl SessionStore for Files {
         SessionCapabilities::new(Contract::V1)
     }
 
+    /// What is here lives for a day, and no race takes so long.
+    fn outbox(&self) -> Option<&dyn SessionOutbox> {
+        None
+    }
+
+    fn bounded(&self, _bounds: SessionBounds) -> Arc<dyn SessionStore> {
+        Arc::new(self.clone())
+    }
+
     async fn create(&self, service: &Name, session: NewSession) -> Result<CreateOutcome> {
         self.change(Change::Session, |state| {
             let ids = state.sessions.entry(of(service, &session.user)).or_default();
@@ -41,7 +52,7 @@ impl SessionStore for Files {
             }
             let evicted = ids.drain(..excess).map(|id| id.parse()).collect::<Result<Vec<_>>>()?;
             ids.push(session.id.to_string());
-            Ok(CreateOutcome::Created { record: record(session.id, &session.user), evicted })
+            Ok(CreateOutcome::Created { record: record(session.id, &session.user), evicted, replaced: None })
         })
     }
 
@@ -55,6 +66,10 @@ impl SessionStore for Files {
         })
     }
 
+    async fn use_session(&self, _service: &Name, _id: &SessionId) -> Result<Option<SessionRecord>> {
+        not_here()
+    }
+
     async fn patch(&self, _service: &Name, _id: &SessionId, _patch: &Patch) -> Result<PatchOutcome> {
         not_here()
     }
@@ -63,13 +78,23 @@ impl SessionStore for Files {
         not_here()
     }
 
+    async fn rotate(
+        &self,
+        _service: &Name,
+        _user: &str,
+        _id: &SessionId,
+        _rotation: &Rotation,
+    ) -> Result<RotateOutcome> {
+        not_here()
+    }
+
     async fn destroy(&self, _service: &Name, _id: &SessionId) -> Result<Option<SessionRecord>> {
         not_here()
     }
 
-    async fn list(&self, service: &Name, user: &str) -> Result<Vec<SessionRecord>> {
+    async fn list(&self, service: &Name, user: &str) -> Result<Vec<SessionSummary>> {
         let ids = self.look(|state| state.sessions.get(&of(service, user)).cloned().unwrap_or_default())?;
-        ids.iter().rev().map(|id| Ok(record(id.parse()?, user))).collect()
+        ids.iter().rev().map(|id| Ok(record(id.parse()?, user).into_summary())).collect()
     }
 
     async fn destroy_all(

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use stanchion::clock::{Clock, SystemClock};
@@ -25,6 +25,8 @@ pub(super) struct State {
     pub(super) sessions: BTreeMap<String, Vec<String>>,
     pub(super) epochs: BTreeMap<String, u64>,
     pub(super) revoked: BTreeSet<String>,
+    /// Longest life in ms and issuer, by service.
+    pub(super) token_settings: BTreeMap<String, (Option<u64>, Option<String>)>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -46,11 +48,11 @@ pub(super) enum Change {
 }
 
 /// A place's folder.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Files {
     folder: PathBuf,
     wrong: Option<Change>,
-    race: Option<Race>,
+    race: Option<Arc<Race>>,
 }
 
 /// One at a time, in this process.
@@ -60,7 +62,7 @@ impl Files {
     /// A parent is the referee of the race between its children, and not among them.
     pub(super) fn open(folder: PathBuf, wrong: Option<Change>, is_child: bool) -> Result<Self> {
         fs::create_dir_all(&folder).map_err(failed)?;
-        let race = is_child.then(|| Race::join(folder.clone())).transpose().map_err(failed)?;
+        let race = is_child.then(|| Race::join(folder.clone())).transpose().map_err(failed)?.map(Arc::new);
         Ok(Self { folder, wrong, race })
     }
 
@@ -88,7 +90,7 @@ impl Files {
     pub(super) fn change<T>(&self, change: Change, make: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
         if self.wrong == Some(change) {
             let _alone = locked(&ALONE);
-            let part = self.race.as_ref().map(Race::begin).transpose().map_err(failed)?;
+            let part = self.race.as_deref().map(Race::begin).transpose().map_err(failed)?;
             let mut state = self.read()?;
             let made = make(&mut state)?;
             if let Some(part) = &part {

@@ -7,7 +7,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Cache;
-use crate::cache::load::{InOutage, LoadError, Loaded, Served};
+#[cfg(doc)]
+use crate::cache::load::Loaded;
+use crate::cache::load::{BatchResult, Found, InOutage, LeftOut, LoadError, Served};
 use crate::cache::read::Lookup;
 use crate::codec::Codec;
 use crate::error::Result;
@@ -66,40 +68,71 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         self.0.writer.remove(&self.keys(ids)?).await
     }
 
-    /// The values, in the order of the identifiers; what is missing is loaded by one call of the loader, for all of it,
-    /// and stored. The loader answers what it has, in any order; what it does not answer is `None`, and is remembered as
-    /// absent where there is a [`negative_ttl`](crate::cache::CacheBuilder::negative_ttl).
+    /// The values, in the order of the identifiers; what is missing is loaded by one call of the loader, and stored. The
+    /// loader answers what it has, in any order: for each identifier a value (a `T` or a [`Loaded`]), an `Option` of it, or a
+    /// `Result`, see [`Found`]. What it leaves out is answered with `None`, and nothing is remembered of it; for a loader that
+    /// leaves out what does not exist there is [`get_or_find_many`](Self::get_or_find_many).
     ///
-    /// A value that another process is loading at the same time is loaded here too, and not stored. One that can't be
-    /// stored, as it is too large, say, is served all the same, and spoils none of the others. If the loader fails, stale
-    /// values are served where there is one for each that is missing ([`fail_safe`](crate::cache::CacheBuilder::fail_safe)).
-    /// Nothing is loaded ahead of its end ([`eager`](crate::cache::CacheBuilder::eager)), and a batch has no timeout but its
-    /// caller's.
+    /// Each value is a load as any other ([`get_or_load`](Self::get_or_load)): at most one runs for a key in the deployment,
+    /// whether it is asked for alone or in batches. What others load already is waited for, up to the
+    /// [`wait_timeout`](crate::cache::CacheBuilder::wait_timeout); what has to be loaded all the same after that is loaded by
+    /// a further call of the loader, which is why it is `Clone`. What may be served stale is
+    /// ([`stale_while_revalidate`](crate::cache::CacheBuilder::stale_while_revalidate)), and is loaded anew in the background.
+    /// One that can't be stored, as it is too large, say, is served all the same, and spoils none of the others. Nothing is
+    /// loaded ahead of its end ([`eager`](crate::cache::CacheBuilder::eager)), and there is no
+    /// [`soft_timeout`](crate::cache::CacheBuilder::soft_timeout).
     ///
     /// # Errors
-    /// The loader's, or why the call could not be made at all.
+    /// As [`get_or_load`](Self::get_or_load), if one of the values can't be had, and no stale one may be served for it
+    /// ([`fail_safe`](crate::cache::CacheBuilder::fail_safe)): that of the first. The others are stored all the same;
+    /// [`serve_many`](Self::serve_many) answers them.
     ///
     /// # Cancel safety
-    /// Dropping the future drops the load, and gives its leases back.
+    /// Dropping the future leaves the load to those who wait for a part of it; with none left it is aborted, and its leases
+    /// are given back.
     pub async fn get_or_load_many<I, E, V, F, L>(
         &self,
         ids: &[I],
         load: L,
     ) -> Result<Vec<Option<Arc<T>>>, LoadError<E>>
     where
-        I: Identifier + Clone + Eq + Hash,
-        L: FnOnce(Vec<I>) -> F,
-        F: Future<Output = Result<Vec<(I, V)>, E>>,
-        V: Into<Loaded<T>>,
+        I: Identifier + Clone + Eq + Hash + Send + Sync + 'static,
+        L: FnOnce(Vec<I>) -> F + Clone + Send + 'static,
+        F: Future<Output = Result<Vec<(I, V)>, E>> + Send + 'static,
+        V: Into<Found<T, E>>,
+        E: Send + Sync + 'static,
     {
-        let served = self.serve_many(ids, load).await?;
-        Ok(served.into_iter().map(|served| served.map(|served| served.value)).collect())
+        values(self.many(ids, load, LeftOut::Unknown).await?)
     }
 
-    /// As [`get_or_load_many`](Self::get_or_load_many), and tells of each whether it is stale.
+    /// As [`get_or_load_many`](Self::get_or_load_many), for what may not exist: what the loader leaves out does not, which is
+    /// remembered for the [`negative_ttl`](crate::cache::CacheBuilder::negative_ttl).
     ///
     /// # Errors
     /// As [`get_or_load_many`](Self::get_or_load_many).
+    ///
+    /// # Cancel safety
+    /// As [`get_or_load_many`](Self::get_or_load_many).
+    pub async fn get_or_find_many<I, E, V, F, L>(
+        &self,
+        ids: &[I],
+        find: L,
+    ) -> Result<Vec<Option<Arc<T>>>, LoadError<E>>
+    where
+        I: Identifier + Clone + Eq + Hash + Send + Sync + 'static,
+        L: FnOnce(Vec<I>) -> F + Clone + Send + 'static,
+        F: Future<Output = Result<Vec<(I, V)>, E>> + Send + 'static,
+        V: Into<Found<T, E>>,
+        E: Send + Sync + 'static,
+    {
+        values(self.many(ids, find, LeftOut::Absent).await?)
+    }
+
+    /// As [`get_or_load_many`](Self::get_or_load_many), and answers each by itself: whether it is stale, or why it can't be
+    /// had.
+    ///
+    /// # Errors
+    /// Why the call could not be made at all.
     ///
     /// # Cancel safety
     /// As [`get_or_load_many`](Self::get_or_load_many).
@@ -107,14 +140,37 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         &self,
         ids: &[I],
         load: L,
-    ) -> Result<Vec<Option<Served<T>>>, LoadError<E>>
+    ) -> Result<Vec<Result<Option<Served<T>>, LoadError<E>>>>
     where
-        I: Identifier + Clone + Eq + Hash,
-        L: FnOnce(Vec<I>) -> F,
-        F: Future<Output = Result<Vec<(I, V)>, E>>,
-        V: Into<Loaded<T>>,
+        I: Identifier + Clone + Eq + Hash + Send + Sync + 'static,
+        L: FnOnce(Vec<I>) -> F + Clone + Send + 'static,
+        F: Future<Output = Result<Vec<(I, V)>, E>> + Send + 'static,
+        V: Into<Found<T, E>>,
+        E: Send + Sync + 'static,
+    {
+        Ok(self.many(ids, load, LeftOut::Unknown).await?.values)
+    }
+
+    async fn many<I, E, V, F, L>(&self, ids: &[I], load: L, left_out: LeftOut) -> Result<BatchResult<T, E>>
+    where
+        I: Identifier + Clone + Eq + Hash + Send + Sync + 'static,
+        L: FnOnce(Vec<I>) -> F + Clone + Send + 'static,
+        F: Future<Output = Result<Vec<(I, V)>, E>> + Send + 'static,
+        V: Into<Found<T, E>>,
+        E: Send + Sync + 'static,
     {
         let keys = self.keys(ids)?;
-        Ok(self.0.loader.serve_many(ids, &keys, load, InOutage::Load).await?.values)
+        let load = |ids: Vec<I>| async move { load(ids).await.map(each_found) };
+        self.0.loader.serve_many(ids, &keys, load, (InOutage::Load, left_out)).await
     }
+}
+
+/// What a loader answered for each.
+pub(super) fn each_found<I, T, E, V: Into<Found<T, E>>>(answers: Vec<(I, V)>) -> Vec<(I, Found<T, E>)> {
+    answers.into_iter().map(|(id, answer)| (id, answer.into())).collect()
+}
+
+/// The values of a batch, or the first error.
+fn values<T, E>(batch: BatchResult<T, E>) -> Result<Vec<Option<Arc<T>>>, LoadError<E>> {
+    batch.values.into_iter().map(|one| Ok(one?.map(|served| served.value))).collect()
 }

@@ -39,7 +39,11 @@ use crate::layer::deadline::bounded;
 /// | [`eager`](Self::eager) | [`Eager::Never`] | when a fresh value is loaded anew in the background |
 /// | [`stale_while_revalidate`](Self::stale_while_revalidate) | 0 | after the TTL |
 /// | [`fail_safe`](Self::fail_safe) | 0, back-off 30 s | after the TTL |
-/// | [`soft_timeout`](Self::soft_timeout), [`hard_timeout`](Self::hard_timeout) | none | of one load |
+/// | [`soft_timeout`](Self::soft_timeout), [`hard_timeout`](Self::hard_timeout) | none | of one call |
+/// | [`wait_timeout`](Self::wait_timeout) | twice the lease, at most half of the hard timeout | of somebody else's load |
+/// | [`background_timeout`](Self::background_timeout) | the hard timeout, else 1 min | of one load, more than 0 |
+/// | [`background_loads`](Self::background_loads) | 64 | 1 to 65,536 at once |
+/// | [`failure_ttl`](Self::failure_ttl) | 500 ms | after a failed load |
 /// | [`finish_in_background`](Self::finish_in_background) | off | |
 /// | [`max_bytes`](Self::max_bytes) | the store's, 1 MiB | bytes of a value with its header |
 /// | [`fail_closed`](Self::fail_closed) | off | |
@@ -194,15 +198,54 @@ impl<T, C> CacheBuilder<T, C> {
         self
     }
 
-    /// A load that takes longer is ended, as [`LoadError::TimedOut`](crate::cache::LoadError::TimedOut). None unless set, and not
-    /// shorter than the [soft one](Self::soft_timeout).
+    /// A call that takes longer is ended, as [`LoadError::TimedOut`](crate::cache::LoadError::TimedOut), and so is its load:
+    /// the whole call, also what it waits for somebody else's load. What has been loaded by then may take the store's deadline
+    /// longer. None unless set, and not shorter than the [soft one](Self::soft_timeout).
     pub fn hard_timeout(mut self, timeout: Duration) -> Self {
         self.settings.hard_timeout = Some(timeout);
         self
     }
 
-    /// A load goes on, and its value is stored, when nobody waits for it any more. Unless set, it ends with its last
-    /// waiter.
+    /// How long a caller waits for somebody else's load: one that is in flight in this process, or another process's lease.
+    /// Then it runs its own loader, without a lease; the value is served and not stored, and
+    /// [`CacheStats::waits_ended`](crate::cache::CacheStats::waits_ended) counts it. Twice the [lease](Self::lease) unless
+    /// set, 6 seconds with a lease of 3, and at most half of the [`hard_timeout`](Self::hard_timeout). Three quarters of it
+    /// are for another process's lease, so that what is loaded then can serve all who wait in this process. Loaders that take
+    /// longer than that need more, or several run at once.
+    pub fn wait_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.wait_timeout = Some(timeout);
+        self
+    }
+
+    /// How long a load runs that no caller has to wait for: one in the background
+    /// ([`eager`](Self::eager), [`stale_while_revalidate`](Self::stale_while_revalidate)), and any that goes on when its callers
+    /// have left ([`finish_in_background`](Self::finish_in_background), [`soft_timeout`](Self::soft_timeout)). Then its loader is
+    /// dropped and its lease given back. A lease is kept for that long at most, whoever waits. Unless set, the
+    /// [`hard_timeout`](Self::hard_timeout), and a minute where there is none; more than zero.
+    pub fn background_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.background_timeout = Some(timeout);
+        self
+    }
+
+    /// How many background loads of this cache run at once in this process; 64 unless set, from 1 to 65,536. A batch is one.
+    /// While they are all taken, a value that is due or stale is served on, and
+    /// [`CacheStats::reloads_skipped`](crate::cache::CacheStats::reloads_skipped) counts it.
+    pub fn background_loads(mut self, most: usize) -> Self {
+        self.settings.background_loads = most;
+        self
+    }
+
+    /// For how long the failure of a load is the answer to those who ask after it, in this process and others; half a second
+    /// unless set. That of a batch as a whole is the failure of each of its values. A timeout is not remembered. With zero nothing is, and each caller who asks after it tries; those who have
+    /// waited for the load get its failure all the same. Any change of the value by this process, and a
+    /// [refresh](Cache::refresh), begin anew.
+    pub fn failure_ttl(mut self, ttl: Duration) -> Self {
+        self.settings.failure_ttl = ttl;
+        self
+    }
+
+    /// A load goes on, and its value is stored, when nobody waits for it any more, for as long as a
+    /// [background load](Self::background_timeout) may. Unless set, it ends with its last waiter.
     pub fn finish_in_background(mut self) -> Self {
         self.settings.background = true;
         self
@@ -232,7 +275,7 @@ impl<T, C> CacheBuilder<T, C> {
     }
 
     /// How long another process waits for a load of a process that has died; 3 seconds unless set, at most 10 minutes. A
-    /// load that takes longer keeps its lease.
+    /// load that takes longer keeps its lease, for as long as a [background load](Self::background_timeout) may run.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.settings.lease = lease;
         self

@@ -126,25 +126,33 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     ///
     /// At most one load runs for a key, in this process and in the whole deployment, whatever the number of callers; on a
     /// store without [leases](crate::cache::CacheStore::leases), one in each process.
-    /// It runs in a task of its own, which ends when its last caller has left. If it fails or panics, each of the other
-    /// callers tries with its own loader, one after the other. What was loaded before somebody else wrote or removed the
-    /// value is served to those who asked before, and not stored. A store that can't be reached leaves the loader to
+    /// It runs in a task of its own, which ends when its last caller has left. If it fails or panics, all who wait for it get
+    /// its failure, in other processes too, and so does who asks within the
+    /// [`failure_ttl`](crate::cache::CacheBuilder::failure_ttl). Who has waited for somebody else's load for the
+    /// [`wait_timeout`](crate::cache::CacheBuilder::wait_timeout) runs its own loader, whose value is not stored. What was
+    /// loaded before somebody else wrote or removed the value is served to those who asked before, and not stored. A store that can't be reached leaves the loader to
     /// serve, and is counted in [`CacheStats::store_failures`]; it is the caller's error only where the cache is
     /// [`fail_closed`](crate::cache::CacheBuilder::fail_closed).
     ///
-    /// The loader answers a `T`, or a [`Loaded`] that decides its life and its tags.
+    /// The loader answers a `T`, or a [`Loaded`] that decides its life and its tags. It may ask for other values, of this or
+    /// another cache. One that asks for its own, or for one whose loader waits for its own, gets
+    /// [`LoadError::Circular`] at once; where it asks in a task that it has spawned, that is not seen, and it waits until the
+    /// `wait_timeout`.
     ///
     /// # Errors
-    /// The error of this caller's own loader, or why the call could not be made at all.
+    /// The error of the loader of the load that this caller waited for, its own or another caller's; that it panicked, or that
+    /// the call took longer than its [`hard_timeout`](crate::cache::CacheBuilder::hard_timeout); or why the call could not be
+    /// made at all. See [`LoadError`].
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the load to the other callers; with none left it is aborted, and its lease given back.
+    /// Dropping the future leaves the load to the other callers; with none left it is aborted, and its lease given back. A
+    /// caller that loads for itself, since it has waited for long enough, drops its loader.
     pub async fn get_or_load<E, V, F, L>(&self, id: impl Identifier, load: L) -> Result<Arc<T>, LoadError<E>>
     where
         L: FnOnce() -> F + Send + 'static,
         F: Future<Output = Result<V, E>> + Send + 'static,
         V: Into<Loaded<T>>,
-        E: Send + 'static,
+        E: Send + Sync + 'static,
     {
         Ok(self.serve(id, load).await?.value)
     }
@@ -161,7 +169,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         L: FnOnce() -> F + Send + 'static,
         F: Future<Output = Result<V, E>> + Send + 'static,
         V: Into<Loaded<T>>,
-        E: Send + 'static,
+        E: Send + Sync + 'static,
     {
         let due = match self.near(&id, false) {
             Some(NearHit { value: Some(value), due: None }) => {
@@ -199,7 +207,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         L: FnOnce() -> F + Send + 'static,
         F: Future<Output = Result<Option<V>, E>> + Send + 'static,
         V: Into<Loaded<T>>,
-        E: Send + 'static,
+        E: Send + Sync + 'static,
     {
         Ok(self.serve_found(id, find).await?.0)
     }
@@ -220,7 +228,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         L: FnOnce() -> F + Send + 'static,
         F: Future<Output = Result<Option<V>, E>> + Send + 'static,
         V: Into<Loaded<T>>,
-        E: Send + 'static,
+        E: Send + Sync + 'static,
     {
         let due = match self.near(&id, true) {
             Some(NearHit { value, due: None }) => return Ok((value, Freshness::Fresh)),
@@ -236,7 +244,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         self.0.loader.serve(key, true, find).await
     }
 
-    /// Loads the value anew, whatever is there, and stores it.
+    /// Loads the value anew, whatever is there, and stores it; also where a load has failed a short while ago. While another
+    /// process loads it, that is waited for, up to the [`wait_timeout`](crate::cache::CacheBuilder::wait_timeout).
     ///
     /// # Errors
     /// As [`get_or_load`](Self::get_or_load).
@@ -248,11 +257,11 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         L: FnOnce() -> F + Send + 'static,
         F: Future<Output = Result<V, E>> + Send + 'static,
         V: Into<Loaded<T>>,
-        E: Send + 'static,
+        E: Send + Sync + 'static,
     {
         let key = self.key(id)?;
         let load = move || async move { load().await.map(Into::into) };
-        match self.0.loader.shared(key, LoadPlan::refresh(), load).await? {
+        match self.0.loader.shared(key, LoadPlan::refresh(), load, None).await? {
             (Some(value), Freshness::Fresh | Freshness::Stale { .. }) => Ok(value),
             (None, _) => Err(Error::new(ErrorKind::Internal, "a load ended without a value").into()),
         }

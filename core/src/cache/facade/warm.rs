@@ -8,7 +8,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Cache;
-use crate::cache::load::{InOutage, LoadError, Loaded};
+use super::batch::each_found;
+use crate::cache::load::{Found, InOutage, LeftOut, LoadError};
+use crate::cache::read::is_callers;
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::key::Identifier;
@@ -70,14 +72,15 @@ pub struct Warmed {
     /// Values that were loaded and not stored, since somebody wrote or was loading them meanwhile, or that the loader
     /// did not have.
     pub passed_over: u64,
-    /// Identifiers whose batch failed, or for which the store did not answer: there is nothing to be warmed.
+    /// Identifiers that could not be loaded, or for which the store did not answer: there is nothing to be warmed.
     pub failed: u64,
 }
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T, C> {
     /// Loads and stores what is missing of these identifiers, in batches. What is there is not touched, so that a warming
-    /// that was interrupted can be begun again, and never puts an older value over a newer one. A batch that fails is
-    /// counted and logged, and the others go on.
+    /// that was interrupted can be begun again, and never puts an older value over a newer one. What can't be loaded is
+    /// counted, once for each batch logged, and the others go on. What the loader leaves out does not exist, as for
+    /// [`get_or_find_many`](Self::get_or_find_many).
     ///
     /// `progress` is called after each batch. Publishes `cache.warmed` at the end where the cache is
     /// [publishing](crate::cache::CacheBuilder::publishing).
@@ -95,11 +98,11 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         progress: impl FnMut(&Warmed),
     ) -> Result<Warmed>
     where
-        I: Identifier + Clone + Eq + Hash,
-        L: Fn(Vec<I>) -> F,
-        F: Future<Output = Result<Vec<(I, V)>, E>>,
-        V: Into<Loaded<T>>,
-        E: std::fmt::Display,
+        I: Identifier + Clone + Eq + Hash + Send + Sync + 'static,
+        L: FnOnce(Vec<I>) -> F + Clone + Send + 'static,
+        F: Future<Output = Result<Vec<(I, V)>, E>> + Send + 'static,
+        V: Into<Found<T, E>>,
+        E: std::fmt::Display + Send + Sync + 'static,
     {
         self.warm_stream(stream::iter(ids), options, load, progress).await
     }
@@ -120,39 +123,43 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         mut progress: impl FnMut(&Warmed),
     ) -> Result<Warmed>
     where
-        I: Identifier + Clone + Eq + Hash,
-        L: Fn(Vec<I>) -> F,
-        F: Future<Output = Result<Vec<(I, V)>, E>>,
-        V: Into<Loaded<T>>,
-        E: std::fmt::Display,
+        I: Identifier + Clone + Eq + Hash + Send + Sync + 'static,
+        L: FnOnce(Vec<I>) -> F + Clone + Send + 'static,
+        F: Future<Output = Result<Vec<(I, V)>, E>> + Send + 'static,
+        V: Into<Found<T, E>>,
+        E: std::fmt::Display + Send + Sync + 'static,
     {
-        let load = &load;
         let most = self.0.reader.gate.store().capabilities().max_batch.max(1);
-        let batches = ids.chunks(options.batch.get().min(most)).map(|batch| async move {
-            let filled = match self.keys(&batch) {
-                Ok(keys) => self.0.loader.serve_many(&batch, &keys, load, InOutage::Skip).await,
-                Err(error) => Err(error.into()),
-            };
-            (batch.len() as u64, filled)
+        let batches = ids.chunks(options.batch.get().min(most)).map(|batch| {
+            let load = load.clone();
+            async move {
+                let load = |ids: Vec<I>| async move { load(ids).await.map(each_found) };
+                let keys = self.keys(&batch)?;
+                let how = (InOutage::Skip, LeftOut::Absent);
+                let filled = self.0.loader.serve_many(&batch, &keys, load, how).await?;
+                Ok::<_, Error>((batch.len() as u64, filled))
+            }
         });
         let mut batches = std::pin::pin!(batches.buffer_unordered(options.concurrency.get()));
         let mut warmed = Warmed::default();
-        while let Some((asked, filled)) = batches.next().await {
-            warmed.seen += asked;
-            match filled {
-                Ok(filled) => {
-                    warmed.present += filled.present;
-                    warmed.stored += filled.stored;
-                    warmed.failed += filled.unreachable;
-                    let counted = filled.present + filled.stored + filled.unreachable;
-                    warmed.passed_over += asked.saturating_sub(counted);
+        while let Some(batch) = batches.next().await {
+            let (asked, filled) = batch?;
+            let mut errors = filled.values.into_iter().filter_map(Result::err);
+            let mut failed = filled.unreachable;
+            if let Some(error) = errors.next() {
+                match error {
+                    LoadError::Store(error) if is_callers(&error) => return Err(error),
+                    error => {
+                        tracing::warn!(namespace = %self.0.reader.keys.namespace(), %error, "a batch could not be warmed");
+                    }
                 }
-                Err(LoadError::Store(error)) => return Err(error),
-                Err(error) => {
-                    tracing::warn!(namespace = %self.0.reader.keys.namespace(), %error, "a batch could not be warmed");
-                    warmed.failed += asked;
-                }
+                failed += 1 + errors.count() as u64;
             }
+            warmed.seen += asked;
+            warmed.present += filled.present;
+            warmed.stored += filled.stored;
+            warmed.failed += failed;
+            warmed.passed_over += asked.saturating_sub(filled.present + filled.stored + failed);
             progress(&warmed);
         }
         self.0.writer.publish_warmed(warmed.stored).await;

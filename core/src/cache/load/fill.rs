@@ -16,7 +16,7 @@ use crate::cache::store::{
 };
 use crate::cache::wire::Stamp;
 use crate::codec::Codec;
-use crate::error::{Effect, Error, Result};
+use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::key::Key;
 use crate::time::Ttl;
 
@@ -29,38 +29,88 @@ pub(super) struct ToStore {
     pub(super) proof: Proof,
 }
 
+/// What became of a loaded value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stored {
+    Yes,
+    /// Something was written or invalidated meanwhile.
+    Fenced,
+    /// It is not to be stored, or can't be.
+    NotWanted,
+    /// The store did not say.
+    Unanswered,
+}
+
 impl<T: Cached, C: Codec> Loader<T, C> {
-    /// Stores what was loaded; `false` if it is not stored, since something was written or invalidated meanwhile, or absence
-    /// is not remembered.
+    /// Stores what was loaded, unless something was written or invalidated meanwhile, or it is not to be stored.
     pub(super) async fn store(
         &self,
         key: &Key,
-        mut permit: Permit,
+        permit: &mut Permit,
         value: Option<&T>,
         loaded: &Loaded<T>,
         took: Duration,
-    ) -> Result<bool> {
-        let reader = &self.reader;
-        let random = &*reader.environment.random;
-        let Some(life) = reader.policy.life_of(loaded.ttl, value.is_some(), random)? else {
-            return Ok(false);
+    ) -> Stored {
+        match self.to_store(key, permit, value, loaded, took).await {
+            Ok(Some(entry)) => {
+                self.store_all(vec![entry], &mut permit.guard).await.pop().unwrap_or(Stored::Unanswered)
+            }
+            Ok(None) => Stored::NotWanted,
+            Err(error) => {
+                self.not_stored(&error);
+                Stored::NotWanted
+            }
+        }
+    }
+
+    /// A loaded value as it is to be stored; `None` if it is not.
+    async fn to_store(
+        &self,
+        key: &Key,
+        permit: &Permit,
+        value: Option<&T>,
+        loaded: &Loaded<T>,
+        took: Duration,
+    ) -> Result<Option<ToStore>> {
+        let policy = &self.reader.policy;
+        let Some(life) = policy.life_of(loaded.ttl, value.is_some(), &*self.reader.environment.random)?
+        else {
+            return Ok(None);
         };
+        let mut tags = permit.tags.clone();
         if !loaded.tags.is_empty() {
             let late = self.late_generations(&loaded.tags, took).await?;
             let Some(late) = late.into_iter().collect::<Option<Vec<_>>>() else {
-                reader.counts.fenced.one();
-                return Ok(false);
+                self.reader.counts.fenced.one();
+                return Ok(None);
             };
-            permit.tags.extend(late);
+            tags.extend(late);
         }
-        let stamp = Stamp::new(reader.gate.store().now(), life, took, permit.namespace, permit.tags);
-        let bytes = reader.wire.encode(key, value, stamp, random)?;
-        let entry = ToStore { key: key.clone(), bytes, kept: reader.policy.kept(life), proof: permit.proof };
-        Ok(self.store_all(vec![entry], &mut permit.guard).await > 0)
+        let stamp = Stamp::new(self.reader.gate.store().now(), life, took, permit.namespace, tags);
+        let bytes = self.encoded(key, value, stamp)?;
+        let proof = permit.proof.clone();
+        Ok(bytes.map(|bytes| ToStore { key: key.clone(), bytes, kept: policy.kept(life), proof }))
     }
 
-    /// Stores loaded values; answers how many were stored. One that could not be is counted and logged.
-    pub(super) async fn store_all(&self, entries: Vec<ToStore>, guard: &mut LeaseGuard) -> u64 {
+    /// The bytes of a loaded value; `None` if they are over a bound.
+    pub(super) fn encoded(&self, key: &Key, value: Option<&T>, stamp: Stamp) -> Result<Option<Bytes>> {
+        let reader = &self.reader;
+        let bytes = reader.wire.encode(key, value, stamp, &*reader.environment.random).and_then(|bytes| {
+            reader.gate.store().capabilities().check_value(bytes.len())?;
+            Ok(bytes)
+        });
+        match bytes {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == ErrorKind::InvalidInput => {
+                self.too_large(&error);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Stores loaded values, in their order. One that could not be is counted and logged.
+    pub(super) async fn store_all(&self, entries: Vec<ToStore>, guard: &mut LeaseGuard) -> Vec<Stored> {
         let sizes: Vec<usize> = entries.iter().map(|entry| entry.bytes.len()).collect();
         let (mut fills, mut sets) = (Vec::new(), Vec::new());
         for ToStore { key, bytes, kept, proof } in entries {
@@ -73,19 +123,19 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         }
         // Of one store they are of one kind.
         let stored = if sets.is_empty() { self.fill(fills, guard).await } else { self.set(sets).await };
-        let mut count = 0;
-        for (size, stored) in sizes.into_iter().zip(stored) {
-            match stored {
-                Ok(true) => {
-                    self.reader.counts.bytes_written.add(size as u64);
-                    count += 1;
-                }
-                Ok(false) => self.reader.counts.fenced.one(),
-                // Said once, for all that were to go to its shard.
-                Err(_) => {}
+        let count = |(size, stored): (usize, Result<bool>)| match stored {
+            Ok(true) => {
+                self.reader.counts.bytes_written.add(size as u64);
+                Stored::Yes
             }
-        }
-        count
+            Ok(false) => {
+                self.reader.counts.fenced.one();
+                Stored::Fenced
+            }
+            // Said once, for all that were to go to its shard.
+            Err(_) => Stored::Unanswered,
+        };
+        sizes.into_iter().zip(stored).map(count).collect()
     }
 
     /// Stores under leases.

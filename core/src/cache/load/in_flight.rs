@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::failure::RecentLoads;
 use super::lease_waiters::LeaseWaiters;
 use super::single_flight::SingleFlight;
 use super::write_fence::WriteFence;
@@ -13,6 +14,7 @@ use crate::cache::near::Dependents;
 pub(in crate::cache) struct LoadsInFlight<T> {
     pub(super) flights: Arc<SingleFlight<T>>,
     pub(super) waiters: Arc<LeaseWaiters>,
+    pub(super) recent: RecentLoads,
     /// `None` where leases do the same for the whole deployment.
     pub(super) writes: Option<WriteFence>,
 }
@@ -22,6 +24,7 @@ impl<T> LoadsInFlight<T> {
         Self {
             flights: Arc::default(),
             waiters: Arc::default(),
+            recent: RecentLoads::default(),
             writes: (!has_leases).then(WriteFence::default),
         }
     }
@@ -40,6 +43,8 @@ impl<T: Send + Sync + 'static> Dependents for LoadsInFlight<T> {
     }
 
     fn own_change(&self, identifier: &str) {
+        // The next load is another matter.
+        self.recent.forget(identifier);
         if let Some(writes) = &self.writes {
             writes.changed(identifier);
         }
@@ -47,6 +52,7 @@ impl<T: Send + Sync + 'static> Dependents for LoadsInFlight<T> {
 
     fn all_changed(&self) {
         self.flights.detach_all();
+        self.recent.forget_all();
         if let Some(writes) = &self.writes {
             writes.all_changed();
         }

@@ -2,57 +2,60 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::sync::oneshot;
 
-use super::error::newer_schema;
-use super::lease::{Permission, Permit};
+use super::chain::Chain;
+use super::failure::Failure;
+use super::fill::Stored;
+use super::lease::Permission;
 use super::plan::{LoadKind, LoadPlan, Storing};
 use super::single_flight::{Leader, Progress};
-use super::{LoadError, Loaded, Loader};
+use super::{Loaded, Loader};
 use crate::cache::read::Cached;
 use crate::codec::Codec;
 use crate::key::Key;
 
 /// What a load ended with.
-struct LoadResult<T> {
-    value: Option<Arc<T>>,
-    /// Something may have been written or invalidated since it was begun.
-    maybe_stale: bool,
+enum LoadEnd<T> {
+    Value {
+        value: Option<Arc<T>>,
+        /// Something may have been written or invalidated since it was begun.
+        maybe_stale: bool,
+    },
+    /// A background load that is none of this process's business.
+    Nothing,
 }
 
-/// Loads, and serves the waiters and the caller.
+/// Loads, and serves those who wait.
 pub(super) async fn lead<T, C, E, F, L>(
     loader: Arc<Loader<T, C>>,
     key: Key,
     plan: LoadPlan<T>,
     load: L,
     mut leader: Leader<T>,
-    report: oneshot::Sender<Result<Option<Arc<T>>, LoadError<E>>>,
+    chain: Chain,
 ) where
     T: Cached,
     C: Codec,
     L: FnOnce() -> F + Send + 'static,
     F: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
-    E: Send + 'static,
+    E: Send + Sync + 'static,
 {
     // Besides the loader, the caller's tags and `Serialize` may panic.
-    let work = AssertUnwindSafe(loader.load(&key, &plan, load, &mut leader)).catch_unwind();
-    let outcome = work.await.unwrap_or(Err(LoadError::Panicked));
-    if outcome.is_err() && (plan.stale.is_some() || plan.kind == LoadKind::Background) {
-        let now = loader.reader.now();
-        // Before the waiters are woken, so that they find it.
-        loader.backoff.begin(&key, now.saturating_add(loader.reader.policy.backoff), now);
-    }
-    let progress = match &outcome {
-        Ok(LoadResult { value, maybe_stale: false }) => Progress::Loaded(value.clone()),
-        Ok(LoadResult { value, maybe_stale: true }) => leader.maybe_stale(value.clone()),
-        Err(_) => Progress::Failed,
+    let work = AssertUnwindSafe(loader.load(&key, &plan, load, &mut leader, chain)).catch_unwind();
+    let progress = match work.await.unwrap_or(Err(Failure::Panicked)) {
+        Ok(LoadEnd::Value { value, maybe_stale: false }) => Progress::Loaded(value),
+        Ok(LoadEnd::Value { value, maybe_stale: true }) => leader.maybe_stale(value),
+        Ok(LoadEnd::Nothing) => Progress::Ended,
+        Err(failure) => {
+            // Before those who wait are woken, so that they find it.
+            loader.remember(&key, &failure, plan.is_dispensable());
+            Progress::Failed(failure)
+        }
     };
     leader.finish(progress);
-    // The caller may have left; the value is stored all the same.
-    let _ = report.send(outcome.map(|loaded| loaded.value));
 }
 
 impl<T: Cached, C: Codec> Loader<T, C> {
@@ -63,85 +66,94 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         plan: &LoadPlan<T>,
         load: L,
         leader: &mut Leader<T>,
-    ) -> Result<LoadResult<T>, LoadError<E>>
+        chain: Chain,
+    ) -> Result<LoadEnd<T>, Failure>
     where
         L: FnOnce() -> F + Send,
         F: Future<Output = Result<Loaded<T>, E>> + Send,
+        E: Send + Sync + 'static,
     {
+        let reader = &self.reader;
         let mut permit = None;
         // With the store away nobody can tell, and the loader serves all.
         let mut maybe_stale = plan.storing == Storing::NewerSchema;
         if plan.storing == Storing::Yes {
-            match self.permission(key, plan, leader).await? {
+            match self.permission(key, plan, leader).await.map_err(Failure::Store)? {
                 // It was right when it was read.
-                Permission::Needless(value) => return Ok(LoadResult { value, maybe_stale: true }),
+                Permission::Needless(value) => return Ok(LoadEnd::Value { value, maybe_stale: true }),
                 Permission::Granted(granted) => permit = Some(*granted),
+                Permission::Failed(failure) => return Err(failure),
+                Permission::Taken(remaining) => {
+                    self.loads_elsewhere(key, remaining);
+                    return Ok(LoadEnd::Nothing);
+                }
                 // What can't be stored is loaded for nobody.
-                Permission::Refused(why) if plan.kind == LoadKind::Background => {
-                    return Err(why.unwrap_or_else(newer_schema).into());
+                Permission::Refused(_) if plan.kind == LoadKind::Background => {
+                    self.back_off(key);
+                    return Ok(LoadEnd::Nothing);
                 }
                 Permission::Refused(why) => maybe_stale = why.is_none(),
+                Permission::Unleased => maybe_stale = true,
             }
         }
         leader.begin();
-        let begun = self.reader.now();
-        let loaded = self.run(load, permit.as_ref()).await;
-        let took = self.reader.now().saturating_since(begun);
-        self.reader.counts.load_time.add(took);
-        let mut loaded = loaded.inspect_err(|_| self.reader.counts.load_failures.one())?;
-        self.backoff.end(key);
+        let begun = reader.now();
+        let chain = chain.with(leader.number(), self.store_number(), vec![key.clone()]);
+        let end = self.end_of(plan);
+        let loaded = self.run(load, permit.as_ref().map(|permit| &permit.guard), end, chain).await;
+        let took = reader.now().saturating_since(begun);
+        let mut loaded = match loaded {
+            Ok(loaded) => loaded,
+            Err(failure) => {
+                if let Some(mut permit) = permit {
+                    self.give_back(&mut permit.guard, Some(&failure)).await;
+                }
+                return Err(failure);
+            }
+        };
+        self.in_flight.recent.forget(reader.identifier(key));
         let value = loaded.value.take().map(Arc::new);
         // Whoever waits asked before this. Whatever they asked after has voided the lease, or moved a generation.
         leader.detach();
-        if let Some(permit) = permit {
+        if let Some(mut permit) = permit {
             let (under, proves) =
-                (permit.generations(&self.reader.namespace_tag), permit.proof.proves_freshness());
+                (permit.generations(&reader.namespace_tag), permit.proof.proves_freshness());
             // Only what is stored by a lease proves that nothing was written meanwhile.
             maybe_stale = true;
-            if loaded.store {
-                match self.store(key, permit, value.as_deref(), &loaded, took).await {
-                    Ok(stored) => maybe_stale = !stored || !proves || self.is_invalidated(&under).await,
-                    Err(error) => self.not_stored(&error),
-                }
+            let stored = if loaded.store {
+                self.store(key, &mut permit, value.as_deref(), &loaded, took).await
+            } else {
+                Stored::NotWanted
+            };
+            match stored {
+                Stored::Yes => maybe_stale = !proves || self.is_invalidated(&under).await,
+                // Nobody is to wait for it, here or elsewhere.
+                Stored::NotWanted | Stored::Fenced => self.give_back(&mut permit.guard, None).await,
+                // The guard tries once more, and nobody waits for that.
+                Stored::Unanswered => {}
             }
         }
-        Ok(LoadResult { value, maybe_stale })
+        Ok(LoadEnd::Value { value, maybe_stale })
     }
 
-    /// Runs the loader to its end, its hard timeout or its panic, and keeps the lease meanwhile.
-    async fn run<E, F, L>(&self, load: L, permit: Option<&Permit>) -> Result<Loaded<T>, LoadError<E>>
-    where
-        L: FnOnce() -> F,
-        F: Future<Output = Result<Loaded<T>, E>>,
-    {
-        self.reader.counts.loads.one();
-        // The call of the loader may panic as well as its future.
-        let work = AssertUnwindSafe(async { load().await }).catch_unwind();
-        let keeping = async {
-            match permit {
-                Some(permit) => self.keep(&permit.guard).await,
-                None => std::future::pending().await,
-            }
-        };
-        let hard_timeout = async {
-            match self.reader.policy.hard_timeout {
-                Some(hard) => {
-                    self.reader.environment.sleep(hard).await;
-                    hard
-                }
-                None => std::future::pending().await,
-            }
-        };
-        tokio::pin!(keeping);
-        tokio::select! {
-            biased;
-            done = work => match done {
-                Ok(Ok(loaded)) => Ok(loaded),
-                Ok(Err(error)) => Err(LoadError::Loader(error)),
-                Err(_) => Err(LoadError::Panicked),
-            },
-            hard = hard_timeout => Err(LoadError::TimedOut(hard)),
-            never = &mut keeping => match never {},
+    /// Whether a load ends by a bound of its own, and not only when nobody waits for it.
+    pub(super) fn is_bounded(&self, plan: &LoadPlan<T>) -> bool {
+        plan.kind == LoadKind::Background || plan.end.is_some() || self.is_left_running(plan)
+    }
+
+    /// Whether a load may go on when its caller was served.
+    fn is_left_running(&self, plan: &LoadPlan<T>) -> bool {
+        let policy = &self.reader.policy;
+        policy.background || (policy.soft_timeout.is_some() && plan.stale.is_some())
+    }
+
+    /// When a load has to end, and after how long.
+    pub(super) fn end_of(&self, plan: &LoadPlan<T>) -> Option<(crate::time::Monotonic, Duration)> {
+        if plan.kind == LoadKind::Foreground && !self.is_left_running(plan) {
+            return plan.end;
         }
+        let longest = self.reader.policy.longest_load();
+        let end = (self.reader.now().saturating_add(longest), longest);
+        Some(plan.end.map_or(end, |own| own.min(end)))
     }
 }

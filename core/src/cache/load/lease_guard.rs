@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::cache::store::{CacheStore, LeaseRequest, LeaseToken};
+use crate::cache::store::{CacheStore, LeaseRequest, LeaseToken, Release};
 use crate::environment::Tasks;
 use crate::error::{Effect, Error, ErrorKind};
 use crate::key::Key;
@@ -34,6 +34,17 @@ impl LeaseGuard {
         }
     }
 
+    /// Takes this lease over into a guard of its own, that has the same store.
+    pub(in crate::cache) fn split(&mut self, token: LeaseToken) -> Self {
+        let leases = self.leases.remove_entry(&token).into_iter().collect();
+        Self { store: Arc::clone(&self.store), tasks: self.tasks.clone(), leases }
+    }
+
+    /// Takes the leases of another guard over.
+    pub(in crate::cache) fn join(&mut self, mut other: Self) {
+        self.leases.extend(other.leases.drain());
+    }
+
     /// The leases that are held.
     pub(in crate::cache) fn held(&self) -> impl Iterator<Item = (&Key, LeaseToken)> {
         self.leases.iter().map(|(token, key)| (key, *token))
@@ -44,14 +55,7 @@ impl LeaseGuard {
         self.leases.remove(&token);
     }
 
-    /// Releases these leases now.
-    pub(in crate::cache) fn release(&mut self, tokens: &[LeaseToken]) {
-        let held = tokens.iter().filter_map(|token| Some((self.leases.remove(token)?, *token)));
-        let leases = held.collect();
-        self.release_all(leases);
-    }
-
-    fn release_all(&self, leases: Vec<(Key, LeaseToken)>) {
+    fn release_all(&self, leases: Vec<Release>) {
         if leases.is_empty() {
             return;
         }
@@ -68,7 +72,7 @@ impl LeaseGuard {
 
 impl Drop for LeaseGuard {
     fn drop(&mut self) {
-        let leases = self.leases.drain().map(|(token, key)| (key, token)).collect();
+        let leases = self.leases.drain().map(|(token, key)| Release::new(key, token)).collect();
         self.release_all(leases);
     }
 }

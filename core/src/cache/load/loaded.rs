@@ -26,7 +26,7 @@ impl<T> Loaded<T> {
         Self { value: None, ttl: None, tags: Vec::new(), store: true }
     }
 
-    /// With another life.
+    /// With another life. With a life of zero it is served and [not stored](Self::not_stored).
     pub const fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self
@@ -94,7 +94,7 @@ pub enum StaleReason {
     Revalidating,
     /// The loader takes longer than its soft timeout.
     LoaderSlow,
-    /// The loader failed, or is not run again yet after it did.
+    /// The loader failed, or is not run again yet after it did; or the load of another process did.
     LoaderFailed,
     /// The store does not answer, and the loader may not serve in its place
     /// ([`fail_closed`](crate::cache::CacheBuilder::fail_closed)).

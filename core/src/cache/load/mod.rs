@@ -1,13 +1,22 @@
 //! Loading what is missing or stale: single flight in this process, a lease in the deployment, and storing what was loaded.
 //!
 //! A caller comes in by [`Loader::serve`]: what the store holds is served if it may be; else the caller joins the load in
-//! flight or leads one ([`shared`]), whose [leader] takes the [lease], runs the loader and [stores](fill) the value.
+//! flight or leads one ([`shared`]), whose [leader] takes the [lease], [runs](run) the loader and [stores](fill) the value.
+//! Batches do the same for many keys at once: [`batch`] asks and waits, [`batch_load`] loads.
+//!
+//! Every wait for somebody else's load ends by a bound of the [call], after which the caller loads alone.
 
-mod backoff;
+mod background;
 mod batch;
 mod batch_leases;
+mod batch_load;
+mod batch_wait;
+mod call;
+mod chain;
 mod error;
+mod failure;
 mod fill;
+mod found;
 mod in_flight;
 mod leader;
 mod lease;
@@ -15,6 +24,7 @@ mod lease_guard;
 mod lease_waiters;
 mod loaded;
 mod plan;
+mod run;
 mod shared;
 mod single_flight;
 mod unleased;
@@ -24,9 +34,13 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use self::backoff::LoaderBackoff;
-pub(super) use self::batch::InOutage;
+use tokio::sync::Semaphore;
+
+pub(super) use self::batch::{BatchResult, InOutage};
 pub use self::error::LoadError;
+pub use self::failure::SharedFailure;
+pub use self::found::Found;
+pub(super) use self::found::LeftOut;
 pub(super) use self::in_flight::LoadsInFlight;
 pub use self::loaded::{Freshness, Loaded, Served, StaleReason};
 pub(super) use self::plan::LoadPlan;
@@ -37,7 +51,6 @@ use super::store::{Watch, Watcher};
 use crate::codec::Codec;
 use crate::error::Error;
 use crate::key::Key;
-use crate::time::Timestamp;
 
 /// What a read was served with.
 pub(super) type Value<T> = (Option<Arc<T>>, Freshness);
@@ -47,7 +60,8 @@ pub(super) struct Loader<T, C> {
     reader: Arc<Reader<C>>,
     listener: Arc<InvalidationListener>,
     in_flight: Arc<LoadsInFlight<T>>,
-    backoff: LoaderBackoff,
+    /// Permits for loads in the background.
+    background: Arc<Semaphore>,
     /// Whether the listener is on the feed already, for the near cache.
     is_watching: bool,
     /// The feed for those who wait for a lease, made at the first need where there is no near cache.
@@ -67,14 +81,8 @@ impl<T, C> Loader<T, C> {
         in_flight: Arc<LoadsInFlight<T>>,
         is_watching: bool,
     ) -> Self {
-        Self {
-            reader,
-            listener,
-            in_flight,
-            backoff: LoaderBackoff::default(),
-            is_watching,
-            late_watch: OnceLock::new(),
-        }
+        let background = Arc::new(Semaphore::new(reader.policy.background_loads));
+        Self { reader, listener, in_flight, background, is_watching, late_watch: OnceLock::new() }
     }
 
     /// Makes sure that those who wait for another process's load are woken by it.
@@ -93,6 +101,13 @@ impl<T, C> Loader<T, C> {
     fn stale(&self, (value, age): (Option<Arc<T>>, Duration), why: StaleReason) -> Value<T> {
         self.reader.counts.stale_served.one();
         (value, Freshness::Stale { age, why })
+    }
+
+    /// A loaded value is over a bound: it is served and not stored. Its loader can't know better, so that nobody is woken by it.
+    fn too_large(&self, error: &Error) {
+        self.reader.counts.unstorable.one();
+        let namespace = self.reader.keys.namespace();
+        tracing::debug!(%namespace, %error, "a loaded value is too large to be stored; it is loaded each time");
     }
 
     /// A loaded value is served and not stored, for this reason.
@@ -119,9 +134,11 @@ impl<T: Cached, C: Codec> Loader<T, C> {
     where
         L: FnOnce() -> F + Send + 'static,
         F: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
-        E: Send + 'static,
+        E: Send + Sync + 'static,
     {
         let reader = &self.reader;
+        // The clock is read here only where the whole call is bounded.
+        let asked_at = reader.policy.hard_timeout.map(|_| reader.now());
         let mut plan = LoadPlan::foreground(absence);
         match reader.lookup(&key).await? {
             Lookup::Fresh { value, due, until } if absence || value.is_some() => {
@@ -132,7 +149,7 @@ impl<T: Cached, C: Codec> Loader<T, C> {
                 return Ok((value, Freshness::Fresh));
             }
             Lookup::Stale { value, age } if absence || value.is_some() => {
-                if self.backoff.is_active(&key, reader.now()) {
+                if self.is_backing_off(&key) {
                     return Ok(self.stale((value, age), StaleReason::LoaderFailed));
                 }
                 if age <= reader.policy.stale {
@@ -149,7 +166,7 @@ impl<T: Cached, C: Codec> Loader<T, C> {
                 plan.storing = Storing::Unavailable;
                 let known = reader.last_known(reader.identifier(&key));
                 plan.stale = known.filter(|(value, _)| absence || value.is_some());
-                if let (Some(stale), true) = (&plan.stale, self.backoff.is_active(&key, reader.now())) {
+                if let (Some(stale), true) = (&plan.stale, self.is_backing_off(&key)) {
                     return Ok(self.stale(stale.clone(), StaleReason::LoaderFailed));
                 }
                 if reader.policy.fail_closed {
@@ -161,19 +178,13 @@ impl<T: Cached, C: Codec> Loader<T, C> {
             }
         }
         reader.counts.misses.one();
-        // On the heap, so that it is no part of every hit's future.
-        Box::pin(self.shared(key, plan, load)).await
-    }
-
-    /// Loads in the background what is fresh until then and due, unless its loader has failed a short while ago.
-    pub(super) fn reload_due<E, F, L>(self: &Arc<Self>, key: Key, until: Timestamp, absence: bool, load: L)
-    where
-        L: FnOnce() -> F + Send + 'static,
-        F: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
-        E: Send + 'static,
-    {
-        if !self.backoff.is_active(&key, self.reader.now()) {
-            self.reload(key, LoadPlan::background(absence, SkipIf::FreshOtherThan(until)), load);
+        if let Some(failure) = self.in_flight.recent.failure(reader.identifier(&key), reader.now()) {
+            return match plan.stale.filter(|(_, age)| *age <= reader.policy.fail_safe) {
+                Some(stale) => Ok(self.stale(stale, StaleReason::LoaderFailed)),
+                None => Err(failure.error()),
+            };
         }
+        // On the heap, so that it is no part of every hit's future.
+        Box::pin(self.shared(key, plan, load, asked_at)).await
     }
 }

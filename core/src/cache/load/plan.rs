@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cache::read::Lookup;
-use crate::time::Timestamp;
+use crate::time::{Monotonic, Timestamp};
 
 /// Which value that is found before the load makes it needless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,10 @@ pub(in crate::cache) struct LoadPlan<T> {
     /// Whether the knowledge that there is no value is an answer.
     pub(in crate::cache) absence: bool,
     pub(in crate::cache) kind: LoadKind,
+    /// Until when another process's lease is waited for.
+    pub(super) lease_until: Option<Monotonic>,
+    /// When the load has to end, and after how long a time that is said to be.
+    pub(super) end: Option<(Monotonic, Duration)>,
 }
 
 impl<T> Clone for LoadPlan<T> {
@@ -74,6 +78,8 @@ impl<T> LoadPlan<T> {
             skip_if: SkipIf::Fresh,
             absence,
             kind: LoadKind::Foreground,
+            lease_until: None,
+            end: None,
         }
     }
 
@@ -85,6 +91,11 @@ impl<T> LoadPlan<T> {
     /// A load of what was served, and is there.
     pub(super) fn background(absence: bool, skip_if: SkipIf) -> Self {
         Self { present: true, skip_if, kind: LoadKind::Background, ..Self::foreground(absence) }
+    }
+
+    /// Whether the caller is served also if the load fails.
+    pub(super) fn is_dispensable(&self) -> bool {
+        self.stale.is_some() || self.kind == LoadKind::Background
     }
 
     /// What a value that was found all the same means for the load.

@@ -1,160 +1,222 @@
 //! One load in this process for any number of callers: each joins the load in flight, or leads one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::FutureExt;
-use tokio::sync::oneshot;
-use tracing::{Instrument, Span};
-
+use super::call::{CallBounds, at};
+use super::chain::Chain;
 use super::error::closed;
+use super::failure::Failure;
 use super::leader;
 use super::plan::{LoadKind, LoadPlan, SkipIf};
-use super::single_flight::Waiter;
+use super::single_flight::{Outcome, Waiter};
 use super::{Freshness, LoadError, Loaded, Loader, StaleReason, Value};
 use crate::cache::read::Cached;
 use crate::codec::Codec;
-use crate::error::Result;
 use crate::key::Key;
+use crate::time::Monotonic;
+
+/// How waiting for a load ended.
+enum Waited<T> {
+    Outcome(Outcome<T>),
+    /// It takes longer than its soft timeout, and this may be served: the value, and for how long it has been stale.
+    Slow((Option<Arc<T>>, Duration)),
+    /// Somebody else's load was waited for long enough.
+    Enough,
+    /// The call is over.
+    Over,
+}
+
+/// One caller's wait.
+struct Call<T> {
+    plan: LoadPlan<T>,
+    bounds: CallBounds,
+    /// When the stale value of the plan was found.
+    found_at: Monotonic,
+}
 
 impl<T: Cached, C: Codec> Loader<T, C> {
     /// Serves by the load in flight, or leads one. Where there is a stale value, it is served once the soft timeout is over
-    /// or the load has failed.
+    /// or the load has failed. Whoever has waited for somebody else's load for long enough loads alone.
     pub(in crate::cache) async fn shared<E, F, L>(
         self: &Arc<Self>,
         key: Key,
         mut plan: LoadPlan<T>,
         load: L,
+        asked_at: Option<Monotonic>,
     ) -> Result<Value<T>, LoadError<E>>
     where
         L: FnOnce() -> F + Send + 'static,
         F: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
-        E: Send + 'static,
+        E: Send + Sync + 'static,
     {
-        let (reader, policy) = (&self.reader, &self.reader.policy);
-        let asked_at = reader.now();
-        // What may be served in place of the load, by now.
-        let servable = |plan: &LoadPlan<T>| {
-            let (value, age) = plan.stale.clone()?;
-            let age = age.saturating_add(reader.now().saturating_since(asked_at));
-            (age <= policy.fail_safe).then_some((value, age))
-        };
-        let soft = policy.soft_timeout.filter(|_| plan.stale.is_some());
-        let give_up_at = soft.map(|soft| asked_at.saturating_add(soft));
-        let soft_timeout = async {
-            match give_up_at {
-                Some(at) => reader.environment.clock.sleep_until(at).await,
-                None => std::future::pending().await,
-            }
+        let reader = &self.reader;
+        let chain = Chain::current();
+        if chain.contains(self.store_number(), &key) {
+            return Err(LoadError::Circular(key));
         }
-        .fuse();
-        tokio::pin!(soft_timeout);
+        let found_at = reader.now();
+        let bounds = CallBounds::new(&reader.policy, asked_at.unwrap_or(found_at), plan.stale.is_some());
+        plan.lease_until = Some(bounds.lease);
+        plan.end = bounds.hard;
+        let mut call = Call { plan, bounds, found_at };
         let mut first = None;
         loop {
-            let (mut waiter, leader) = match plan.skip_if {
+            let (mut waiter, leader) = match call.plan.skip_if {
                 // Not with a load that began before.
                 SkipIf::Never => self.in_flight.flights.join_new(&key),
                 _ => self.in_flight.flights.join(&key),
             };
-            let Some(leader) = leader else {
-                waiter.follows(&mut first);
-                let outcome = tokio::select! {
-                    biased;
-                    outcome = waiter.outcome() => outcome,
-                    stale = stale_after(&mut soft_timeout, || servable(&plan)) => {
-                        waiter.leave_running();
-                        return Ok(self.stale(stale, StaleReason::LoaderSlow));
-                    }
-                };
-                match outcome {
-                    Some(value) if plan.absence || value.is_some() => return Ok((value, Freshness::Fresh)),
-                    // It found that there is none, which is no answer for this caller.
-                    Some(_) => plan.present = true,
-                    None if reader.environment.tasks.is_closing() => return Err(closed().into()),
-                    None => {
-                        let backoff = || self.backoff.is_active(&key, reader.now());
-                        if let Some(stale) = servable(&plan).filter(|_| backoff()) {
-                            return Ok(self.stale(stale, StaleReason::LoaderFailed));
-                        }
+            let Some(waits) = chain.wait_for(waiter.number()) else {
+                return Err(LoadError::Circular(key));
+            };
+            if let Some(leader) = leader {
+                let is_bounded = self.is_bounded(&call.plan);
+                let work = leader::lead(Arc::clone(self), key, call.plan.clone(), load, leader, chain);
+                self.start(std::slice::from_mut(&mut waiter), LoadKind::Foreground, is_bounded, work)?;
+                return self.led(waiter, call).await;
+            }
+            waiter.follows(&mut first);
+            match self.wait(&mut waiter, &mut call, false).await {
+                Waited::Outcome(Outcome::Value(value)) if call.plan.absence || value.is_some() => {
+                    return Ok((value, Freshness::Fresh));
+                }
+                // It found that there is none, which is no answer for this caller.
+                Waited::Outcome(Outcome::Value(_)) => call.plan.present = true,
+                Waited::Outcome(Outcome::Failed(failure)) => return self.instead(&call, &failure),
+                Waited::Outcome(_) if reader.environment.tasks.is_closing() => {
+                    return Err(closed().into());
+                }
+                Waited::Outcome(_) => {
+                    if let Some(stale) = self.servable(&call).filter(|_| self.is_backing_off(&key)) {
+                        return Ok(self.stale(stale, StaleReason::LoaderFailed));
                     }
                 }
-                continue;
-            };
-            let (report, own) = oneshot::channel();
-            let work = leader::lead(Arc::clone(self), key.clone(), plan.clone(), load, leader, report);
-            self.start(&mut waiter, plan.kind, work)?;
-            let outcome = tokio::select! {
-                biased;
-                outcome = own => outcome,
-                stale = stale_after(&mut soft_timeout, || servable(&plan)) => {
-                    waiter.leave_running();
+                Waited::Slow(stale) => {
+                    // It may be the load of a caller that set no bound.
+                    waiter.leave_running_if_bounded();
                     return Ok(self.stale(stale, StaleReason::LoaderSlow));
                 }
-            };
-            return match (outcome, servable(&plan)) {
-                (Ok(Ok(value)), _) => Ok((value, Freshness::Fresh)),
-                (Ok(Err(LoadError::Store(_))), Some(stale)) => {
-                    Ok(self.stale(stale, StaleReason::StoreFailed))
+                Waited::Enough => {
+                    // It waits for that load no longer, which may now wait for this one.
+                    drop((waiter, waits));
+                    return self.alone(&key, &call, load, chain).await;
                 }
-                (Ok(Err(_)), Some(stale)) => Ok(self.stale(stale, StaleReason::LoaderFailed)),
-                (Ok(Err(error)), None) => Err(error),
-                // The task was aborted: the stores were closed under it.
-                (Err(_), _) => Err(closed().into()),
-            };
+                Waited::Over => return self.timed_out(&call),
+            }
         }
     }
 
-    /// Loads in the background what is still served, unless a load of it is in flight.
-    pub(super) fn reload<E, F, L>(self: &Arc<Self>, key: Key, plan: LoadPlan<T>, load: L)
-    where
-        L: FnOnce() -> F + Send + 'static,
-        F: Future<Output = Result<Loaded<T>, E>> + Send + 'static,
-        E: Send + 'static,
-    {
-        let (mut waiter, Some(leader)) = self.in_flight.flights.join(&key) else {
-            return;
-        };
-        let (report, _nobody) = oneshot::channel();
-        waiter.leave_running();
-        // A closed cache loads nothing more.
-        let work = leader::lead(Arc::clone(self), key, plan, load, leader, report);
-        let _ = self.start(&mut waiter, LoadKind::Background, work);
-    }
-
-    /// Starts the task of a load.
-    fn start(
+    /// What the load that this caller leads ends with.
+    async fn led<E: Send + Sync + 'static>(
         &self,
-        waiter: &mut Waiter<T>,
-        kind: LoadKind,
-        work: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<()> {
-        let tasks = &self.reader.environment.tasks;
-        let (caller, cache) = (Span::current(), self.reader.keys.namespace());
-        let task = match kind {
-            LoadKind::Foreground => {
-                let span = tracing::debug_span!("cache.load", %cache);
-                // Within the caller's span too: so the loader's spans are below it also where this one is not recorded.
-                tasks.spawn(work.instrument(span).instrument(caller))?
+        mut waiter: Waiter<T>,
+        mut call: Call<T>,
+    ) -> Result<Value<T>, LoadError<E>> {
+        match self.wait(&mut waiter, &mut call, true).await {
+            Waited::Outcome(Outcome::Value(value)) => Ok((value, Freshness::Fresh)),
+            Waited::Outcome(Outcome::Failed(failure)) => self.instead(&call, &failure),
+            // The task was aborted: the stores were closed under it.
+            Waited::Outcome(_) => Err(closed().into()),
+            Waited::Slow(stale) => {
+                waiter.leave_running();
+                Ok(self.stale(stale, StaleReason::LoaderSlow))
             }
-            LoadKind::Background => {
-                // The caller's request may be over before it: linked to it, and not a part of it.
-                let span = tracing::info_span!(parent: None, "cache.reload", %cache);
-                span.follows_from(&caller);
-                tasks.spawn(work.instrument(span))?
+            Waited::Enough | Waited::Over => self.timed_out(&call),
+        }
+    }
+
+    /// Waits for a load; for somebody else's only as long as that is bounded.
+    async fn wait(&self, waiter: &mut Waiter<T>, call: &mut Call<T>, leads: bool) -> Waited<T> {
+        let clock = &*self.reader.environment.clock;
+        let (enough, hard) = if leads {
+            (None, call.bounds.hard_end_of_leader(self.reader.policy.store_deadline))
+        } else {
+            (Some(call.bounds.wait), call.bounds.hard_end())
+        };
+        loop {
+            let soft = call.bounds.soft;
+            let next = [soft, enough, hard].into_iter().flatten().min();
+            tokio::select! {
+                biased;
+                outcome = waiter.outcome() => return Waited::Outcome(outcome),
+                () = at(clock, next) => {}
+            }
+            let now = self.reader.now();
+            let is_over = |end: Option<Monotonic>| end.is_some_and(|end| end <= now);
+            if is_over(soft) {
+                // Once: what may not be served by now may not be later.
+                call.bounds.soft = None;
+                if let Some(stale) = self.servable(call) {
+                    return Waited::Slow(stale);
+                }
+            }
+            match () {
+                () if is_over(hard) => return Waited::Over,
+                () if is_over(enough) => return Waited::Enough,
+                () => {}
+            }
+        }
+    }
+
+    /// Loads for this caller alone, without a lease: what is loaded is served and not stored. Within the caller's own task, so
+    /// that it ends with the call.
+    async fn alone<E, F, L>(
+        &self,
+        key: &Key,
+        call: &Call<T>,
+        load: L,
+        chain: Chain,
+    ) -> Result<Value<T>, LoadError<E>>
+    where
+        L: FnOnce() -> F,
+        F: Future<Output = Result<Loaded<T>, E>>,
+        E: Send + Sync + 'static,
+    {
+        let slow = async {
+            at(&*self.reader.environment.clock, call.bounds.soft).await;
+            match self.servable(call) {
+                Some(stale) => stale,
+                None => std::future::pending().await,
             }
         };
-        waiter.run_by(task.abort_handle());
-        if self.reader.policy.background {
-            waiter.leave_running();
+        let loaded = tokio::select! {
+            biased;
+            loaded = self.run_alone(vec![key.clone()], load, call.bounds.hard, chain) => loaded,
+            stale = slow => return Ok(self.stale(stale, StaleReason::LoaderSlow)),
+        };
+        match loaded {
+            Ok(loaded) => {
+                self.in_flight.recent.forget(self.reader.identifier(key));
+                Ok((loaded.value.map(Arc::new), Freshness::Fresh))
+            }
+            Err(failure) => {
+                self.remember(key, &failure, call.plan.is_dispensable());
+                self.instead(call, &failure)
+            }
         }
-        Ok(())
     }
-}
 
-/// What is stale, once the timeout is over; never, if by then there is nothing that may be served.
-async fn stale_after<S>(timeout: impl Future<Output = ()>, stale: impl FnOnce() -> Option<S>) -> S {
-    timeout.await;
-    match stale() {
-        Some(stale) => stale,
-        None => std::future::pending().await,
+    /// The value that may be served in place of the load, by now.
+    fn servable(&self, call: &Call<T>) -> Option<(Option<Arc<T>>, Duration)> {
+        let (value, age) = call.plan.stale.clone()?;
+        let age = age.saturating_add(self.reader.now().saturating_since(call.found_at));
+        (age <= self.reader.policy.fail_safe).then_some((value, age))
+    }
+
+    /// In place of a load that failed.
+    fn instead<E: Send + Sync + 'static>(
+        &self,
+        call: &Call<T>,
+        failure: &Failure,
+    ) -> Result<Value<T>, LoadError<E>> {
+        let why = if failure.is_stores() { StaleReason::StoreFailed } else { StaleReason::LoaderFailed };
+        self.servable(call).map(|stale| self.stale(stale, why)).ok_or_else(|| failure.error())
+    }
+
+    /// In place of a load that takes longer than the call may.
+    fn timed_out<E: Send + Sync + 'static>(&self, call: &Call<T>) -> Result<Value<T>, LoadError<E>> {
+        let (_, after) = call.bounds.hard.unwrap_or_default();
+        self.instead(call, &Failure::TimedOut(after))
     }
 }

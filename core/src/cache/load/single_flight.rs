@@ -1,8 +1,8 @@
 //! Single flight: one load in this process for any number of callers that wait for the same key.
 //!
 //! The load runs in a task of its own, so that no caller's cancellation ends it for the others; it is
-//! aborted when the last waiter has left. Its leader is the caller whose loader runs. A failed load is not shared: each
-//! waiter then tries with its own loader, one after the other, and gets its own error.
+//! aborted when the last waiter has left. Its leader is the caller whose loader runs; how the load ends, also if it fails,
+//! is shared by all who wait for it. A batch is one load of several keys: its task is aborted when nobody waits for any.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use super::chain::{LoadNumber, next_number};
+use super::failure::Failure;
 use crate::key::Key;
 
 /// How a load ended, or that it has not yet.
@@ -22,7 +24,11 @@ pub(super) enum Progress<T> {
     /// What was read or loaded since the leader [began](Leader::begin) for that many times, and may be older than what others
     /// have written since. Right for those who joined before.
     MaybeStale(Option<Arc<T>>, u32),
-    Failed,
+    Failed(Failure),
+    /// Its loader left the value out: whoever else waits loads for itself.
+    LeftOut,
+    /// Nothing was loaded, and whoever waits loads for itself.
+    Ended,
 }
 
 impl<T> Clone for Progress<T> {
@@ -31,15 +37,34 @@ impl<T> Clone for Progress<T> {
             Self::Running => Self::Running,
             Self::Loaded(value) => Self::Loaded(value.clone()),
             Self::MaybeStale(value, begins) => Self::MaybeStale(value.clone(), *begins),
-            Self::Failed => Self::Failed,
+            Self::Failed(failure) => Self::Failed(failure.clone()),
+            Self::LeftOut => Self::LeftOut,
+            Self::Ended => Self::Ended,
         }
     }
 }
 
+/// What a load means for one who waited for it.
+#[derive(Debug)]
+pub(super) enum Outcome<T> {
+    Value(Option<Arc<T>>),
+    Failed(Failure),
+    LeftOut,
+    /// Nothing: it was not for this caller, or is older than what this caller asked for.
+    Again,
+}
+
+/// The task of a load.
+struct LoadTask {
+    handle: AbortHandle,
+    /// Whether it ends by a bound of its own, also if nobody waits for it.
+    is_bounded: bool,
+}
+
 struct Flight<T> {
-    number: u64,
+    number: LoadNumber,
     progress: watch::Receiver<Progress<T>>,
-    task: Arc<OnceLock<AbortHandle>>,
+    task: Arc<OnceLock<LoadTask>>,
     // Those who wait for it, also once it is detached.
     waiters: Arc<AtomicUsize>,
     // How often the leader has begun to read or to load.
@@ -66,8 +91,20 @@ impl<T> Flight<T> {
 pub(in crate::cache) struct SingleFlight<T>(Mutex<InFlight<T>>);
 
 struct InFlight<T> {
-    next: u64,
     by_key: HashMap<Key, Flight<T>>,
+}
+
+/// What the loads of one task share.
+struct Shared {
+    number: LoadNumber,
+    task: Arc<OnceLock<LoadTask>>,
+    waiters: Arc<AtomicUsize>,
+}
+
+impl Shared {
+    fn new() -> Self {
+        Self { number: next_number(), task: Arc::default(), waiters: Arc::default() }
+    }
 }
 
 impl<T> fmt::Debug for SingleFlight<T> {
@@ -78,7 +115,7 @@ impl<T> fmt::Debug for SingleFlight<T> {
 
 impl<T> Default for SingleFlight<T> {
     fn default() -> Self {
-        Self(Mutex::new(InFlight { next: 0, by_key: HashMap::new() }))
+        Self(Mutex::new(InFlight { by_key: HashMap::new() }))
     }
 }
 
@@ -93,25 +130,48 @@ impl<T> SingleFlight<T> {
         if let Some(flight) = in_flight.by_key.get(key) {
             return (flight.waiter(self, key), None);
         }
-        self.open(&mut in_flight, key)
+        let (waiter, leader) = self.open(&mut in_flight, key, &Shared::new());
+        (waiter, Some(leader))
     }
 
-    fn open(self: &Arc<Self>, in_flight: &mut InFlight<T>, key: &Key) -> (Waiter<T>, Option<Leader<T>>) {
-        in_flight.next += 1;
-        let number = in_flight.next;
+    /// Joins the load of each key. Those that are led are one load.
+    pub(super) fn join_many<'a>(
+        self: &Arc<Self>,
+        keys: impl Iterator<Item = &'a Key>,
+    ) -> Vec<(Waiter<T>, Option<Leader<T>>)> {
+        let (mut in_flight, shared) = (self.in_flight(), Shared::new());
+        let join = |key| {
+            if let Some(flight) = in_flight.by_key.get(key) {
+                return (flight.waiter(self, key), None);
+            }
+            let (waiter, leader) = self.open(&mut in_flight, key, &shared);
+            (waiter, Some(leader))
+        };
+        keys.map(join).collect()
+    }
+
+    fn open(
+        self: &Arc<Self>,
+        in_flight: &mut InFlight<T>,
+        key: &Key,
+        shared: &Shared,
+    ) -> (Waiter<T>, Leader<T>) {
         let (sender, progress) = watch::channel(Progress::Running);
-        let (task, waiters) = (Arc::default(), Arc::default());
-        let flight = Flight { number, progress, task, waiters, begins: 0 };
+        let Shared { number, task, waiters } = shared;
+        let number = *number;
+        let flight =
+            Flight { number, progress, task: Arc::clone(task), waiters: Arc::clone(waiters), begins: 0 };
         let waiter = flight.waiter(self, key);
         in_flight.by_key.insert(key.clone(), flight);
-        (waiter, Some(Leader { flights: Arc::clone(self), key: key.clone(), number, begins: 0, sender }))
+        (waiter, Leader { flights: Arc::clone(self), key: key.clone(), number, begins: 0, sender })
     }
 
     /// As [`join`](Self::join), in a load that begins now: one that is in flight is detached.
     pub(super) fn join_new(self: &Arc<Self>, key: &Key) -> (Waiter<T>, Option<Leader<T>>) {
         let mut in_flight = self.in_flight();
         in_flight.by_key.remove(key);
-        self.open(&mut in_flight, key)
+        let (waiter, leader) = self.open(&mut in_flight, key, &Shared::new());
+        (waiter, Some(leader))
     }
 
     /// Detaches the load of this key: those who wait for it are served by it, who comes later starts another.
@@ -124,7 +184,7 @@ impl<T> SingleFlight<T> {
         self.in_flight().by_key.clear();
     }
 
-    fn detach_own(&self, key: &Key, number: u64) {
+    fn detach_own(&self, key: &Key, number: LoadNumber) {
         let mut in_flight = self.in_flight();
         if in_flight.by_key.get(key).is_some_and(|flight| flight.number == number) {
             in_flight.by_key.remove(key);
@@ -136,9 +196,9 @@ impl<T> SingleFlight<T> {
 pub(super) struct Waiter<T> {
     flights: Arc<SingleFlight<T>>,
     key: Key,
-    number: u64,
+    number: LoadNumber,
     progress: watch::Receiver<Progress<T>>,
-    task: Arc<OnceLock<AbortHandle>>,
+    task: Arc<OnceLock<LoadTask>>,
     waiters: Arc<AtomicUsize>,
     // How often the leader had begun when it joined.
     begins: u32,
@@ -146,15 +206,20 @@ pub(super) struct Waiter<T> {
 }
 
 impl<T> Waiter<T> {
-    /// Remembers the task of this load, to be aborted when the last waiter leaves.
-    pub(super) fn run_by(&self, task: AbortHandle) {
+    /// The number of the load.
+    pub(super) const fn number(&self) -> LoadNumber {
+        self.number
+    }
+
+    /// Remembers the task of this load, to be aborted when the last waiter leaves. `is_bounded`: it ends by a bound of its own.
+    pub(super) fn run_by(&self, handle: AbortHandle, is_bounded: bool) {
         // The only leader says so once.
-        let _ = self.task.set(task);
+        let _ = self.task.set(LoadTask { handle, is_bounded });
     }
 
     /// After a load that could not serve this caller: whatever a later one ends with was begun after the caller asked.
     /// `first` is the number of the caller's first load.
-    pub(super) fn follows(&mut self, first: &mut Option<u64>) {
+    pub(super) fn follows(&mut self, first: &mut Option<LoadNumber>) {
         match *first {
             Some(first) if self.number > first => self.begins = 0,
             Some(_) => {}
@@ -167,13 +232,21 @@ impl<T> Waiter<T> {
         self.leave_running = true;
     }
 
-    /// What was loaded; `None` if the load failed, or what it answers may be older than what this caller asked for.
-    pub(super) async fn outcome(&mut self) -> Option<Option<Arc<T>>> {
+    /// The load goes on even if nobody waits for it, if it ends by a bound of its own. One that does not runs for as long as
+    /// those wait whose it is.
+    pub(super) fn leave_running_if_bounded(&mut self) {
+        self.leave_running = self.leave_running || self.task.get().is_some_and(|task| task.is_bounded);
+    }
+
+    /// How the load ends.
+    pub(super) async fn outcome(&mut self) -> Outcome<T> {
         match self.progress.wait_for(|progress| !matches!(progress, Progress::Running)).await.as_deref() {
-            Ok(Progress::Loaded(value)) => Some(value.clone()),
-            Ok(Progress::MaybeStale(value, begins)) if self.begins < *begins => Some(value.clone()),
+            Ok(Progress::Loaded(value)) => Outcome::Value(value.clone()),
+            Ok(Progress::MaybeStale(value, begins)) if self.begins < *begins => Outcome::Value(value.clone()),
+            Ok(Progress::Failed(failure)) => Outcome::Failed(failure.clone()),
+            Ok(Progress::LeftOut) => Outcome::LeftOut,
             // An error: the leader was dropped without an outcome, as when the stores close.
-            _ => None,
+            _ => Outcome::Again,
         }
     }
 }
@@ -192,7 +265,7 @@ impl<T> Drop for Waiter<T> {
             }
             drop(in_flight);
             if let Some(task) = self.task.get() {
-                task.abort();
+                task.handle.abort();
             }
         }
     }
@@ -202,12 +275,17 @@ impl<T> Drop for Waiter<T> {
 pub(super) struct Leader<T> {
     flights: Arc<SingleFlight<T>>,
     key: Key,
-    number: u64,
+    number: LoadNumber,
     begins: u32,
     sender: watch::Sender<Progress<T>>,
 }
 
 impl<T> Leader<T> {
+    /// The number of the load.
+    pub(super) const fn number(&self) -> LoadNumber {
+        self.number
+    }
+
     /// From now on it is read or loaded what this load may end with: who joins later may have asked after that.
     pub(super) fn begin(&mut self) {
         self.begins += 1;

@@ -7,7 +7,7 @@
 //! after it, and is stale until its TTL is over.
 
 use super::Loader;
-use super::lease::{Permission, Proof};
+use super::lease::{Leased, Permission, Proof};
 use super::lease_guard::LeaseGuard;
 use super::plan::{Decision, LoadPlan, SkipIf};
 use super::single_flight::Leader;
@@ -23,7 +23,7 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         key: &Key,
         plan: &LoadPlan<T>,
         leader: &mut Leader<T>,
-    ) -> Result<Permission<T>> {
+    ) -> Result<Leased<T>> {
         let identifier = self.reader.identifier(key);
         if let (Some(writes), SkipIf::Never) = (&self.in_flight.writes, plan.skip_if) {
             // What is being loaded already may be older than what this refresh is for: it is not stored in its place.
@@ -36,19 +36,19 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         let found = match self.reader.gate.ask(self.reader.shard_of(key), self.reader.stored(key)).await {
             Ok(found) => found,
             Err(error) if is_callers(&error) => return Err(error),
-            Err(error) => return self.refused(error),
+            Err(error) => return self.refused(error).map(Leased::Not),
         };
         let when = match found {
             None => When::Absent,
             Some((bytes, left)) => {
                 match plan.decide(self.reader.assessed(key, &bytes, left, before).await?) {
                     Decision::Load => When::Equals(bytes),
-                    Decision::Serve(value) => return Ok(Permission::Needless(value)),
-                    Decision::LeaveAlone => return Ok(Permission::Refused(None)),
+                    Decision::Serve(value) => return Ok(Leased::Not(Permission::Needless(value))),
+                    Decision::LeaveAlone => return Ok(Leased::Not(Permission::Refused(None))),
                 }
             }
         };
         let guard = LeaseGuard::of(self.reader.gate.store(), &self.reader.environment.tasks, &[]);
-        self.permitted(identifier, Proof::Unchanged(when, unchanged), guard).await
+        Ok(Leased::Granted(Proof::Unchanged(when, unchanged), guard))
     }
 }

@@ -22,6 +22,11 @@ impl FromIterator<(Tag, Generation)> for Generations {
 }
 
 impl Generations {
+    /// All that were read.
+    pub(in crate::cache) fn all(&self) -> Vec<(Tag, Generation)> {
+        self.read.iter().map(|(tag, generation)| (tag.clone(), *generation)).collect()
+    }
+
     pub(in crate::cache) fn of(&self, tag: &Tag) -> Option<Generation> {
         self.read.get(tag).copied()
     }

@@ -7,9 +7,7 @@ use async_trait::async_trait;
 
 #[cfg(doc)]
 use super::{CacheCounters, CacheFeed, CacheLeases, CacheTags};
-use super::{
-    CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest, LeaseToken, Tag, Watch, Watcher,
-};
+use super::{CacheStore, Fetched, Fill, FillOutcome, Generation, LeaseRequest, Release, Tag, Watch, Watcher};
 use crate::error::{Error, Result};
 use crate::key::{Key, Namespace};
 use crate::time::Ttl;
@@ -27,7 +25,7 @@ pub trait AllParts {
     /// [`CacheLeases::fill`].
     async fn fill(&self, fills: &[Fill]) -> Result<Vec<FillOutcome>>;
     /// [`CacheLeases::release`].
-    async fn release(&self, leases: &[(Key, LeaseToken)]) -> Result<()>;
+    async fn release(&self, leases: &[Release]) -> Result<()>;
     /// [`CacheTags::generations`].
     async fn generations(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>>;
     /// [`CacheTags::bump`].
@@ -46,7 +44,7 @@ impl<S: CacheStore + ?Sized> AllParts for S {
     async fn fill(&self, fills: &[Fill]) -> Result<Vec<FillOutcome>> {
         self.leases().ok_or_else(|| absent("leases"))?.fill(fills).await
     }
-    async fn release(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
+    async fn release(&self, leases: &[Release]) -> Result<()> {
         self.leases().ok_or_else(|| absent("leases"))?.release(leases).await
     }
     async fn generations(&self, tags: &[Tag]) -> Result<Vec<(Generation, Duration)>> {

@@ -21,6 +21,12 @@ use crate::time::Ttl;
 ///   addition, also one that finds nothing to remove, voids its lease in the same step; a set that is not stored
 ///   voids none. A lease never shows as an entry.
 /// - [`Want::Keep`] never takes a lease anew.
+/// - A [release](Self::release) of a lease that is live notifies the [feed](super::CacheFeed) of its key, though the entry is
+///   as it was: whoever waits for the lease asks again.
+/// - A lease that is released as [failed](Release::failed) leaves a mark for that long, which every write of the key removes
+///   as it voids a lease. While it is there, and no value makes a lease needless, whoever asks is answered
+///   [`Failed`](Fetched::Failed), but for a request [despite a failure](LeaseRequest::despite_failure), which takes the
+///   lease, and the mark away.
 ///
 /// # Cancel safety
 /// Dropping a future of any method leaves the operation either not done or wholly done.
@@ -40,8 +46,8 @@ pub trait CacheLeases: Send + Sync {
     async fn fill(&self, fills: &[Fill]) -> Result<Vec<FillOutcome>>;
 
     /// Releases leases that will not be filled, so that nobody waits for them. One that is no longer live is
-    /// skipped.
-    async fn release(&self, leases: &[(Key, LeaseToken)]) -> Result<()>;
+    /// skipped, and leaves no mark.
+    async fn release(&self, leases: &[Release]) -> Result<()>;
 }
 
 /// What proves a lease: 128 random bits, new for each load.
@@ -91,12 +97,47 @@ pub struct LeaseRequest {
     pub lease: Ttl,
     /// When it is wanted.
     pub want: Want,
+    /// Whether it is wanted also where a load has failed a short while ago.
+    pub despite_failure: bool,
 }
 
 impl LeaseRequest {
     /// A request.
     pub const fn new(key: Key, token: LeaseToken, lease: Ttl, want: Want) -> Self {
-        Self { key, token, lease, want }
+        Self { key, token, lease, want, despite_failure: false }
+    }
+
+    /// Wanted also where a load has failed a short while ago.
+    #[must_use]
+    pub const fn despite_failure(mut self) -> Self {
+        self.despite_failure = true;
+        self
+    }
+}
+
+/// A lease that will not be filled.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Release {
+    /// The entry.
+    pub key: Key,
+    /// The lease.
+    pub token: LeaseToken,
+    /// Its load has failed, which is remembered for so long.
+    pub failed: Option<Ttl>,
+}
+
+impl Release {
+    /// Of a load that was cancelled, or whose value is not to be stored.
+    pub const fn new(key: Key, token: LeaseToken) -> Self {
+        Self { key, token, failed: None }
+    }
+
+    /// Of a load that has failed, which is remembered for so long.
+    #[must_use]
+    pub const fn failed(mut self, remembered: Ttl) -> Self {
+        self.failed = Some(remembered);
+        self
     }
 }
 
@@ -114,6 +155,13 @@ pub enum Fetched {
     /// Somebody else is loading.
     Busy {
         /// What is left of their lease.
+        remaining: Duration,
+        /// The value that is there all the same ([`Want::Anyway`]).
+        current: Option<Bytes>,
+    },
+    /// Nobody is loading: a load has failed a short while ago, and was [released](Release::failed) so.
+    Failed {
+        /// For how long that is remembered yet.
         remaining: Duration,
         /// The value that is there all the same ([`Want::Anyway`]).
         current: Option<Bytes>,

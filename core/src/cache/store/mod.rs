@@ -16,7 +16,7 @@ pub use self::all_parts::AllParts;
 pub use self::capability::{CacheCapabilities, CacheParts};
 pub use self::counters::CacheCounters;
 pub use self::feed::{CacheFeed, Watch, Watcher};
-pub use self::leases::{CacheLeases, Fetched, Fill, FillOutcome, LeaseRequest, LeaseToken, Want};
+pub use self::leases::{CacheLeases, Fetched, Fill, FillOutcome, LeaseRequest, LeaseToken, Release, Want};
 pub use self::options::{SetEntry, SetOptions, SetOutcome, When};
 pub use self::shard::Shard;
 pub(super) use self::shard::ShardSet;

@@ -3,8 +3,6 @@
 
 #[cfg(feature = "compression")]
 mod compress;
-#[cfg(feature = "encryption")]
-mod encrypt;
 mod header;
 #[cfg(test)]
 #[cfg(all(feature = "compression", feature = "encryption"))]
@@ -23,8 +21,6 @@ use serde::de::DeserializeOwned;
 pub use self::compress::Compression;
 #[cfg(feature = "compression")]
 use self::compress::decompress;
-#[cfg(feature = "encryption")]
-pub use self::encrypt::{EncryptionKey, Keyring};
 pub(super) use self::header::Stamp;
 pub use self::header::schema_of;
 use self::header::{ABSENT, COMPRESSED, ENCRYPTED, Header, not_ours};
@@ -35,6 +31,8 @@ pub(super) use self::without::Keyring;
 #[cfg(not(feature = "compression"))]
 use self::without::decompress;
 use crate::codec::Codec;
+#[cfg(feature = "encryption")]
+pub use crate::encryption::{EncryptionKey, Keyring};
 use crate::error::{Error, Result};
 use crate::key::Key;
 use crate::random::Random;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::{Around, Layered};
 use crate::cache::{
     CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched, Fill,
-    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Shard, Tag, Watch,
+    FillOutcome, Generation, LeaseRequest, Release, SetEntry, SetOptions, SetOutcome, Shard, Tag, Watch,
     Watcher,
 };
 use crate::error::{Error, Result};
@@ -105,7 +105,7 @@ impl<A: Around> CacheLeases for LayeredCache<A> {
         self.around.call(Call::CACHE_FILL, || leases.fill(fills)).await
     }
 
-    async fn release(&self, released: &[(Key, LeaseToken)]) -> Result<()> {
+    async fn release(&self, released: &[Release]) -> Result<()> {
         let leases = self.inner.leases().ok_or_else(absent)?;
         self.around.call(Call::CACHE_RELEASE, || leases.release(released)).await
     }

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::key::Name;
 use crate::layer::Call;
 use crate::time::Ttl;
-use crate::token::{Epoch, Scope, TokenCapabilities, TokenFacts, TokenStore, Verdict};
+use crate::token::{Epoch, Scope, TokenCapabilities, TokenFacts, TokenSettings, TokenStore, Verdict};
 
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
@@ -32,5 +32,18 @@ impl<A: Around> TokenStore for Layered<dyn TokenStore, A> {
 
     async fn check(&self, service: &Name, token: &TokenFacts) -> Result<Verdict> {
         self.around.call(Call::TOKEN_CHECK, || self.inner.check(service, token)).await
+    }
+
+    async fn agree(
+        &self,
+        service: &Name,
+        ours: &TokenSettings,
+        before: Option<Ttl>,
+    ) -> Result<TokenSettings> {
+        self.around.call(Call::TOKEN_AGREE, || self.inner.agree(service, ours, before)).await
+    }
+
+    async fn floor(&self, service: &Name) -> Result<Epoch> {
+        self.around.call(Call::TOKEN_FLOOR, || self.inner.floor(service)).await
     }
 }

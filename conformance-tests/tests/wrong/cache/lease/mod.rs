@@ -11,8 +11,8 @@ use bytes::Bytes;
 use stanchion::cache::AllParts as _;
 use stanchion::cache::{
     CacheCapabilities, CacheCounters, CacheFeed, CacheLeases, CacheStore, CacheTags, Fetched, Fill,
-    FillOutcome, Generation, LeaseRequest, LeaseToken, SetEntry, SetOptions, SetOutcome, Shard, Tag, Want,
-    Watch, Watcher,
+    FillOutcome, Generation, LeaseRequest, LeaseToken, Release, SetEntry, SetOptions, SetOutcome, Shard, Tag,
+    Want, Watch, Watcher,
 };
 use stanchion::key::{Key, Namespace};
 use stanchion::time::{Timestamp, Ttl};
@@ -44,7 +44,8 @@ impl Wrong {
 
     /// The one answer of the right store.
     async fn ask(&self, request: &LeaseRequest, want: Want) -> Result<Fetched> {
-        let request = LeaseRequest::new(request.key.clone(), request.token, request.lease, want);
+        let mut request = request.clone();
+        request.want = want;
         let answer = self.right.fetch(&[request]).await?.pop();
         answer.ok_or_else(|| Error::new(ErrorKind::Internal, "no answer"))
     }
@@ -82,6 +83,9 @@ impl Wrong {
     async fn fetch_one(&self, request: &LeaseRequest) -> Result<Fetched> {
         let LeaseRequest { key, token, want, .. } = request;
         let mut request = request.clone();
+        if self.bug == Bug::FailureIsFinal {
+            request.despite_failure = false;
+        }
         let is_kept = *want == Want::Keep;
         let has_it = self.load(key).is_some_and(|(holder, _)| holder == *token);
         match self.bug {
@@ -89,7 +93,7 @@ impl Wrong {
                 let is_hit = *want == Want::IfAbsent && self.right.get(key).await?.is_some();
                 if !is_hit && (has_it || self.left(key).await?.is_zero()) {
                     yield_now().await;
-                    let taken = self.load(key).map(|(holder, _)| (key.clone(), holder));
+                    let taken = self.load(key).map(|(holder, _)| Release::new(key.clone(), holder));
                     self.right.release(taken.as_slice()).await?;
                 }
             }
@@ -143,6 +147,10 @@ impl Wrong {
                 Fetched::Busy { remaining, current: None }
             }
             (Bug::AnywayForgetsTheValue, Fetched::Leased { .. }) => Fetched::Leased { current: None },
+            // The mark is taken for a token.
+            (Bug::FailureIsBusy, Fetched::Failed { remaining, current }) => {
+                Fetched::Busy { remaining, current }
+            }
             (_, answer) => answer,
         })
     }
@@ -215,7 +223,7 @@ impl CacheStore for Wrong {
             SetOutcome::Stored => self.written(key, self.bug == Bug::SetKeepsTheLease).await?,
             SetOutcome::Newer => self.written(key, self.bug == Bug::NewerKeepsTheLease).await?,
             SetOutcome::NotStored if self.bug == Bug::NotStoredVoidsTheLease => {
-                let holder = self.load(key).map(|(holder, _)| (key.clone(), holder));
+                let holder = self.load(key).map(|(holder, _)| Release::new(key.clone(), holder));
                 self.right.release(holder.as_slice()).await?;
             }
             _ => {}
@@ -300,17 +308,19 @@ impl CacheLeases for Wrong {
         Ok(outcomes)
     }
 
-    async fn release(&self, leases: &[(Key, LeaseToken)]) -> Result<()> {
-        for (key, token) in leases {
-            let holder = self.load(key).map(|(holder, _)| holder);
-            let token = match self.bug {
+    async fn release(&self, leases: &[Release]) -> Result<()> {
+        for release in leases {
+            let mut release = release.clone();
+            let holder = self.load(&release.key).map(|(holder, _)| holder);
+            match self.bug {
                 Bug::AbandonDoesNothing => continue,
-                Bug::AbandonDoesNotCompare => holder.unwrap_or(*token),
-                _ => *token,
-            };
-            self.right.release(&[(key.clone(), token)]).await?;
-            if holder == Some(token) {
-                self.forget(key);
+                Bug::AbandonDoesNotCompare => release.token = holder.unwrap_or(release.token),
+                Bug::FailureIsForgotten => release.failed = None,
+                _ => {}
+            }
+            self.right.release(std::slice::from_ref(&release)).await?;
+            if holder == Some(release.token) {
+                self.forget(&release.key);
             }
         }
         Ok(())

@@ -57,6 +57,12 @@ pub(crate) enum Bug {
     AddKeepsTheLease,
     /// The lease is voided first, and then the condition is looked at.
     NotStoredVoidsTheLease,
+    /// A failure is written down, and the next to load is not told.
+    FailureIsForgotten,
+    /// The mark of a failure is taken for the token of a holder.
+    FailureIsBusy,
+    /// Nobody may try again before the time is over.
+    FailureIsFinal,
     /// It will run out anyway.
     AbandonDoesNothing,
     /// `DEL`, whoever holds it.
@@ -81,7 +87,8 @@ pub(crate) const PROOFS: &[Proof] = &[
     .also(&["CACHE-62"]),
     proof("CACHE-30", Bug::BusyForTheWrongLease, "lease::busy_tells", "busy, with more than half of"),
     proof("CACHE-30", Bug::BusyHidesTheValue, "lease::busy_tells", "the value beside somebody else's lease"),
-    proof("CACHE-31", Bug::HitTakesTheLease, "lease::hit_grants_none", "after a hit: leased\nobserved: Busy"),
+    proof("CACHE-31", Bug::HitTakesTheLease, "lease::hit_grants_none", "after a hit: leased\nobserved: Busy")
+        .also(&["CACHE-69"]),
     proof("CACHE-31", Bug::AnywayForgetsTheValue, "lease::anyway", "a lease, and the value")
         .also(&["CACHE-62"]),
     proof("CACHE-32", Bug::HolderIsBusyToItself, "lease::same_token_again", "the same token again: leased"),
@@ -101,7 +108,7 @@ pub(crate) const PROOFS: &[Proof] = &[
         "a kept lease, past its first end: busy",
     ),
     proof("CACHE-35", Bug::KeepIsAnyway, "lease::keep_takes_none", "keeping what was never held")
-        .also(&["CACHE-63"]),
+        .also(&["CACHE-63", "CACHE-69"]),
     proof("CACHE-35", Bug::KeepAnswersTheValue, "lease::keep_takes_none", "keeping what a set voided"),
     proof("CACHE-36", Bug::FillKeepsTheLease, "fill::stores", "filling a second time: Fenced"),
     proof("CACHE-36", Bug::FillLivesForEver, "fill::stores", "short: None\nobserved: Some"),
@@ -147,13 +154,18 @@ pub(crate) const PROOFS: &[Proof] = &[
         "void::not_by_what_stores_nothing",
         "a lease over which nothing was stored: busy",
     ),
-    proof("CACHE-42", Bug::AbandonDoesNothing, "abandon::frees", "a lease that was abandoned: leased"),
+    proof("CACHE-42", Bug::AbandonDoesNothing, "abandon::frees", "a lease that was abandoned: leased")
+        .also(&["CACHE-69", "CACHE-70"]),
     proof(
         "CACHE-42",
         Bug::AbandonDoesNotCompare,
         "abandon::only_the_holder",
         "a lease that another token abandoned: busy",
-    ),
+    )
+    .also(&["CACHE-69"]),
+    proof("CACHE-69", Bug::FailureIsForgotten, "failed::is_known", "that a load has failed"),
+    proof("CACHE-69", Bug::FailureIsBusy, "failed::is_known", "that a load has failed"),
+    proof("CACHE-69", Bug::FailureIsFinal, "failed::ends", "a lease despite a failure: leased"),
     proof(
         "CACHE-43",
         Bug::RemovalCountsTheLease,
@@ -179,5 +191,5 @@ pub(crate) const PROOFS: &[Proof] = &[
     )
     .also(&["CACHE-35", "CACHE-39"]),
     proof("CACHE-63", Bug::KeepIsAnyway, "load::not_by_keeping", "never what was loaded before the write")
-        .also(&["CACHE-35"]),
+        .also(&["CACHE-35", "CACHE-69"]),
 ];

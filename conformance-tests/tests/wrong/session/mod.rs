@@ -1,180 +1,26 @@
 //! Wrong session stores.
 
+mod bug;
+mod proofs;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use stanchion::Result;
 use stanchion::key::Name;
 use stanchion::session::{
-    CreateOutcome, NewSession, Patch, PatchOutcome, SessionCapabilities, SessionId, SessionLimit,
-    SessionRecord, SessionStore, TouchOutcome,
+    CreateOutcome, Device, NewSession, Patch, PatchOutcome, RotateOutcome, Rotation, SessionBounds,
+    SessionCapabilities, SessionId, SessionLimit, SessionOutbox, SessionRecord, SessionStore, SessionSummary,
+    TouchOutcome,
 };
 use stanchion::time::{Monotonic, Ttl};
+use stanchion::{ErrorKind, Result};
 use tokio::task::yield_now;
 
-use crate::backend::{self, Around, locked};
-use crate::proof::{Proof, must_fail};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Bug {
-    /// An empty value is no value.
-    EmptyFieldsAreDropped,
-    /// `SET` where there should be `SET NX`.
-    TakenIdIsReplaced,
-    /// First the fields that are set are written, then those are removed that are removed.
-    RemovedAfterTheyAreSet,
-    /// The version that is expected must be the stored one or a later.
-    LaterVersionsMatch,
-    /// The version is read and compared, and then the fields are written.
-    VersionIsReadAndCompared,
-    /// `HSET` makes the session anew.
-    PatchBringsItBack,
-    /// The index of a user is not cleared of what has expired.
-    ExpiredAreListed,
-    /// Loading counts as a use.
-    LoadingIsAUse,
-    /// Every use sets the expiry to the idle timeout, with no regard to the absolute one.
-    UseForgetsTheAbsoluteDeadline,
-    /// The index is ordered by the last use.
-    ListedByLastUse,
-    /// All are ended.
-    ExceptIsForgotten,
-    /// `>` in place of `>=`.
-    LimitIsOneTooMany,
-    /// Those used longest ago make room.
-    OldestByUse,
-    /// The oldest make room.
-    LeastRecentByCreation,
-    /// Counted, and then created.
-    CountThenCreate,
-    /// A counter that is lowered by ending a session, and not when one expires.
-    ExpiredAreCounted,
-    /// The service is not in the key.
-    ServiceIsForgotten,
-    /// The store's collation does not tell upper from lower case.
-    UsersAreFolded,
-    /// A limit of zero is none.
-    ZeroIsNoLimit,
-    /// Loaded, and then deleted.
-    LoadThenDestroy,
-    /// The session is written, and then its fields.
-    CreateThenFields,
-    /// Sorted by the time, by a sort that leaves the order of the same time as it was only while there are few.
-    SortIsUnstable,
-    /// The index is ordered by the time of creation alone.
-    ListedByTheClock,
-}
-
-const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'static str) -> Proof {
-    must_fail(rule, backend::Bug::Session(bug), case, message)
-}
-
-pub(crate) const PROOFS: &[Proof] = &[
-    proof(
-        "SESSION-10",
-        Bug::SortIsUnstable,
-        "list::created_in_one_instant",
-        "of one instant, the newest first",
-    ),
-    proof(
-        "SESSION-24",
-        Bug::ListedByTheClock,
-        "wall_clock::order_is_by_creation",
-        "by creation, the newest first, Some(Back",
-    ),
-    proof("SESSION-01", Bug::EmptyFieldsAreDropped, "create::loaded_as_created", "the fields"),
-    proof(
-        "SESSION-02",
-        Bug::TakenIdIsReplaced,
-        "create::taken_id",
-        "the same id again: IdTaken\nobserved: Created",
-    ),
-    proof("SESSION-03", Bug::RemovedAfterTheyAreSet, "patch::only_what_it_names", "fields and version"),
-    proof(
-        "SESSION-04",
-        Bug::LaterVersionsMatch,
-        "patch::conflict",
-        "another version: Conflict { version: 2 }\nobserved: Saved { version: 3 }",
-    ),
-    proof(
-        "SESSION-05",
-        Bug::VersionIsReadAndCompared,
-        "patch::race",
-        "saved of 20 patches of one version at once: 1\nobserved: 20",
-    ),
-    proof(
-        "SESSION-06",
-        Bug::PatchBringsItBack,
-        "destroy::stays_gone",
-        "patching what has ended: Gone\nobserved: Saved",
-    )
-    // However it has ended.
-    .also(&["SESSION-09", "SESSION-11", "SESSION-13"]),
-    proof("SESSION-07", Bug::ExpiredAreListed, "timeout::idle", "the user's sessions: []"),
-    proof("SESSION-08", Bug::LoadingIsAUse, "timeout::use_keeps_alive", "loading is no use"),
-    proof(
-        "SESSION-09",
-        Bug::UseForgetsTheAbsoluteDeadline,
-        "timeout::absolute",
-        "loading what has ended: None\nobserved: Some",
-    ),
-    proof("SESSION-10", Bug::ListedByLastUse, "list::newest_first", "by creation, the newest first")
-        .also(&["SESSION-24"]),
-    proof("SESSION-11", Bug::ExceptIsForgotten, "destroy::all_but_one", "the ended ones"),
-    proof(
-        "SESSION-12",
-        Bug::LimitIsOneTooMany,
-        "limit::reject",
-        "one too many: LimitReached\nobserved: Created",
-    )
-    .also(&["SESSION-15"]),
-    proof("SESSION-13", Bug::OldestByUse, "limit::evict_oldest", "the two oldest, in order"),
-    proof(
-        "SESSION-14",
-        Bug::LeastRecentByCreation,
-        "limit::evict_least_recent",
-        "the two used longest ago, in order",
-    ),
-    proof(
-        "SESSION-15",
-        Bug::CountThenCreate,
-        "limit::race",
-        "sessions after 20 at once, reject: 3\nobserved: 20",
-    ),
-    proof(
-        "SESSION-16",
-        Bug::ExpiredAreCounted,
-        "limit::ended_do_not_count",
-        "created\nobserved: LimitReached",
-    ),
-    proof(
-        "SESSION-17",
-        Bug::ServiceIsForgotten,
-        "isolation::services",
-        "loading at another service: None\nobserved: Some",
-    ),
-    proof("SESSION-18", Bug::UsersAreFolded, "isolation::users", "one session of each: [\"a\"]"),
-    proof(
-        "SESSION-19",
-        Bug::ZeroIsNoLimit,
-        "input::bad_arguments",
-        "a limit out of bounds: refused as invalid input",
-    ),
-    must_fail(
-        "SESSION-20",
-        backend::Bug::PrefixForgotten,
-        "isolation::places",
-        "loading elsewhere: None\nobserved: Some",
-    ),
-    proof(
-        "SESSION-21",
-        Bug::LoadThenDestroy,
-        "destroy::race_tells_one",
-        "told of 20 at once that they ended it: 1\nobserved: 20",
-    ),
-    proof("SESSION-22", Bug::CreateThenFields, "cancel::done_or_not_done", "the whole session"),
-];
+pub(crate) use self::bug::Bug;
+pub(crate) use self::proofs::PROOFS;
+use crate::backend::{Around, locked};
 
 #[derive(Debug)]
 pub(crate) struct Wrong {
@@ -218,8 +64,14 @@ impl Wrong {
 
     fn used(&self, id: &SessionId) {
         if let Some((_, _, deadline)) = locked(&self.created).get_mut(id) {
-            *deadline = Monotonic::from_origin(std::time::Duration::MAX);
+            *deadline = Monotonic::from_origin(Duration::MAX);
         }
+    }
+
+    /// The limit at which one makes room.
+    async fn room(&self, service: &Name, user: &str, limit: u32) -> Result<u32> {
+        let live = self.right.list(service, user).await?.len();
+        Ok(limit.max(u32::try_from(live).unwrap_or(u32::MAX)))
     }
 
     async fn create_right(&self, service: &Name, mut session: NewSession) -> Result<CreateOutcome> {
@@ -248,10 +100,72 @@ impl SessionStore for Wrong {
         self.right.capabilities()
     }
 
+    fn outbox(&self) -> Option<&dyn SessionOutbox> {
+        // The outbox has wrong stores of its own.
+        None
+    }
+
+    fn bounded(&self, mut bounds: SessionBounds) -> Arc<dyn SessionStore> {
+        match self.bug {
+            Bug::BoundsAreForgotten => bounds = SessionBounds::NONE,
+            Bug::AbsoluteBoundIsForgotten => bounds.usual.absolute = Ttl::MAX,
+            Bug::OwnBoundsAreForgotten => bounds.own = bounds.usual,
+            _ => {}
+        }
+        Arc::new(Self::new(self.bug, self.right.bounded(bounds), &self.around))
+    }
+
     async fn create(&self, service: &Name, mut session: NewSession) -> Result<CreateOutcome> {
         let service = &self.service(service)?;
         let user = session.user.clone();
         match (self.bug, session.limit) {
+            (Bug::NobodyIsAUser, _) if session.anonymous => {
+                let mut outcome = self.create_right(service, session).await?;
+                if let CreateOutcome::Created { record, .. } = &mut outcome {
+                    "nobody".clone_into(&mut record.user);
+                }
+                return Ok(outcome);
+            }
+            (Bug::ReplacedIsCounted, _) => {
+                if let Some(of) = session.replaces.take() {
+                    let outcome = self.create_right(service, session).await?;
+                    if let CreateOutcome::Created { .. } = outcome {
+                        self.right.destroy(service, &of.id).await?;
+                    }
+                    return Ok(outcome);
+                }
+            }
+            (Bug::ReplacedVersionIsPassedOver, _) => {
+                if let Some(of) = &mut session.replaces
+                    && let Some(record) = self.right.load(service, &of.id).await?
+                {
+                    of.version = record.version;
+                }
+            }
+            (Bug::ReplacesAnybody, _) => {
+                if let Some(of) = &session.replaces
+                    && of.id.bucket() == session.id.bucket()
+                    && self.right.load(service, &of.id).await?.is_some_and(|record| record.user != user)
+                {
+                    self.right.destroy(service, &of.id).await?;
+                }
+            }
+            (Bug::EveryUseIsRecorded, _) => session.touch_every = Duration::ZERO,
+            (Bug::IntervalIsNotAdded, _) => {
+                // In place of a shorter expiry.
+                session.idle = session
+                    .idle
+                    .as_duration()
+                    .checked_sub(session.touch_every)
+                    .and_then(|idle| Ttl::new(idle).ok())
+                    .unwrap_or(Ttl::MIN);
+            }
+            (Bug::OneMakesRoom, SessionLimit::EvictOldest(n)) if n > 0 => {
+                session.limit = SessionLimit::EvictOldest(self.room(service, &user, n).await?);
+            }
+            (Bug::OneMakesRoom, SessionLimit::EvictLeastRecent(n)) if n > 0 => {
+                session.limit = SessionLimit::EvictLeastRecent(self.room(service, &user, n).await?);
+            }
             (Bug::EmptyFieldsAreDropped, _) => session.data.retain(|_, value| !value.is_empty()),
             (Bug::LimitIsOneTooMany, SessionLimit::Reject(n)) if (1..1_000).contains(&n) => {
                 session.limit = SessionLimit::Reject(n + 1);
@@ -263,7 +177,7 @@ impl SessionStore for Wrong {
                 session.limit = SessionLimit::EvictOldest(n);
             }
             (Bug::CountThenCreate, SessionLimit::Reject(n))
-                if n > 0 && self.capabilities().check_new(&session).is_ok() =>
+                if !session.anonymous && n > 0 && self.capabilities().check_new(&session).is_ok() =>
             {
                 let there = self.right.list(service, &user).await?.len();
                 yield_now().await;
@@ -273,7 +187,9 @@ impl SessionStore for Wrong {
                 session.limit = SessionLimit::Reject(self.capabilities().max_per_user);
             }
             (Bug::ExpiredAreCounted, SessionLimit::Reject(n))
-                if n > 0 && locked(&self.counts).get(&user).is_some_and(|count| *count >= n) =>
+                if !(session.anonymous || session.user.is_empty())
+                    && n > 0
+                    && locked(&self.counts).get(&user).is_some_and(|count| *count >= n) =>
             {
                 return Ok(CreateOutcome::LimitReached);
             }
@@ -281,7 +197,7 @@ impl SessionStore for Wrong {
                 session.limit = SessionLimit::Reject(self.capabilities().max_per_user);
             }
             (Bug::CreateThenFields, SessionLimit::Reject(_))
-                if self.capabilities().check_new(&session).is_ok() =>
+                if session.replaces.is_none() && self.capabilities().check_new(&session).is_ok() =>
             {
                 let mut first = session.clone();
                 first.data.clear();
@@ -315,6 +231,9 @@ impl SessionStore for Wrong {
             let _touched = self.right.touch(service, id).await?;
         }
         let mut record = self.right.load(service, id).await?;
+        if self.bug == Bug::EndedAreLoaded && record.is_none() {
+            record = locked(&self.created).get(id).map(|(_, record, _)| record.clone());
+        }
         if self.bug == Bug::UseForgetsTheAbsoluteDeadline
             && let (Some(record), Some((_, created, _))) = (&mut record, locked(&self.created).get(id))
         {
@@ -323,10 +242,27 @@ impl SessionStore for Wrong {
         Ok(record)
     }
 
+    async fn use_session(&self, service: &Name, id: &SessionId) -> Result<Option<SessionRecord>> {
+        let service = &self.service(service)?;
+        self.end_at_the_absolute_deadline(service, id).await?;
+        let used = self.right.use_session(service, id).await?;
+        if used.is_some() {
+            self.used(id);
+        }
+        Ok(used)
+    }
+
     async fn patch(&self, service: &Name, id: &SessionId, patch: &Patch) -> Result<PatchOutcome> {
         let (service, mut patch) = (&self.service(service)?, patch.clone());
         self.end_at_the_absolute_deadline(service, id).await?;
         match (self.bug, patch.expected_version) {
+            (Bug::PatchForgetsTheDevice, _) if self.capabilities().check_patch(&patch).is_ok() => {
+                patch.device = Device::new();
+            }
+            (Bug::RemovedNamesAreNotCounted, _) => {
+                patch.remove.truncate(10);
+                patch.remove.retain(|name| name.len() < 100);
+            }
             (Bug::RemovedAfterTheyAreSet, _) => {
                 let removed = patch.remove.clone();
                 patch.set.retain(|field, _| !removed.contains(field));
@@ -345,7 +281,20 @@ impl SessionStore for Wrong {
             }
             _ => {}
         }
-        let outcome = self.right.patch(service, id, &patch).await?;
+        let outcome = match self.right.patch(service, id, &patch).await {
+            // Nobody looks whether it was stored, once it is not refused.
+            Err(error)
+                if error.kind() == ErrorKind::InvalidInput
+                    && match self.bug {
+                        Bug::DataIsBoundedByTheCall => self.capabilities().check_patch(&patch).is_ok(),
+                        Bug::FieldsAreNotCounted => patch.set.len() == 1 && patch.bytes() < 100,
+                        _ => false,
+                    } =>
+            {
+                PatchOutcome::Saved { version: 0 }
+            }
+            outcome => outcome?,
+        };
         match outcome {
             PatchOutcome::Gone if self.bug == Bug::PatchBringsItBack => {
                 let made = locked(&self.created).get(id).map(|(session, _, _)| session.clone());
@@ -371,6 +320,46 @@ impl SessionStore for Wrong {
         Ok(outcome)
     }
 
+    async fn rotate(
+        &self,
+        service: &Name,
+        user: &str,
+        id: &SessionId,
+        rotation: &Rotation,
+    ) -> Result<RotateOutcome> {
+        let (service, mut rotation, mut user) = (&self.service(service)?, rotation.clone(), user.to_owned());
+        let can_be = self.capabilities().check_rotation(id, &rotation).is_ok();
+        match self.bug {
+            Bug::GraceIsForgotten if can_be => rotation.grace = Duration::ZERO,
+            Bug::GraceIsAlwaysTheLongest if can_be && !rotation.grace.is_zero() => {
+                rotation.grace = Rotation::MAX_GRACE;
+            }
+            Bug::RotatesForAnybody => {
+                user = self.right.load(service, id).await?.map(|record| record.user).unwrap_or(user);
+            }
+            _ => {}
+        }
+        let read = match self.bug {
+            Bug::RotationIsThreeSteps => self.right.load(service, id).await?,
+            _ => None,
+        };
+        yield_now().await;
+        let mut outcome = self.right.rotate(service, &user, id, &rotation).await?;
+        match (&mut outcome, read) {
+            (RotateOutcome::Rotated { record }, _) if self.bug == Bug::RotationBeginsAnew => {
+                record.created_at = record.last_used_at;
+                record.absolute_deadline = record.last_used_at.saturating_add(Ttl::MAX.as_duration());
+            }
+            // In place of one more session with what was read.
+            (RotateOutcome::Superseded { .. }, Some(mut record)) if record.id == *id => {
+                record.id = rotation.to;
+                return Ok(RotateOutcome::Rotated { record });
+            }
+            _ => {}
+        }
+        Ok(outcome)
+    }
+
     async fn destroy(&self, service: &Name, id: &SessionId) -> Result<Option<SessionRecord>> {
         let service = &self.service(service)?;
         if self.bug == Bug::LoadThenDestroy {
@@ -386,7 +375,7 @@ impl SessionStore for Wrong {
         Ok(ended)
     }
 
-    async fn list(&self, service: &Name, user: &str) -> Result<Vec<SessionRecord>> {
+    async fn list(&self, service: &Name, user: &str) -> Result<Vec<SessionSummary>> {
         let service = &self.service(service)?;
         let mut listed = self.right.list(service, user).await?;
         match self.bug {
@@ -394,7 +383,9 @@ impl SessionStore for Wrong {
                 let created = locked(&self.created);
                 let expired = created.values().filter(|(_, _, ends)| *ends <= self.now());
                 listed.extend(
-                    expired.map(|(_, record, _)| record.clone()).filter(|record| record.user == user),
+                    expired
+                        .map(|(_, record, _)| record.clone().into_summary())
+                        .filter(|record| record.user == user),
                 );
             }
             Bug::SortIsUnstable => {

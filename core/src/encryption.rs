@@ -1,4 +1,4 @@
-//! Encryption of a value's bytes, bound to the header in front of them.
+//! Encryption at rest: keys, and bytes that are sealed so that they can't be read, changed or moved elsewhere.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,15 +7,18 @@ use bytes::{BufMut, BytesMut};
 use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
 
-use super::header::not_ours;
 use crate::error::{Error, ErrorKind, Result};
 use crate::random::Random;
+
+fn not_ours(why: &str) -> Error {
+    Error::new(ErrorKind::Codec, format!("the stored bytes are not a value of this format: {why}"))
+}
 
 const ID: usize = 4;
 const NONCE: usize = 24;
 const TAG: usize = 16;
 
-/// A secret of 256 bits that encrypts cached values, and the number by which values name it. It is wiped from memory
+/// A secret of 256 bits that encrypts what is stored, and the number by which values name it. It is wiped from memory
 /// with the last of its clones.
 #[derive(Clone)]
 pub struct EncryptionKey {
@@ -42,9 +45,9 @@ impl fmt::Debug for EncryptionKey {
     }
 }
 
-/// The keys of a cache whose values are encrypted at rest: one that writes, and others that are still read.
+/// The keys of a cache, or of sessions, whose values are encrypted at rest: one that writes, and others that are still read.
 ///
-/// To change the key without losing the cache: let every process read the new one, then write with it, then drop the
+/// To change the key without losing what is stored: let every process read the new one, then write with it, then drop the
 /// old one when the longest life of a value is over.
 ///
 /// A cache with a keyring refuses values that are not encrypted, as if they were not there: whoever can write to the
@@ -53,7 +56,7 @@ impl fmt::Debug for EncryptionKey {
 /// older value of the same key, or remove one.
 ///
 /// ```
-/// use stanchion::cache::{EncryptionKey, Keyring};
+/// use stanchion::encryption::{EncryptionKey, Keyring};
 ///
 /// # let (old_secret, new_secret) = ([1; 32], [2; 32]);
 /// let keyring = Keyring::new(EncryptionKey::new(2, &new_secret)).reading(EncryptionKey::new(1, &old_secret));
@@ -79,7 +82,7 @@ impl Keyring {
     }
 
     /// Appends the sealed body to the header in `out`: number of the key, nonce, ciphertext, tag.
-    pub(super) fn seal(&self, out: &mut BytesMut, body: &[u8], random: &dyn Random) -> Result<()> {
+    pub(crate) fn seal(&self, out: &mut BytesMut, body: &[u8], random: &dyn Random) -> Result<()> {
         let mut nonce = [0; NONCE];
         random.fill(&mut nonce)?;
         out.put_u32(self.writes.id);
@@ -99,7 +102,7 @@ impl Keyring {
     }
 
     /// The body that was sealed behind the header, which has this many bytes.
-    pub(super) fn open(&self, bytes: &[u8], header: usize) -> Result<Vec<u8>> {
+    pub(crate) fn open(&self, bytes: &[u8], header: usize) -> Result<Vec<u8>> {
         let cut = || not_ours("its encrypted form is cut short");
         let (bound, sealed) = bytes.split_at_checked(header + ID).ok_or_else(cut)?;
         let (nonce, sealed) = sealed.split_first_chunk::<NONCE>().ok_or_else(cut)?;
