@@ -252,13 +252,14 @@ end
 local granted, wait, waits_for = 0, 0, -1
 if mode == 'refund' then
   forget()
+  local kept = {}
   for _, tier in ipairs(tiers) do
+    -- Also what it starts from, or it would start from that again.
+    if tier.stored or tier.used > 0 then kept[#kept + 1] = tier end
     tier.used = math.max(tier.used - tier.each * cost, 0)
   end
   count_along(-cost)
-  for _, tier in ipairs(tiers) do
-    if tier.stored then store(tier) else keep(tier) end
-  end
+  for _, tier in ipairs(kept) do store(tier) end
   bound()
   local left = extra
   for _, list in ipairs({tiers, others}) do

@@ -196,6 +196,10 @@ pub(crate) fn limits_count_as_usage_does(runtime: &Runtime, place: &Place) {
     let minute = Duration::from_mins(1);
     let tied = [Tier::new(2, minute).unwrap(), Tier::with_burst(4, 2 * minute, 2).unwrap()];
     alike(&tied, &[(Step::Check(2), 3), (Step::Check(1), 3), (Step::Check(2), 3)]);
+    // A limit that is new is given back what it began with.
+    let day = Duration::from_hours(24);
+    let renewed = [Tier::new(1, day).unwrap(), Tier::with_burst(1, day, 9).unwrap()];
+    alike(&renewed, &[(Step::Check(3), 2), (Step::Refund(1), 3), (Step::Check(1), 3), (Step::Check(1), 3)]);
     let hour = Duration::from_hours(1);
     // Fields that no tier has stored count for nothing, as for `Usage`: not limits of nothing, nor those over the bounds.
     runtime.block_on(async {

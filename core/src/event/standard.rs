@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn every_standard_type_is_a_valid_type() {
-        assert_eq!(ALL.len(), 10);
+        assert_eq!(ALL.len(), 11);
         for event_type in ALL {
             assert!(EventType::new(event_type).is_ok(), "{event_type}");
         }

@@ -113,11 +113,14 @@ impl Usage {
     pub fn refund(&mut self, tiers: &[Tier], cost: u32, at: LimitTime) {
         let mut works = self.works(tiers, at);
         self.forget(tiers, at);
-        for work in &mut works {
+        // Also what it starts from, or it would start from that again.
+        works.retain_mut(|work| {
+            let is_kept = work.is_stored || work.is_to_be_kept();
             work.give_back(cost);
-        }
+            is_kept
+        });
         self.others(tiers, at, |used, rate| used.saturating_sub(rate.each.saturating_mul(u64::from(cost))));
-        for work in works.iter().filter(|work| work.is_stored || work.is_to_be_kept()) {
+        for work in &works {
             self.store(work, at);
         }
         self.bound(tiers, at);

@@ -152,6 +152,7 @@ impl World {
                 Some(_) => "one leaves in flight",
             });
             caller.state = State::Left;
+            caller.read_when_over = self.log.lock().read;
         }
     }
 

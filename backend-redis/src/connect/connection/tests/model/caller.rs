@@ -78,6 +78,8 @@ pub(super) struct Caller {
     pub(super) values: Vec<Value>,
     /// The read is to be packed once more, when so much is read of all that the server sends.
     pub(super) asks_again: Option<usize>,
+    /// So much was read of that when it left or was answered.
+    pub(super) read_when_over: usize,
     /// What it must get, once so much is read of all that the server sends.
     pub(super) due: Option<(Answer, usize)>,
     /// In which run the driver has read that much,
@@ -104,6 +106,7 @@ impl Caller {
             packed_at: None,
             values: Vec::new(),
             asks_again: None,
+            read_when_over: 0,
             due: None,
             read_in: None,
             over_in: None,
