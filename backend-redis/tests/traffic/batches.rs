@@ -78,13 +78,18 @@ pub(crate) async fn a_batch_is_one_write_per_master() {
     })
     .await;
     let tags: Vec<_> = (0..100).map(|n| Tag::new(n).unwrap()).collect();
-    // Of three copies of each; a bump reads them first.
+    // Of three copies of each, two are waited for: whatever is read behind them has come after the third. A bump reads them first.
+    let behind = async || drop(cache.get_many(&keys).await.unwrap());
+    cache.bump(&tags).await.unwrap();
+    behind().await;
     writes(&proxies, "EVALSHA", "generations", (300, 1), async || {
         cache.generations(&tags).await.unwrap();
+        behind().await;
     })
     .await;
     writes(&proxies, "EVALSHA", "bump", (600, 2), async || {
         cache.bump(&tags).await.unwrap();
+        behind().await;
     })
     .await;
 }
