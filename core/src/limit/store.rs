@@ -21,7 +21,7 @@ use crate::time::Ttl;
 /// - Within any span `t` no tier gives more than `burst + t × limit / period` permits, a quota no more than its limit in a window
 ///   of its calendar, but for permits that were added.
 /// - Every answer is that of [`Usage`](super::Usage), to the microsecond; so is that of attempts of
-///   [`Failures`](crate::attempts::Failures).
+///   [`Failures`](super::Failures).
 /// - 1 to [`max_tiers`](LimitCapabilities::max_tiers) different tiers, no two quotas of one calendar; anything else is
 ///   `InvalidInput`. A cost of zero takes nothing and is allowed.
 /// - State expires by itself once it says nothing any more.
