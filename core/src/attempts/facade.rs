@@ -79,7 +79,7 @@ impl Attempts {
     /// Those of [every method](Attempts#errors). After `Unknown` it may have been counted.
     ///
     /// # Cancel safety
-    /// If the future is dropped, the attempt counts no more, or what was counted is taken back in the background.
+    /// If the future is dropped, the attempt does not count, or what was counted is taken back in the background.
     pub async fn begin(&self, account: &str, from: IpAddr) -> Result<Begun> {
         let settings = Arc::clone(&self.settings);
         let network = settings.addresses.subject(from);

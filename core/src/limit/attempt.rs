@@ -153,14 +153,14 @@ impl AttemptTicket {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Settlement {
-    /// It counts no more, as if it had not been announced.
+    /// It does not count, as if it had not been announced.
     Withdrawn {
         /// Where it came from.
         source: Option<String>,
         /// What it was counted in.
         ticket: AttemptTicket,
     },
-    /// It succeeded: it counts no more, no failure of its source does, and the source is known.
+    /// It succeeded: neither it nor any failure of its source counts from now on, and the source is known.
     Succeeded {
         /// Where it came from.
         source: String,
