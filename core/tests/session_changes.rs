@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use stanchion::Result;
 use stanchion::encryption::{EncryptionKey, Keyring};
-use stanchion::layer::{Answer, Around, Call};
+use stanchion::layer::{Answer, Around, Call, Fault, Faults};
 use stanchion::prelude::*;
 use stanchion::session::{
     CreateOptions, Device, OpenedAnonymous, OpenedSession, Resumed, Rotated, SessionView, SessionsBuilder,
@@ -44,17 +44,17 @@ async fn rotate(sessions: &Sessions, token: &SessionToken, patch: Patch, grace: 
 
 type Hook = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Does something once, right after the first session was created.
+/// Does something once, right after the first call of an operation.
 #[derive(Clone)]
-struct AfterCreate(Arc<Mutex<Option<Hook>>>);
+struct After(&'static str, Arc<Mutex<Option<Hook>>>);
 
-impl fmt::Debug for AfterCreate {
+impl fmt::Debug for After {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("AfterCreate")
+        f.write_str("After")
     }
 }
 
-impl Around for AfterCreate {
+impl Around for After {
     fn deadline(&self, own: Option<Duration>) -> Option<Duration> {
         own
     }
@@ -65,8 +65,8 @@ impl Around for AfterCreate {
         mut work: impl FnMut() -> Answer<'a, T> + Send + 'a,
     ) -> Result<T> {
         let answer = work().await;
-        if call.operation == "session.create" {
-            let hook = self.0.lock().unwrap().take();
+        if call.operation == self.0 {
+            let hook = self.1.lock().unwrap().take();
             if let Some(hook) = hook {
                 hook.await;
             }
@@ -136,7 +136,7 @@ async fn what_changes_while_somebody_logs_in_is_taken_over() {
         let late = cart(&[1, 2]).remove("old").value("theme", "grey").unwrap();
         assert_eq!(other.patch(&token, &late).await.unwrap(), PatchOutcome::Saved { version: 2 });
     });
-    let stores = backend.stores().layer(AfterCreate(Arc::new(Mutex::new(Some(hook)))));
+    let stores = backend.stores().layer(After("session.create", Arc::new(Mutex::new(Some(hook)))));
     let sessions = stores.sessions().build().unwrap();
     let fields = Patch::new().value("theme", "light").unwrap();
     let options = CreateOptions::new();
@@ -344,4 +344,53 @@ async fn tokens_under_the_old_name_are_revoked() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// It is not known whether the session was rotated: nobody has the token of what it has become, and what was issued under its old
+/// name meanwhile is revoked.
+#[cfg(feature = "jwt")]
+#[tokio::test]
+async fn a_rotation_whose_reply_is_lost_leaves_nothing() {
+    let (backend, _) = manual();
+    let key = || JwtKey::hs256("k1", &[7; 32]).unwrap();
+    let plain = backend.stores();
+    let tokens = plain.tokens().key(key()).build().unwrap();
+    let issuing = plain.sessions().revoking_tokens(&tokens).build().unwrap();
+    let opened = open(&issuing, "u1", Patch::new()).await;
+    let issued = Arc::new(Mutex::new(None));
+    let (of, by, session) = (Arc::clone(&issued), tokens.clone(), opened.session.clone());
+    let hook: Hook = Box::pin(async move {
+        let token = issuing.issue(&by, &session, IssueOptions::new()).await.unwrap().issued().unwrap().token;
+        *of.lock().unwrap() = Some(token);
+    });
+    let faults = Faults::new(plain.environment());
+    faults.plan("session.rotate", 1, Fault::LoseReply).unwrap();
+    let stores = plain.layer(faults).layer(After("token.revoke_all", Arc::new(Mutex::new(Some(hook)))));
+    let tokens = stores.tokens().key(key()).build().unwrap();
+    let sessions = stores.sessions().revoking_tokens(&tokens).build().unwrap();
+    let error = sessions.rotate(&opened.token, Patch::new(), Duration::ZERO).await.unwrap_err();
+    assert_eq!(error.effect(), Effect::Unknown);
+    let token = issued.lock().unwrap().take().expect("issued between the first revocation and the rotation");
+    let verified = tokens.verify(&token).await;
+    assert!(matches!(verified, Err(VerifyError::Revoked(_))), "{verified:?}");
+    assert!(sessions.list("u1").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_log_in_that_can_take_over_nothing_leaves_no_session() {
+    let (backend, _) = manual();
+    let plain = backend.stores().sessions().build().unwrap();
+    let opened = stranger(&plain, cart(&[1])).await;
+    let (other, token) = (plain.clone(), opened.token.clone());
+    let hook: Hook = Box::pin(async move {
+        assert_eq!(other.patch(&token, &cart(&[1, 2])).await.unwrap(), PatchOutcome::Saved { version: 2 });
+    });
+    let faults = Faults::new(backend.stores().environment());
+    faults.plan("session.patch", 1, Fault::Fail(Error::new(ErrorKind::Unavailable, "down"))).unwrap();
+    let stores =
+        backend.stores().layer(faults).layer(After("session.create", Arc::new(Mutex::new(Some(hook)))));
+    let sessions = stores.sessions().build().unwrap();
+    let error = sessions.bind(&opened.token, "u1", Patch::new(), &CreateOptions::new()).await.unwrap_err();
+    assert_eq!(error.effect(), Effect::Unknown, "the cart has ended");
+    assert!(plain.list("u1").await.unwrap().is_empty());
 }

@@ -17,6 +17,7 @@
 //!
 //! The scripts that have all keys, which may run as soon as the slot has moved, keep to the same.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +37,9 @@ use crate::{error, reply, scripts};
 
 /// Before what somebody else has changed meanwhile is tried once more, with jitter.
 pub(super) const PAUSE: Duration = Duration::from_millis(20);
+
+/// How often a user's sessions are looked for that have been rotated while they were ended.
+const MOST_ROUNDS: usize = 10;
 
 pub(super) struct SplitSessions {
     pub(super) shared: Arc<Shared>,
@@ -215,22 +219,36 @@ impl SplitSessions {
         owned(&shared, call, async move { self.end_all(&kept).await }).await
     }
 
+    /// A session that is rotated meanwhile is entered under its new name before it leaves the old one: whoever found the old name
+    /// left finds the new one in the next round.
     async fn end_all(&self, kept: &str) -> Result<Vec<String>> {
-        let mut members = self.members().await?;
-        members.retain(|member| member.hash != kept);
-        let hashes: Vec<_> = members.iter().map(|member| member.hash.as_str()).collect();
-        let (ended, outcome) = self.end(&hashes, DESTROYED).await;
-        // Some may have ended, and which is not answered.
-        outcome.map_err(|error| if ended.is_empty() { error } else { error.with_effect(Effect::Unknown) })?;
-        let pairs: Vec<_> =
-            members.iter().flat_map(|member| [member.hash.as_bytes(), member.score.as_bytes()]).collect();
-        let keys = [self.keys.index.as_str()];
-        let left = self.shared.client.step(self.call, scripts::SESSION_LEAVE.with(&keys, &pairs)).await;
-        // What stays in the index is passed over.
-        if let Err(error) = left {
-            tracing::debug!(%error, "ended sessions are still in the index of their user");
+        let (mut seen, mut all) = (HashSet::new(), Vec::new());
+        for _ in 0..MOST_ROUNDS {
+            let in_doubt =
+                |error: Error| if seen.is_empty() { error } else { error.with_effect(Effect::Unknown) };
+            let mut members = self.members().await.map_err(in_doubt)?;
+            members.retain(|member| member.hash != kept && !seen.contains(&member.hash));
+            if members.is_empty() {
+                return Ok(all);
+            }
+            let hashes: Vec<_> = members.iter().map(|member| member.hash.as_str()).collect();
+            let (ended, outcome) = self.end(&hashes, DESTROYED).await;
+            all.extend(ended);
+            // Some may have ended, and which is not answered.
+            outcome
+                .map_err(|error| if all.is_empty() { error } else { error.with_effect(Effect::Unknown) })?;
+            let pairs: Vec<_> =
+                members.iter().flat_map(|member| [member.hash.as_bytes(), member.score.as_bytes()]).collect();
+            let keys = [self.keys.index.as_str()];
+            let left = self.shared.client.step(self.call, scripts::SESSION_LEAVE.with(&keys, &pairs)).await;
+            // What stays in the index is passed over.
+            if let Err(error) = left {
+                tracing::debug!(%error, "ended sessions are still in the index of their user");
+            }
+            seen.extend(members.into_iter().map(|member| member.hash));
         }
-        Ok(ended)
+        Err(Error::new(ErrorKind::Unavailable, "new sessions of the user come all the time")
+            .with_effect(Effect::Unknown))
     }
 
     /// Creates a session, in place of others where the limit says so.
@@ -314,16 +332,21 @@ impl SplitSessions {
         };
         if let (Some(hash), Some(of)) = (replaced, replaces) {
             match self.end_at(hash, of.version, "replaced").await? {
-                Some(lived) => done.replaced |= lived,
-                // Only to read which version it has: somebody is changing it.
-                None => return Ok(None),
+                Some(true) => done.replaced = true,
+                // It has ended, goes on under another name, or is being changed: only to read which version it has.
+                Some(false) | None => return Ok(None),
             }
         }
         let making_room: Vec<_> =
             live.iter().take(excess).map(|(.., order)| members[*order].hash.as_str()).collect();
         let (gone, outcome) = self.end(&making_room, "evicted").await;
+        let are_gone = gone.len() == making_room.len();
         done.evicted.extend(gone);
         outcome?;
+        // One has ended by itself, or goes on under another name, which counts.
+        if !are_gone {
+            return Ok(None);
+        }
         if session.publish {
             // Before it is confirmed, since from then on its end must be found.
             self.due(Due::In(self.reserved_for(), session.absolute.as_duration()), &own).await?;

@@ -69,6 +69,7 @@ fn main() -> ExitCode {
         cluster::a_moved_slot_costs_a_batch_a_round_for_its_keys
         open_slot::no_limit_is_exceeded_and_no_end_is_undone
         open_slot::sessions_go_on
+        open_slot::no_rotation_gets_past_the_end_of_all
         open_slot::locks_go_on
         open_slot_news::come_once_and_in_order
         open_slot::limits_and_tokens_go_on

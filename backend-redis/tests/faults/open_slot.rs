@@ -265,6 +265,43 @@ pub(crate) async fn sessions_go_on() {
     }
 }
 
+/// A session that is rotated again and again while all of its user's are ended is gone under whichever name it has by then. There
+/// are many, so that a rotation has its time between finding them and ending them.
+pub(crate) async fn no_rotation_gets_past_the_end_of_all() {
+    let mut slot = OpenSlot::of(&index()).await;
+    let (here, there) = (slot.stores().await, slot.stores().await);
+    let (sessions, others) = (here.session_store().unwrap(), there.session_store().unwrap());
+    for _ in 0..10 {
+        let mut id = created(&*sessions, SessionLimit::EvictOldest(500)).await.0;
+        for _ in 0..300 {
+            id = created(&*sessions, SessionLimit::EvictOldest(500)).await.0;
+        }
+        slot.open().await;
+        let others = Arc::clone(&others);
+        let (begun, mut has_begun) = tokio::sync::watch::channel(false);
+        let rotating = tokio::spawn(async move {
+            for _ in 0..1_000 {
+                let to = HashingKey::unkeyed().session_id(&SessionToken::beside(&id, &SystemRandom).unwrap());
+                let rotated = others.rotate(&service(), USER, &id, &Rotation::to(to.clone())).await.unwrap();
+                begun.send_replace(true);
+                match rotated {
+                    RotateOutcome::Rotated { .. } => id = to,
+                    RotateOutcome::Gone => return,
+                    other => panic!("{other:?}"),
+                }
+            }
+            panic!("it goes on for ever");
+        });
+        has_begun.wait_for(|has| *has).await.unwrap();
+        sessions.destroy_all(&service(), USER, None).await.unwrap();
+        // It goes on until it is gone.
+        rotating.await.unwrap();
+        assert_eq!(listed(&*sessions).await, []);
+        slot.finish().await;
+        slot = OpenSlot { from: slot.to, to: slot.from, ..slot };
+    }
+}
+
 /// While the slot is opened, half moved, closed and sent back again.
 pub(crate) async fn no_limit_is_exceeded_and_no_end_is_undone() {
     const LIMIT: usize = 3;

@@ -57,6 +57,14 @@ impl Attempt {
         .await
     }
 
+    /// As [`withdrawn`](Self::withdrawn), by a task that nobody waits for.
+    pub(super) fn withdraw(mut self) {
+        let Some(counted) = self.counted.take() else { return };
+        let at_account =
+            Settlement::Withdrawn { source: Some(counted.network.clone()), ticket: counted.at_account };
+        drop(settle(counted, at_account));
+    }
+
     /// The secret was wrong. Answers for how long that locks out, if it does: the account from this network, the account, or the network,
     /// whichever is longest.
     ///
@@ -77,17 +85,7 @@ impl Attempt {
     async fn settle(mut self, at_account: impl FnOnce(&Counted) -> Settlement) -> Result<()> {
         let Some(counted) = self.counted.take() else { return Ok(()) };
         let at_account = at_account(&counted);
-        let tasks = counted.settings.environment.tasks.clone();
-        let settling = tasks.spawn_last(async move {
-            let Settings { store, .. } = &*counted.settings;
-            let at_network = Settlement::Withdrawn { source: None, ticket: counted.at_network };
-            let (account, network) = futures_util::join!(
-                store.settle(&counted.account_key, &at_account),
-                store.settle(&counted.network_key, &at_network),
-            );
-            account.and(network)
-        })?;
-        settling.await.ok().flatten().unwrap_or_else(|| Err(closed()))
+        settle(counted, at_account)?.await.ok().flatten().unwrap_or_else(|| Err(closed()))
     }
 }
 
@@ -99,10 +97,24 @@ fn locked_for(counted: &Counted) -> Option<Duration> {
     counted.at_account.locks_for.max(counted.at_network.locks_for)
 }
 
-type Publishing = tokio::task::JoinHandle<Option<Result<()>>>;
+type Last = tokio::task::JoinHandle<Option<Result<()>>>;
+
+/// Says at both keys what came of an attempt.
+fn settle(counted: Counted, at_account: Settlement) -> Result<Last> {
+    let tasks = counted.settings.environment.tasks.clone();
+    tasks.spawn_last(async move {
+        let Settings { store, .. } = &*counted.settings;
+        let at_network = Settlement::Withdrawn { source: None, ticket: counted.at_network };
+        let (account, network) = futures_util::join!(
+            store.settle(&counted.account_key, &at_account),
+            store.settle(&counted.network_key, &at_network),
+        );
+        account.and(network)
+    })
+}
 
 /// Says that a lock-out has begun, if one has and it is to be said.
-fn publish(counted: Counted) -> Option<Result<Publishing>> {
+fn publish(counted: Counted) -> Option<Result<Last>> {
     let locked_for = locked_for(&counted)?;
     let topic = counted.settings.locked_out.clone()?;
     let event = LockedOut {

@@ -94,13 +94,9 @@ impl Attempts {
         };
         let (word, answer) = oneshot::channel();
         self.settings.environment.tasks.spawn(async move {
-            let begun = announce(counted).await;
-            // Nobody has looked at anything.
-            if let Err(Ok(Begun::Admitted(attempt))) = word.send(begun) {
-                let _ = attempt.withdrawn().await;
-            }
+            drop(word.send(Undelivered(Some(announce(counted).await))));
         })?;
-        answer.await.unwrap_or_else(|_| {
+        answer.await.ok().and_then(Undelivered::delivered).unwrap_or_else(|| {
             Err(Error::new(ErrorKind::Closed, "the stores were closed").with_operation("limit.attempt"))
         })
     }
@@ -135,6 +131,23 @@ impl Attempts {
 
     fn network_key(&self, network: &str) -> Result<Key> {
         self.settings.namespace.key(network)?.subkey("network")
+    }
+}
+
+/// On its way to the caller. If nobody takes it, nobody has looked at anything, and the attempt counts nowhere.
+struct Undelivered(Option<Result<Begun>>);
+
+impl Undelivered {
+    fn delivered(mut self) -> Option<Result<Begun>> {
+        self.0.take()
+    }
+}
+
+impl Drop for Undelivered {
+    fn drop(&mut self) {
+        if let Some(Ok(Begun::Admitted(attempt))) = self.0.take() {
+            attempt.withdraw();
+        }
     }
 }
 

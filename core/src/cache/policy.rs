@@ -167,10 +167,8 @@ impl Policy {
     /// How long a caller waits for somebody else's load. Two leases unless set: that of a process that has died is over by
     /// then. Half of the hard timeout is left for the caller's own loader.
     pub(super) fn wait(&self) -> Duration {
-        self.wait_timeout.unwrap_or_else(|| {
-            let leases = self.lease.as_duration().saturating_mul(2);
-            self.hard_timeout.map_or(leases, |hard| leases.min(hard / 2))
-        })
+        let wait = self.wait_timeout.unwrap_or_else(|| self.lease.as_duration().saturating_mul(2));
+        self.hard_timeout.map_or(wait, |hard| wait.min(hard / 2))
     }
 
     /// How long of that a load of this process waits for a lease: what it loads then serves all who wait for it here.

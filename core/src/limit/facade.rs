@@ -144,12 +144,12 @@ impl Limits {
             let decision = self.decide(&key, cost).await?;
             let Some(retry_after) = decision.retry_after() else { return Ok(decision) };
             waiter.was_denied(&decision);
+            // A store that denies for no time at all is not asked without a pause, nor for ever.
+            let retry_after = retry_after.max(Duration::from_millis(1));
             let left = deadline.saturating_since(environment.clock.now());
             if retry_after > left {
                 return Ok(decision);
             }
-            // A store that denies for no time at all is not asked without a pause.
-            let retry_after = retry_after.max(Duration::from_millis(1));
             // Never sooner; and a little later than others, though not so much that a permit is idle for long.
             let later = jittered(&*environment.random, retry_after / 16).saturating_sub(retry_after / 32);
             environment.sleep(retry_after.saturating_add(later).min(left)).await;

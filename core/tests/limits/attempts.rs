@@ -157,3 +157,18 @@ async fn a_lock_out_is_an_event_and_a_store_that_is_away_refuses() {
     faults.plan("limit.attempt", 2, Fault::Fail(Error::new(ErrorKind::Unavailable, "down"))).unwrap();
     assert_eq!(attempts.begin("bob", home()).await.unwrap_err().kind(), ErrorKind::Unavailable);
 }
+
+/// The caller goes away between the answer and taking it: nobody has looked at anything.
+#[tokio::test]
+async fn an_attempt_that_nobody_takes_counts_nowhere() {
+    let (_clock, stores) = manual();
+    let attempts = stores.attempts("login").build().unwrap();
+    for _ in 0..20 {
+        let mut begin = Box::pin(attempts.begin("ada", home()));
+        assert!(futures_util::poll!(&mut begin).is_pending());
+        settled().await;
+        drop(begin);
+        settled().await;
+    }
+    assert_eq!(locked_by(&attempts, "ada", home()).await, None);
+}

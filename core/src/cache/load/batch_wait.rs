@@ -1,6 +1,7 @@
 //! How one caller of a batch waits: for its own load, and for those of others, as long as that is bounded.
 
 use std::collections::HashMap;
+use std::future::ready;
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -29,6 +30,8 @@ pub(super) struct Waiting<'a, I, T, E, C, L> {
     bounds: CallBounds,
     /// The first load that each has waited for.
     first: Vec<Option<LoadNumber>>,
+    /// The load of somebody else that each waits for, or has waited for.
+    joined: Vec<Option<LoadNumber>>,
 }
 
 /// A load of one value that is joined.
@@ -43,6 +46,13 @@ struct Joined<T> {
 /// A wait for the load of one value of a batch.
 async fn outcome_of<T>(mut joined: Joined<T>) -> (usize, Outcome<T>) {
     (joined.index, joined.waiter.outcome().await)
+}
+
+/// What is to be done for a value whose load has ended.
+enum Next {
+    Nothing,
+    Begin,
+    Alone,
 }
 
 /// Loads that are waited for, by the places of their values.
@@ -79,8 +89,8 @@ where
 {
     pub(super) fn new(loader: &'a Arc<Loader<T, C>>, batch: &'a mut Batch<I, T, E>, load: L) -> Self {
         let bounds = CallBounds::new(&loader.reader.policy, batch.asked_at, false);
-        let first = vec![None; batch.missing.len()];
-        Self { loader, batch, load, chain: Chain::current(), bounds, first }
+        let (first, joined) = (vec![None; batch.missing.len()], vec![None; batch.missing.len()]);
+        Self { loader, batch, load, chain: Chain::current(), bounds, first, joined }
     }
 
     /// Waits until each has its answer.
@@ -89,7 +99,7 @@ where
         let clock = &*loader.reader.environment.clock;
         let mut over = self.bounds.hard_end_of_leader(loader.reader.policy.store_deadline);
         let (mut led, mut joined) = (Open::new(), Open::new());
-        let mut alone = FuturesUnordered::new();
+        let (mut alone, mut left_out) = (FuturesUnordered::new(), Vec::new());
         let mut begin: Vec<usize> = (0..self.batch.missing.len()).collect();
         loop {
             for load in self.join(std::mem::take(&mut begin))? {
@@ -97,26 +107,39 @@ where
                 open.push(load.index, outcome_of(load));
             }
             let wait = (!joined.indexes.is_empty()).then_some(self.bounds.wait);
-            if led.indexes.is_empty() && joined.indexes.is_empty() && alone.is_empty() {
+            let nobody_waits = led.indexes.is_empty() && joined.indexes.is_empty() && alone.is_empty();
+            if nobody_waits && left_out.is_empty() {
                 return Ok(());
             }
             tokio::select! {
                 biased;
                 Some((index, outcome)) = led.waits.next() => {
                     led.indexes.retain(|other| *other != index);
-                    self.ended(index, outcome, true)?;
+                    let _ = self.ended(index, outcome, true)?;
                 }
                 Some((index, outcome)) = joined.waits.next() => {
                     joined.indexes.retain(|other| *other != index);
-                    if self.ended(index, outcome, false)? {
-                        begin.push(index);
+                    match self.ended(index, outcome, false)? {
+                        Next::Nothing => {}
+                        Next::Begin => begin.push(index),
+                        Next::Alone => left_out.push(index),
                     }
                 }
+                // Once no other has ended: those of one load are loaded at once.
+                () = ready(()), if !left_out.is_empty() => alone.push(self.alone(std::mem::take(&mut left_out))),
                 Some((indexes, loaded)) = alone.next() => {
                     let indexes: Vec<usize> = indexes;
                     self.loaded_alone(&indexes, loaded);
                 }
-                () = at(clock, wait) => alone.push(self.alone(joined.take())),
+                () = at(clock, wait) => {
+                    let indexes = joined.take();
+                    for index in &indexes {
+                        if let Some(number) = self.joined[*index] {
+                            loader.in_flight.flights.detach_own(&self.batch.missing[*index].key, number);
+                        }
+                    }
+                    alone.push(self.alone(indexes));
+                }
                 () = at(clock, over) => {
                     over = None;
                     let after = self.bounds.hard.unwrap_or_default().1;
@@ -151,11 +174,12 @@ where
                 waiters.push(waiter);
             } else {
                 waiter.follows(&mut self.first[index]);
+                self.joined[index] = Some(waiter.number());
                 joined.push(Joined { index, waiter, _waits: waits, is_led: false });
             }
         }
-        if let Some(first) = led.first() {
-            let is_bounded = self.loader.is_bounded(&first.plan);
+        if !led.is_empty() {
+            let is_bounded = led.iter().all(|led| self.loader.is_bounded(&led.plan));
             let (loader, load, left_out) = (Arc::clone(self.loader), self.load.clone(), self.batch.left_out);
             let work =
                 lead_many(loader, led, load, left_out, Arc::clone(&self.batch.stored), self.chain.clone());
@@ -171,17 +195,22 @@ where
         Ok(joined)
     }
 
-    /// What the end of a load means; whether it has to be begun again.
-    fn ended(&mut self, index: usize, outcome: Outcome<T>, is_own: bool) -> Result<bool> {
+    /// What the end of a load means, and what is to be done for this value.
+    fn ended(&mut self, index: usize, outcome: Outcome<T>, is_own: bool) -> Result<Next> {
         match outcome {
             Outcome::Value(value) => self.batch.answer(index, value.as_ref()),
-            Outcome::Failed(failure) => self.loader.fail(self.batch, index, &failure),
+            Outcome::Failed(failure) if is_own || !failure.is_timeout() => {
+                self.loader.fail(self.batch, index, &failure);
+            }
             Outcome::LeftOut if is_own => self.batch.answer(index, None),
             // The own task was aborted: the stores were closed under it.
             _ if is_own || self.loader.reader.environment.tasks.is_closing() => return Err(closed()),
-            Outcome::LeftOut | Outcome::Again => return Ok(true),
+            // Begun again, those who wait would load one after the other where it is left out each time.
+            Outcome::LeftOut => return Ok(Next::Alone),
+            // Another's time is over, which says nothing of this caller's.
+            Outcome::Failed(_) | Outcome::Again => return Ok(Next::Begin),
         }
-        Ok(false)
+        Ok(Next::Nothing)
     }
 
     /// Loads these for this caller alone.

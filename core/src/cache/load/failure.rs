@@ -37,6 +37,11 @@ impl fmt::Debug for Failure {
 }
 
 impl Failure {
+    /// The time of whoever led the load was over.
+    pub(super) const fn is_timeout(&self) -> bool {
+        matches!(self, Self::TimedOut(_))
+    }
+
     pub(super) fn loader<E: Send + Sync + 'static>(error: E) -> Self {
         Self::Loader(Arc::new(error))
     }

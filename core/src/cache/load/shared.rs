@@ -83,7 +83,10 @@ impl<T: Cached, C: Codec> Loader<T, C> {
                 }
                 // It found that there is none, which is no answer for this caller.
                 Waited::Outcome(Outcome::Value(_)) => call.plan.present = true,
-                Waited::Outcome(Outcome::Failed(failure)) => return self.instead(&call, &failure),
+                Waited::Outcome(Outcome::Failed(failure)) if !failure.is_timeout() => {
+                    return self.instead(&call, &failure);
+                }
+                // Another's time is over, which says nothing of this caller's.
                 Waited::Outcome(_) if reader.environment.tasks.is_closing() => {
                     return Err(closed().into());
                 }
@@ -98,6 +101,7 @@ impl<T: Cached, C: Codec> Loader<T, C> {
                     return Ok(self.stale(stale, StaleReason::LoaderSlow));
                 }
                 Waited::Enough => {
+                    waiter.detach();
                     // It waits for that load no longer, which may now wait for this one.
                     drop((waiter, waits));
                     return self.alone(&key, &call, load, chain).await;

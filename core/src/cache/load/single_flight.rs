@@ -25,7 +25,7 @@ pub(super) enum Progress<T> {
     /// have written since. Right for those who joined before.
     MaybeStale(Option<Arc<T>>, u32),
     Failed(Failure),
-    /// Its loader left the value out: whoever else waits loads for itself.
+    /// Its loader left the value out: whoever else waits loads for itself, at the same time.
     LeftOut,
     /// Nothing was loaded, and whoever waits loads for itself.
     Ended,
@@ -184,7 +184,8 @@ impl<T> SingleFlight<T> {
         self.in_flight().by_key.clear();
     }
 
-    fn detach_own(&self, key: &Key, number: LoadNumber) {
+    /// Whoever asks from now on does not join this load.
+    pub(super) fn detach_own(&self, key: &Key, number: LoadNumber) {
         let mut in_flight = self.in_flight();
         if in_flight.by_key.get(key).is_some_and(|flight| flight.number == number) {
             in_flight.by_key.remove(key);
@@ -236,6 +237,11 @@ impl<T> Waiter<T> {
     /// those wait whose it is.
     pub(super) fn leave_running_if_bounded(&mut self) {
         self.leave_running = self.leave_running || self.task.get().is_some_and(|task| task.is_bounded);
+    }
+
+    /// Whoever asks from now on does not join this load: this one has waited for it long enough, and they need not do it too.
+    pub(super) fn detach(&self) {
+        self.flights.detach_own(&self.key, self.number);
     }
 
     /// How the load ends.
@@ -317,5 +323,15 @@ impl<T> Leader<T> {
 impl<T> Drop for Leader<T> {
     fn drop(&mut self) {
         self.flights.detach_own(&self.key, self.number);
+        // In code of the caller's that is no loader: how a value is written, or which tags it has.
+        if std::thread::panicking() {
+            let _ = self.sender.send_if_modified(|progress| {
+                let runs = matches!(progress, Progress::Running);
+                if runs {
+                    *progress = Progress::Failed(Failure::Panicked);
+                }
+                runs
+            });
+        }
     }
 }

@@ -152,9 +152,18 @@ impl Sessions {
         }
         let (inner, id) = (&*self.0, opened.session.id().clone());
         // If it has ended meanwhile there is nobody to take over anything.
-        let _outcome = inner.store.patch(&inner.service, &id, &patch).await?;
-        if let Some(record) = inner.store.load(&inner.service, &id).await? {
-            opened.session.0 = record;
+        let taken_over = async {
+            let _outcome = inner.store.patch(&inner.service, &id, &patch).await?;
+            inner.store.load(&inner.service, &id).await
+        };
+        match taken_over.await {
+            Ok(Some(record)) => opened.session.0 = record,
+            Ok(None) => {}
+            Err(error) => {
+                // Nobody will have the token of the new one; and the old one has ended, whatever became of this.
+                self.undo(&id).await;
+                return Err(error.with_effect(Effect::Unknown));
+            }
         }
         Ok(())
     }

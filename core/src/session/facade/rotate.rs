@@ -75,15 +75,32 @@ impl Sessions {
             revoker.before(vec![scope(id)]).await?;
         }
         let token = SessionToken::beside(id, &*inner.environment.random)?;
-        let rotation = Rotation::to(self.id(&token)).patch(patch).grace(grace);
+        let to = self.id(&token);
+        let rotation = Rotation::to(to.clone()).patch(patch).grace(grace);
         let rotated = inner.store.rotate(&inner.service, &found.user, id, &rotation).await;
         self.notify(id);
-        let record = match rotated? {
-            RotateOutcome::Rotated { record } => record,
-            RotateOutcome::Superseded { by } => return Ok(Rotated::Superseded { by }),
-            RotateOutcome::Conflict { version } => return Ok(Rotated::Conflict { version }),
-            RotateOutcome::Gone => return Ok(Rotated::Gone),
-            RotateOutcome::IdTaken => return Err(id_taken("session.rotate")),
+        let record = match rotated {
+            Ok(RotateOutcome::Rotated { record }) => record,
+            Ok(RotateOutcome::Superseded { by }) => return Ok(Rotated::Superseded { by }),
+            Ok(RotateOutcome::Conflict { version }) => return Ok(Rotated::Conflict { version }),
+            Ok(RotateOutcome::IdTaken) => return Err(id_taken("session.rotate")),
+            Ok(RotateOutcome::Gone) => {
+                // It was there a moment ago: a token may have been issued since.
+                if let Some(revoker) = &inner.revoker {
+                    revoker.after(&found.user, vec![scope(id)]).await?;
+                }
+                return Ok(Rotated::Gone);
+            }
+            Err(error) if error.effect() == Effect::NotApplied => return Err(error),
+            Err(error) => {
+                // It may have gone on under the new name, which nobody knows the token of. What could not be revoked is owed, and
+                // tried again.
+                if let Some(revoker) = &inner.revoker {
+                    let _ = revoker.after(&found.user, vec![scope(id)]).await;
+                }
+                self.undo(&to).await;
+                return Err(error);
+            }
         };
         // Those that were issued in between.
         if let Some(revoker) = &inner.revoker
