@@ -71,6 +71,13 @@ struct Member {
     score: String,
 }
 
+impl Member {
+    /// Its place among the sessions of its user. What is no number comes first, and is ended.
+    fn order(&self) -> f64 {
+        self.score.parse().unwrap_or(f64::NEG_INFINITY)
+    }
+}
+
 /// What the attempts to create a session have changed so far.
 #[derive(Default)]
 struct Done {
@@ -223,11 +230,16 @@ impl SplitSessions {
     /// left finds the new one in the next round.
     async fn end_all(&self, kept: &str) -> Result<Vec<String>> {
         let (mut seen, mut all) = (HashSet::new(), Vec::new());
+        let mut newest = None;
         for _ in 0..MOST_ROUNDS {
             let in_doubt =
                 |error: Error| if seen.is_empty() { error } else { error.with_effect(Effect::Unknown) };
             let mut members = self.members().await.map_err(in_doubt)?;
             members.retain(|member| member.hash != kept && !seen.contains(&member.hash));
+            // A session that is rotated keeps its place; what was created since has a later one, and is no concern of this call.
+            let places = members.iter().map(Member::order);
+            let newest = *newest.get_or_insert_with(|| places.fold(f64::NEG_INFINITY, f64::max));
+            members.retain(|member| member.order() <= newest);
             if members.is_empty() {
                 return Ok(all);
             }
