@@ -23,6 +23,7 @@ mod report;
 mod rounds;
 mod server;
 mod session_expiry;
+mod session_limit;
 mod session_request;
 mod slow_loader;
 mod soak;
@@ -36,7 +37,7 @@ use crate::report::Report;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Every comparison by its name.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "bulk",
     "coherence",
     "stampede",
@@ -51,6 +52,7 @@ const NAMES: [&str; 15] = [
     "memory-hit",
     "session-expiry",
     "session-request",
+    "session-limit",
     "limit-model",
 ];
 
@@ -70,6 +72,7 @@ async fn run(name: &str) -> Result<Report, Failure> {
         "memory-hit" => memory_hit::run().await,
         "session-expiry" => session_expiry::run().await,
         "session-request" => session_request::run().await,
+        "session-limit" => session_limit::run().await,
         "limit-model" => limit_model::run().await,
         other => Err(format!("there is no comparison {other:?}; there are {NAMES:?} and all").into()),
     }
