@@ -156,8 +156,14 @@ pub(crate) async fn a_killed_server_fails_fast_and_recovers() {
         becomes(&stores, Health::Down).await;
         // At once, not at the deadline of ten seconds.
         for operation in ALL {
-            let call = tokio::time::timeout(Duration::from_secs(5), (operation.run)(&stores));
-            let error = failed(call.await.expect("it fails fast"));
+            let call =
+                || async { tokio::time::timeout(Duration::from_secs(5), (operation.run)(&stores)).await };
+            let mut error = failed(call().await.expect("it fails fast"));
+            // Renewals have a connection of their own, which may read that the server has ended a moment later than the one
+            // that tells the health; what was written to it until then may have been applied, for all it knows.
+            if operation.name == "lock.renew" && error.effect() == Effect::Unknown {
+                error = failed(call().await.expect("it fails fast"));
+            }
             assert_eq!(facts(&error), (ErrorKind::Unavailable, Effect::NotApplied), "{error}");
             assert_eq!((error.operation(), error.backend()), (Some(operation.name), Some("redis")));
         }
