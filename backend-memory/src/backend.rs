@@ -113,6 +113,8 @@ impl Backend for MemoryBackend {
         handle.close();
         locked(&data.events).end_all_of(handle.number);
         locked(&data.cache).end_watches_of(handle.number);
+        locked(&data.tokens).end_watches_of(handle.number);
+        locked(&data.sessions).end_watches_of(handle.number);
         handle.go_down();
     }
 

@@ -51,6 +51,7 @@ mod near;
 mod session;
 mod shared;
 mod token;
+mod watchers;
 
 pub use self::backend::MemoryBackend;
 pub use self::config::MemoryConfig;

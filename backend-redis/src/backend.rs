@@ -18,7 +18,7 @@ use stanchion::{Error, ErrorKind, Result};
 use tokio::sync::watch;
 
 use crate::cache::{CacheSettings, RedisCache};
-use crate::config::{IntoRedisConfig, RedisConfig};
+use crate::config::{IntoRedisConfig, Invalidation, RedisConfig};
 use crate::connect::{Client, Context, keep_renewed};
 use crate::credentials::Credentials;
 use crate::event::{RedisEvents, Subscriptions};
@@ -206,7 +206,9 @@ impl Backend for RedisBackend {
     }
 
     fn sessions(&self) -> Option<Arc<dyn SessionStore>> {
-        Some(Arc::new(RedisSessions::new(Arc::clone(&self.0.shared))))
+        let Connected { shared, feed, cache, .. } = &*self.0;
+        let sends = cache.has_feed() && cache.invalidation() == Invalidation::Tracking;
+        Some(Arc::new(RedisSessions::new(shared, Some(feed).filter(|_| sends))))
     }
 
     fn events(&self) -> Option<Arc<dyn EventBus>> {
@@ -222,7 +224,9 @@ impl Backend for RedisBackend {
     }
 
     fn tokens(&self) -> Option<Arc<dyn TokenStore>> {
-        Some(Arc::new(RedisTokens(Arc::clone(&self.0.shared))))
+        let Connected { shared, feed, cache, .. } = &*self.0;
+        let feed = Some(feed).filter(|_| cache.has_feed());
+        Some(Arc::new(RedisTokens::new(shared, feed, cache.invalidation())))
     }
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use stanchion::Result;
 use stanchion::key::{Key, Name, bucket_of, escape};
 use stanchion::session::SessionId;
-use stanchion::token::Scope;
+use stanchion::token::{FamilyId, Scope};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -135,6 +135,17 @@ impl Layout {
     pub(crate) fn jti(&self, service: &Name, jti: &str) -> String {
         let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(jti.as_bytes()));
         self.with_prefix(format_args!("{service}:token:jti:{hash}"))
+    }
+
+    /// A name that is used once.
+    pub(crate) fn first_use(&self, service: &Name, name: &str) -> String {
+        let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(name.as_bytes()));
+        self.with_prefix(format_args!("{service}:once:{hash}"))
+    }
+
+    /// A family of refresh tokens.
+    pub(crate) fn family(&self, service: &Name, id: &FamilyId) -> String {
+        self.with_prefix(format_args!("{service}:refresh:{id}"))
     }
 
     /// The epoch of a scope.

@@ -29,6 +29,7 @@ mod slow_loader;
 mod soak;
 mod stampede;
 mod timing;
+mod token_check;
 
 use std::process::ExitCode;
 
@@ -37,7 +38,7 @@ use crate::report::Report;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Every comparison by its name.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "bulk",
     "coherence",
     "stampede",
@@ -54,6 +55,7 @@ const NAMES: [&str; 16] = [
     "session-request",
     "session-limit",
     "limit-model",
+    "token-check",
 ];
 
 async fn run(name: &str) -> Result<Report, Failure> {
@@ -74,6 +76,7 @@ async fn run(name: &str) -> Result<Report, Failure> {
         "session-request" => session_request::run().await,
         "session-limit" => session_limit::run().await,
         "limit-model" => limit_model::run().await,
+        "token-check" => token_check::run().await,
         other => Err(format!("there is no comparison {other:?}; there are {NAMES:?} and all").into()),
     }
 }

@@ -41,6 +41,7 @@
 
 pub mod attempts;
 pub mod cache;
+pub mod changes;
 pub mod clock;
 pub mod codec;
 pub mod contract;

@@ -133,7 +133,14 @@ async fn plain_values_are_exactly_the_json() {
     cache.set(1, &ada).await.unwrap();
     let store = stores.cache_store().unwrap();
     let key = cache.key(1).unwrap();
-    assert_eq!(&store.get(&key).await.unwrap().unwrap()[..], br#"{"name":"Ada"}"#);
+    // What other programs read is the JSON; behind it stands for how long it is kept.
+    let stored = store.get(&key).await.unwrap().unwrap();
+    assert_eq!(serde_json::from_slice::<Old>(&stored).unwrap(), ada);
+    assert_eq!(stored.trim_ascii_end(), br#"{"name":"Ada"}"#);
+    let exact = stores.cache::<Old>("exact").plain().build().unwrap();
+    exact.set(1, &ada).await.unwrap();
+    let exact = store.get(&exact.key(1).unwrap()).await.unwrap().unwrap();
+    assert_eq!(&exact[..], br#"{"name":"Ada"}"#, "nothing else, where it is served stale for no time");
     assert_eq!(cache.get(1).await.unwrap().as_deref(), Some(&ada));
     assert_eq!(cache.peek(1).as_deref(), Some(&ada));
     // Another program's value, with a life of its own.

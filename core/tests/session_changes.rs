@@ -186,6 +186,25 @@ async fn another_users_session_gives_way_and_leaves_nothing() {
     assert_eq!((sessions.count("u1").await.unwrap(), sessions.count("u2").await.unwrap()), (1, 0));
 }
 
+/// A rotation, by another tab, between the reading of the old session and the creation of the new one.
+#[tokio::test]
+async fn who_logs_in_again_beside_a_rotation_has_one_session() {
+    let (backend, _) = manual();
+    let plain = backend.stores().sessions().build().unwrap();
+    let opened = open(&plain, "u1", cart(&[1])).await;
+    let (other, token) = (plain.clone(), opened.token.clone());
+    let hook: Hook = Box::pin(async move {
+        rotate(&other, &token, cart(&[1, 2]), Sessions::ROTATION_GRACE).await;
+    });
+    let stores = backend.stores().layer(After("session.load", Arc::new(Mutex::new(Some(hook)))));
+    let sessions = stores.sessions().build().unwrap();
+    let bound = bind(&sessions, &opened.token, "u1").await;
+    let listed = plain.list("u1").await.unwrap();
+    assert_eq!(listed.iter().map(|session| &session.id).collect::<Vec<_>>(), [bound.session.id()]);
+    let cart: Vec<u32> = bound.session.value("cart").unwrap().unwrap();
+    assert_eq!(cart, [1, 2], "what the rotation changed is kept");
+}
+
 #[tokio::test]
 async fn a_step_up_ends_no_other_device() {
     let (backend, clock) = manual();

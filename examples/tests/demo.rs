@@ -3,25 +3,19 @@
 //! Cases on a Redis are ignored without one, and red where `CI` is set.
 #![expect(clippy::unwrap_used, reason = "these are tests")]
 
-use std::process::{ExitCode, Output, Stdio};
+mod support;
+
+use std::process::{ExitCode, Output};
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use stanchion_conformance::servers::{RedisServer, Topology, until};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
+
+use crate::support::{program, serving};
 
 const SOON: Duration = Duration::from_secs(20);
-
-fn program(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_stanchion-examples"));
-    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-    for variable in ["REDIS_URL", "JWT_PRIVATE_KEY", "JWT_PUBLIC_KEY"] {
-        command.env_remove(variable);
-    }
-    command
-}
 
 async fn output(arguments: &[&str]) -> (Output, String, String) {
     let output = program(arguments).output().await.unwrap();
@@ -33,7 +27,7 @@ async fn output(arguments: &[&str]) -> (Output, String, String) {
 async fn walks(arguments: &[&str]) -> String {
     let (output, stdout, stderr) = output(arguments).await;
     assert!(output.status.success(), "{stdout}\n{stderr}");
-    assert!(stdout.contains("expectations of 10 steps were met"), "{stdout}");
+    assert!(stdout.contains("expectations of 11 steps were met"), "{stdout}");
     assert!(stdout.ends_with("Both services have closed their stores.\n"), "{stdout}");
     assert_eq!(stderr, "");
     stdout
@@ -62,27 +56,6 @@ async fn a_redis_that_is_away_is_named_without_its_password() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr.contains("127.0.0.1:1") && stderr.contains("user-service did not start"), "{stderr}");
     assert!(!stderr.contains("hunter2"), "{stderr}");
-}
-
-/// The program with `--serve`, once it has walked, and the ports on which it listens.
-async fn serving(arguments: &[&str]) -> (Child, Vec<u16>) {
-    let mut child = program(arguments).arg("--serve").stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut ports = Vec::new();
-    while let Some(line) = lines.next_line().await.unwrap() {
-        if line.starts_with("Listening until Ctrl-C") {
-            break;
-        }
-        let port = line.split_once("  http://127.0.0.1:").and_then(|(_, port)| port.parse::<u16>().ok());
-        ports.extend(port);
-    }
-    // It goes on printing.
-    tokio::spawn(async move { lines.into_inner().read_to_end(&mut Vec::new()).await });
-    assert_eq!(ports.len(), 2);
-    for port in &ports {
-        TcpStream::connect(("127.0.0.1", *port)).await.unwrap();
-    }
-    (child, ports)
 }
 
 async fn nobody_listens(ports: &[u16]) {

@@ -3,7 +3,6 @@
 mod recency;
 mod state;
 mod store;
-mod watchers;
 
 pub(crate) use self::state::State;
 pub(crate) use self::store::MemoryCache;

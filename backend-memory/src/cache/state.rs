@@ -13,8 +13,8 @@ use stanchion::time::{Monotonic, Timestamp, Ttl, days};
 use stanchion::{Error, ErrorKind, Result};
 
 use super::recency::Recency;
-use super::watchers::Watchers;
 use crate::expiring::Expiring;
+use crate::watchers::Watchers;
 
 /// How long a generation is remembered. Later ones are greater all the same, since they are made of the time.
 const GENERATION_KEPT: Duration = days(30);

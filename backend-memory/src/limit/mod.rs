@@ -115,12 +115,14 @@ impl RateLimiter for MemoryLimits {
 
     async fn attempt(&self, key: &Key, request: &AttemptRequest) -> Result<AttemptOutcome> {
         self.handle.operate("limit.attempt", || {
+            request.check()?;
             Ok(self.step(|state, now| state.attempts.attempt(key, request, now.monotonic)))
         })
     }
 
     async fn settle(&self, key: &Key, settlement: &Settlement) -> Result<()> {
         self.handle.operate("limit.settle", || {
+            settlement.check()?;
             self.step(|state, now| state.attempts.settle(key, settlement, now.monotonic));
             Ok(())
         })

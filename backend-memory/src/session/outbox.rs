@@ -136,3 +136,53 @@ impl Outbox {
         self.entries.len() as u64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use stanchion::random::SystemRandom;
+    use stanchion::session::{HashingKey, SessionToken};
+
+    use super::*;
+
+    /// A publisher holds a page while more comes: what is published and what is said to be lost are together what has happened.
+    #[test]
+    fn what_is_lost_is_counted_once_whoever_holds_a_page() {
+        let token = SessionToken::generate("u1", &SystemRandom).unwrap();
+        let id = HashingKey::unkeyed().session_id(&token);
+        let (mut outbox, by) = (Outbox::default(), PublisherId::generate(&SystemRandom).unwrap());
+        let (now, at) = (Monotonic::from_origin(Duration::ZERO), Timestamp::from_secs(1));
+        let append = |outbox: &mut Outbox, count| {
+            for _ in 0..count {
+                outbox.append(SessionNews::Created, id.clone(), "u1".to_owned(), now, at);
+            }
+            count
+        };
+        let mut happened = append(&mut outbox, BOUNDS.max_entries + 7);
+        let (mut found, mut lost) = (0, 0);
+        for turn in 0.. {
+            let page = outbox.read(&by, now, Duration::from_secs(1), BOUNDS.max_page);
+            let OutboxPage::Entries(entries) = page else { panic!("{page:?}") };
+            if entries.is_empty() {
+                break;
+            }
+            // First as much as is taken from it, so that it is full again; then so little that what was lost is read.
+            happened +=
+                append(&mut outbox, if turn < 5 { BOUNDS.max_page as u64 + 3 } else { u64::from(turn < 20) });
+            for entry in &entries {
+                match entry.item {
+                    OutboxItem::Lost(count) => lost += count,
+                    _ => found += 1,
+                }
+            }
+            let positions: Vec<_> = entries.into_iter().map(|entry| entry.position).collect();
+            outbox.acknowledge(&by, &positions);
+        }
+        assert!(lost > 0, "it was never full");
+        assert_eq!(found + lost, happened);
+    }
+
+    #[test]
+    fn the_count_of_what_is_lost_is_in_no_page_while_it_grows() {
+        assert!(BOUNDS.max_entries > BOUNDS.max_page as u64);
+    }
+}

@@ -14,6 +14,7 @@ use stanchion::{Error, Result};
 use super::outbox::Outbox;
 use super::stored::{Now, Stored};
 use crate::expiring::{Expiring, PURGED_AT_ONCE};
+use crate::watchers::Watchers;
 
 type Id = (Name, SessionId);
 
@@ -27,6 +28,7 @@ pub(crate) struct State {
     moved: Expiring<Id, (SessionId, String)>,
     next: u64,
     outboxes: HashMap<Name, Outbox>,
+    pub(super) watchers: Watchers,
 }
 
 /// The state at one instant, through a handle with these bounds.
@@ -48,8 +50,19 @@ impl State {
         }
     }
 
+    /// What is kept under this id has changed, but by time.
+    fn changed(&self, (service, id): &Id) {
+        self.watchers.changed(&format!("{service}:session:{}", id.hash_text()));
+    }
+
+    /// Ends the watches of a handle.
+    pub(crate) fn end_watches_of(&mut self, handle: u64) {
+        self.watchers.end_all_of(handle);
+    }
+
     /// Keeps a session under this id, in the list of its user; answers the one that it replaces.
     fn keep(&mut self, id: Id, session: Stored) -> Option<Stored> {
+        self.changed(&id);
         if !session.user.is_empty() {
             let listed = self.by_user.entry((id.0.clone(), session.user.clone())).or_default();
             listed.insert(session.created, id.1.clone());
@@ -146,6 +159,7 @@ impl View<'_> {
     pub(super) fn end(&mut self, id: &Id, reason: SessionEnd) -> Option<SessionRecord> {
         let record = self.record(id);
         let session = self.state.sessions.remove(id, self.now.at)?;
+        self.state.changed(id);
         if record.is_none() {
             // Within what is stored, and beyond the bounds.
             let at = session.ends(self.bounds);
@@ -203,6 +217,12 @@ impl View<'_> {
         {
             return Ok(CreateOutcome::Conflict { version: *version });
         }
+        if replaced.is_none()
+            && let Some(of) = &session.replaces
+            && let Some(version) = self.gone_on(service, &of.id, &session.user)
+        {
+            return Ok(CreateOutcome::Conflict { version });
+        }
         let replaced = replaced.map(|(_, id, _)| id);
         let evicted = if session.anonymous {
             Vec::new()
@@ -228,6 +248,13 @@ impl View<'_> {
             self.state.timed_out(service, id.1, ended, at);
         }
         Ok(CreateOutcome::Created { record, evicted, replaced: replaced.map(|id| id.1) })
+    }
+
+    /// The version of the session of this user that goes on under another id than this one.
+    fn gone_on(&self, service: &Name, id: &SessionId, user: &str) -> Option<u64> {
+        let resolved = self.resolve(service, id);
+        let session = self.get(&resolved).filter(|session| resolved.1 != *id && session.user == user);
+        session.map(|session| session.version)
     }
 
     /// Evicts what the limit says, and answers that; `None` if it says that the new session is rejected.
@@ -338,6 +365,7 @@ impl View<'_> {
 
     /// Moves the end of a session that was used just now.
     fn moved(&mut self, id: &Id) {
+        self.state.changed(id);
         if let Some(ends) = self.get(id).map(|session| session.ends(SessionBounds::NONE)) {
             self.state.sessions.extend(id, ends, self.now.at);
         }

@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use stanchion::Result;
-use stanchion::key::Name;
+use stanchion::cache::Watch;
+use stanchion::changes::{ChangeFeed, ChangeWatcher, ChangedKeys};
+use stanchion::key::{Name, Namespace};
 use stanchion::session::outbox::{
     OutboxBounds, OutboxId, OutboxPage, OutboxPosition, PublisherId, ReapCursor, Reaped, SessionEnd,
 };
@@ -50,6 +52,10 @@ impl SessionStore for MemorySessions {
     }
 
     fn outbox(&self) -> Option<&dyn SessionOutbox> {
+        Some(self)
+    }
+
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
         Some(self)
     }
 
@@ -124,8 +130,9 @@ impl SessionStore for MemorySessions {
     ) -> Result<Vec<SessionId>> {
         self.operate("session.destroy_all", |mut view| {
             SessionCapabilities::check_user(user)?;
+            let except = except.map(|id| view.resolve(service, id).1);
             let mut ended = view.live(service, user);
-            ended.retain(|id| Some(&id.1) != except);
+            ended.retain(|id| Some(&id.1) != except.as_ref());
             for id in &ended {
                 view.end(id, SessionEnd::Destroyed);
             }
@@ -181,6 +188,24 @@ impl SessionOutbox for MemorySessions {
         self.operate("session.acknowledge", |view| {
             BOUNDS.check_positions(positions)?;
             Ok(view.state.outbox(service).acknowledge(publisher, positions))
+        })
+    }
+}
+
+impl ChangeFeed for MemorySessions {
+    fn watch(&self, service: &Name, watcher: Arc<dyn ChangeWatcher>) -> Result<Watch> {
+        self.handle.operate("session.watch", || {
+            let namespace = Namespace::new(service.as_str(), "session")?;
+            let watcher = Arc::new(ChangedKeys::new(watcher, |key| key.splitn(3, ':').nth(2)));
+            let mut state = locked(&self.state);
+            self.handle.check_open()?;
+            let number = state.watchers.begin(self.handle.number, &namespace, watcher);
+            let state = Arc::downgrade(&self.state);
+            Ok(Watch::new(move || {
+                if let Some(state) = state.upgrade() {
+                    locked(&state).watchers.end(number);
+                }
+            }))
         })
     }
 }

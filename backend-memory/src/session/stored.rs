@@ -90,5 +90,6 @@ impl Stored {
             self.ends(bounds).saturating_since(now.at),
         )
         .device(self.device.clone())
+        .use_due_in(self.touch_every.saturating_sub(now.at.saturating_since(self.used_at.at)))
     }
 }

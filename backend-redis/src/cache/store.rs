@@ -49,6 +49,14 @@ impl CacheSettings {
             invalidation: config.invalidation,
         }
     }
+
+    pub(crate) fn has_feed(self) -> bool {
+        self.has_feed
+    }
+
+    pub(crate) fn invalidation(self) -> Invalidation {
+        self.invalidation
+    }
 }
 
 #[derive(Debug)]
@@ -234,7 +242,8 @@ impl CacheLeases for RedisCache {
     }
 
     async fn fill(&self, fills: &[Fill]) -> Result<Vec<FillOutcome>> {
-        let call = self.soon(Call::write("cache.fill"));
+        // Its caller was served what was loaded, or is soon, and does not wait for it as for a read.
+        let call = Call::write("cache.fill");
         self.checked(call, |can| {
             can.check_batch(fills.len())?;
             fills.iter().try_for_each(|fill| can.check_value(fill.value.len()))
@@ -246,7 +255,7 @@ impl CacheLeases for RedisCache {
             shared.client.run_all(call, Scripts::many(fills.len(), fill))
         };
         let written = |at: usize| fills[at].key.as_str().len() + fills[at].value.len();
-        let replies = self.groups.send((call, self.deadline), fills.len(), Some(&written), send).await?;
+        let replies = self.groups.send((call, shared.deadline), fills.len(), Some(&written), send).await?;
         call.each(replies, replies::filled)
     }
 

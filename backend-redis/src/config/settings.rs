@@ -202,11 +202,13 @@ impl RedisConfig {
         self
     }
 
-    /// How long a read of cached values may take, and the storing of a loaded one: `get`, `get_many`, `fetch`, `fill` and
-    /// the generations of tags; 100 ms unless set. It is shorter than the deadline of other operations, since a miss costs
-    /// less than a wait. A cache waits for the shorter of this and its own `store_deadline`: raise both.
+    /// How long a read of cached values may take: `get`, `get_many`, `fetch` and the generations of tags; 100 ms unless set. It is
+    /// shorter than the deadline of other operations, since a miss costs less than a wait. A cache waits for the shorter of this and
+    /// its own `store_deadline`, each as it is for a single key: raise both. To store a loaded value (`fill`) may take the
+    /// [`deadline`](Self::deadline): whoever loads waits for that no longer than for a read, but for a warming, which counts what
+    /// was stored.
     ///
-    /// A batch (`get_many`, `get_many_with_ttl`, `fetch`, `fill`; `set_many` by [`deadline`](Self::deadline)) is sent in groups, of about
+    /// A batch (`get_many`, `get_many_with_ttl`, `fetch`; `fill` and `set_many` by [`deadline`](Self::deadline)) is sent in groups, of about
     /// 4 MiB that are read or 1 MiB that is written. Each has this deadline from when it is sent, a millisecond more for every 8 keys
     /// and for every 8 KiB that it writes; and when that is over and bytes have come on its connection meanwhile, as much again, up to 30
     /// seconds or this deadline if it is longer. So the whole grows with its size, and a server that is silent ends it in time.

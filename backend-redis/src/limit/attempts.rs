@@ -21,7 +21,8 @@ impl RedisLimits {
         key: &Key,
         request: &AttemptRequest,
     ) -> Result<AttemptOutcome> {
-        let mut args = vec![u8::from(request.only_known).to_string(), Failures::MAX_SOURCES.to_string()];
+        let mut args = bounds().to_vec();
+        args.push(u8::from(request.only_known).to_string());
         args.extend(numbers(&request.overall));
         if let Some((source, lockout)) = &request.source {
             args.push(source.clone());
@@ -45,12 +46,20 @@ impl RedisLimits {
         };
         let numbers =
             [ticket.overall.as_micros(), ticket.source.as_micros()].map(|number| number.to_string());
-        let (known_for, most) = (known_for.to_string(), Failures::MAX_SOURCES.to_string());
+        let ([most_known, most_strangers], known_for) = (bounds(), known_for.to_string());
+        // A source has a name: empty is none.
         let source = source.unwrap_or_default();
-        let args = [what, &numbers[0], &numbers[1], source, &known_for, &most].map(str::as_bytes);
+        let args: [&str; 7] =
+            [&most_known, &most_strangers, what, &numbers[0], &numbers[1], source, &known_for];
+        let args = args.map(str::as_bytes);
         let key = self.0.layout().key(key);
         self.0.client.run(call, scripts::LIMIT_SETTLE.with(&[&key], &args)).await.map(drop)
     }
+}
+
+/// How many known sources are kept, and how many others.
+fn bounds() -> [String; 2] {
+    [Failures::MAX_KNOWN, Failures::MAX_STRANGERS].map(|most| most.to_string())
 }
 
 fn numbers(lockout: &Lockout) -> impl Iterator<Item = String> {

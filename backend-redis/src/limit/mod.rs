@@ -78,10 +78,14 @@ impl RateLimiter for RedisLimits {
     }
 
     async fn attempt(&self, key: &Key, request: &AttemptRequest) -> Result<AttemptOutcome> {
-        self.count_attempt(Call::write("limit.attempt"), key, request).await
+        let call = Call::write("limit.attempt");
+        request.check().map_err(|error| call.named(error))?;
+        self.count_attempt(call, key, request).await
     }
 
     async fn settle(&self, key: &Key, settlement: &Settlement) -> Result<()> {
-        self.settle_attempt(Call::write("limit.settle"), key, settlement).await
+        let call = Call::write("limit.settle");
+        settlement.check().map_err(|error| call.named(error))?;
+        self.settle_attempt(call, key, settlement).await
     }
 }

@@ -56,6 +56,9 @@ end
 local POINTER = {user = true, created = true, used = true, idle = true, deadline = true, version = true, next = true}
 POINTER['until'] = true
 
+-- Through how many rotations an id leads.
+local MAX_HOPS = 8
+
 -- Makes the key lead to the session of this id for so many ms. For who knows nothing of that it is a session that has ended.
 local function point(key, to, grace)
   redis.call('HSET', key, 'created', '0', 'used', '0', 'idle', '0', 'deadline', '0', 'version', '0', 'next', to,
@@ -71,4 +74,18 @@ local function successor(session)
     if session[i] == 'until' then till = number(session[i + 1]) end
   end
   return to and till and till > now and to
+end
+
+-- The hash in the text of an id; nil if it is none.
+local function hash_of(id)
+  return string.match(id, '^%x%x%x%x%.([%w_-]+)$')
+end
+
+-- Whether a session, of its fields and values in turn, is about to go on here in the place of another one, and does not yet: it
+-- is asked for again a little later.
+local function is_between(session)
+  for i = 1, #session, 2 do
+    if session[i] == 'beside' then return true end
+  end
+  return false
 end

@@ -18,8 +18,9 @@ if #session == 0 then return false end
 local ends, version = (life((life_of(session)))), version_of(session)
 if ends == nil and version == nil then return false end
 if not (ends and version) then return no_session() end
--- What was rotated away leads on, until its grace is over: the caller ends what it leads to.
-if successor(session) then return {now, session} end
+-- What was rotated away leads on, until its grace is over: the caller ends what it leads to, and asks again for what is about to
+-- go on here.
+if successor(session) or is_between(session) then return {now, session} end
 local owner = redis.call('HGET', KEYS[1], 'owner')
 if owner then
   check(KEYS[2], KEYS[3])

@@ -7,7 +7,7 @@
 --          4  how many bytes there may be in their names and values
 --          5  how many arguments are fields to set and their values
 --          6… fields as they are stored, each followed by its value; then fields to remove
--- Replies  {"gone"}, {"moved", id}, {"conflict", version}, {"saved", version}, or {"large", fields, bytes} of what it would
+-- Replies  {"gone"}, {"between"}, {"moved", id}, {"conflict", version}, {"saved", version}, or {"large", fields, bytes} of what it would
 --          hold
 --
 -- Atomic: nothing runs between comparing the version, adding up what the session would hold, and writing. It writes only
@@ -19,6 +19,7 @@ local ends = life(values)
 if ends == nil and version == nil then return {'gone'} end
 if not (ends and version) then return no_session() end
 if ends <= now then
+  if is_between(session) then return {'between'} end
   local to = successor(session)
   return to and {'moved', to} or {'gone'}
 end

@@ -5,7 +5,8 @@
 --          2  by what it is confirmed
 --          3  the user
 --          4  for how long it can be, ms
---          5… fields as they are stored, each followed by its value
+--          5 the hash of the session that is to go on here, or empty where a new one is created
+--          6… fields as they are stored, each followed by its value
 -- Replies  1; 0 if there is a session or another's reservation; 2 if what had ended there was removed: once more
 --
 -- Atomic: nothing runs between seeing the place free and taking it.
@@ -25,8 +26,9 @@ if ends then
 end
 redis.call('HSET', KEYS[1], 'user', ARGV[3], 'created', '0', 'used', '0', 'idle', '0', 'deadline', '0',
   'version', '0', 'reserved', ARGV[2])
+if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'beside', ARGV[5]) end
 -- In pieces, since Lua's stack is bounded.
-for i = 5, #ARGV, 1000 do
+for i = 6, #ARGV, 1000 do
   redis.call('HSET', KEYS[1], unpack(ARGV, i, math.min(i + 999, #ARGV)))
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[4])

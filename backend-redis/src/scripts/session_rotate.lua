@@ -16,7 +16,7 @@
 --          9  how many bytes there may be in their names and values
 --          10 how many arguments are fields to set and their values
 --          11… fields as they are stored, each followed by its value; then fields to remove
--- Replies  {"gone"}, {"superseded", id}, {"conflict", version}, {"taken"}, {"large", fields, bytes}, or {"rotated", time in
+-- Replies  {"gone"}, {"between"}, {"superseded", id}, {"conflict", version}, {"taken"}, {"large", fields, bytes}, or {"rotated", time in
 --          µs, {field, value, …}}
 --
 -- Atomic: of several that rotate one session one finds it, and the others find where it has gone. It keeps its score in the
@@ -33,6 +33,7 @@ for i = 1, #session, 2 do
 end
 if user ~= ARGV[5] then return {'gone'} end
 if ends <= now then
+  if is_between(session) then return {'between'} end
   local to = successor(session)
   return to and {'superseded', to} or {'gone'}
 end

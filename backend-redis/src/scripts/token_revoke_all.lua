@@ -2,6 +2,7 @@
 --
 -- KEYS     1  the scope's epoch
 -- ARGV     1  for how long, ms
+--          2  the channel on which changes are published, or empty
 -- Replies  the new epoch
 --
 -- Atomic: of several, each gets an epoch of its own, greater than all before, and not less than the time in
@@ -14,6 +15,9 @@ if last then
     return redis.error_reply('NOTANUMBER The key holds no epoch')
   end
   epoch = math.max(epoch, last + 1)
+end
+if ARGV[2] ~= '' then
+  redis.call('PUBLISH', ARGV[2], KEYS[1])
 end
 local left = redis.call('PTTL', KEYS[1])
 if left == -1 then

@@ -4,12 +4,15 @@
 //! Whether a session has expired follows from the times in the record and the server's clock, to the microsecond; the keys'
 //! own expiry only cleans up behind that.
 
+mod between;
 mod bounds;
 mod outbox;
 mod replies;
 mod rotate;
 mod single;
 mod split;
+mod split_create;
+mod split_list;
 mod store;
 mod stored;
 

@@ -205,6 +205,10 @@ mod tests {
         for line in [format!("local RETENTION = {retention}\n"), format!("local MAX_ENTRIES = {entries}\n")] {
             assert!(SESSION_REAP.source().contains(&line), "{line}");
         }
+        assert!(
+            BOUNDS.max_entries > BOUNDS.max_page as u64,
+            "the count of what is lost is read while it grows"
+        );
     }
 
     #[test]

@@ -68,8 +68,10 @@ pub(super) fn new_record(
     left: u64,
 ) -> SessionRecord {
     let (deadline, left) = (Timestamp::from_micros(deadline), Duration::from_micros(left));
-    let NewSession { id, user, data, device, .. } = session;
-    SessionRecord::new(id, user, data, 1, created, used, deadline, left).device(device)
+    let NewSession { id, user, data, device, touch_every, .. } = session;
+    SessionRecord::new(id, user, data, 1, created, used, deadline, left)
+        .device(device)
+        .use_due_in(touch_every)
 }
 
 /// The reply to patching; an error if the session would hold too much.
@@ -190,10 +192,11 @@ pub(super) fn readable<T>(
     live
 }
 
-/// The reply to listing.
-pub(super) fn listed(user: &str, bounds: SessionBounds, reply: Value) -> Option<Vec<SessionSummary>> {
+/// The reply to listing, and whether a session is missing in it that is just going on under another id.
+pub(super) fn listed(user: &str, bounds: SessionBounds, reply: Value) -> Option<(bool, Vec<SessionSummary>)> {
     let mut items = reply::array(reply)?.into_iter();
     let now = items.next().and_then(reply::count)?;
+    let between = items.next().and_then(reply::count)? == 1;
     let pairs = std::iter::from_fn(|| Some((items.next()?, items.next()?)));
-    Some(readable(user, pairs, |id, values| summary(id, now, values, bounds)))
+    Some((between, readable(user, pairs, |id, values| summary(id, now, values, bounds))))
 }

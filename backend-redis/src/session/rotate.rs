@@ -10,18 +10,18 @@ use stanchion::session::{
 use stanchion::time::Ttl;
 use stanchion::{Effect, Result};
 
+use super::between::is_between;
 use super::replies::{DESTROYED, dated, found, malformed, parsed, successor, texts};
 use super::single::Due;
 use super::split::{PAUSE, SplitSessions, UserKeys, owned};
 use super::stored::text_of;
 use crate::{reply, scripts};
 
-/// What is rotated, how, and by what the new session is confirmed.
+/// What is rotated, and how.
 struct Work {
     id: SessionId,
     rotation: Rotation,
     can: SessionCapabilities,
-    token: String,
 }
 
 /// What the script says that makes the old session a pointer.
@@ -43,15 +43,15 @@ impl SplitSessions {
         can: SessionCapabilities,
     ) -> Result<RotateOutcome> {
         let (shared, call) = (Arc::clone(&self.shared), self.call);
-        let environment = &shared.context.environment;
-        let mut bytes = [0; 16];
-        environment.random.fill(&mut bytes)?;
-        let token = format!("{:032x}", u128::from_be_bytes(bytes));
-        let work = Work { id, rotation, can, token };
+        let work = Work { id, rotation, can };
         let rotating = async move {
             let environment = &self.shared.context.environment;
             loop {
-                if let Some(outcome) = self.try_rotate(&work).await? {
+                // Another one each time: what an attempt before has reserved is of other fields.
+                let mut bytes = [0; 16];
+                environment.random.fill(&mut bytes)?;
+                let token = format!("{:032x}", u128::from_be_bytes(bytes));
+                if let Some(outcome) = self.try_rotate(&work, &token).await? {
                     return Ok(outcome);
                 }
                 environment.sleep(jittered(&*environment.random, PAUSE)).await;
@@ -61,12 +61,15 @@ impl SplitSessions {
     }
 
     /// Once; `None` if somebody else has changed the session meanwhile.
-    async fn try_rotate(&self, work: &Work) -> Result<Option<RotateOutcome>> {
-        let Work { id, rotation, can, token } = work;
+    async fn try_rotate(&self, work: &Work, token: &str) -> Result<Option<RotateOutcome>> {
+        let Work { id, rotation, can } = work;
         let (old, new) = (id.hash_text(), rotation.to.hash_text());
         let (key, args) = (self.key(&old), [self.bounds.arg()]);
         let keys = [key.as_str()];
         let stored = self.shared.client.step(self.call, scripts::SESSION_LOAD.with(&keys, &args)).await?;
+        if is_between(&stored) {
+            return Ok(None);
+        }
         let fields = dated(stored.clone()).ok_or_else(|| self.call.unexpected())?.map(|(_, fields)| fields);
         let owner = fields.as_ref().and_then(|fields| text_of(fields, "user"));
         if owner.is_some_and(|owner| owner != self.user) {
@@ -83,7 +86,7 @@ impl SplitSessions {
             return Ok(Some(RotateOutcome::Conflict { version: record.version }));
         }
         let (session, version) = (self.changed(&record, rotation, *can)?, record.version);
-        match self.reserve(&session, &new, token).await? {
+        match self.reserve(&session, &new, token, &old).await? {
             1 => {}
             0 => return Ok(Some(RotateOutcome::IdTaken)),
             _ => return Ok(None),
@@ -91,7 +94,7 @@ impl SplitSessions {
         let outcome = self.supersede(work, &record, &fields).await;
         let not_done = match outcome {
             Ok(Superseded::Done) => {
-                return self.confirm_rotated(work, session, &fields, version + 1).await.map(Some);
+                return self.confirm_rotated(work, token, session, &fields, version + 1).await.map(Some);
             }
             Ok(Superseded::Not(outcome)) => Ok(Some(outcome)),
             Ok(Superseded::Changed { .. }) if rotation.patch.expected_version.is_none() => Ok(None),
@@ -99,9 +102,13 @@ impl SplitSessions {
             Err(error) => Err(error),
         };
         // What was reserved is nobody's.
-        let _ = self.end(&[&new], DESTROYED).await;
+        let (_, cleared) = self.end(&[&new], DESTROYED).await;
         if text_of(&fields, "owner").is_some() {
             let _ = self.due(Due::Never, &new).await;
+        }
+        if matches!(not_done, Ok(None)) {
+            // Another attempt would find it in its way. The session is as it was.
+            cleared.map_err(|error| error.with_effect(Effect::NotApplied))?;
         }
         not_done
     }
@@ -166,6 +173,7 @@ impl SplitSessions {
     async fn confirm_rotated(
         &self,
         work: &Work,
+        token: &str,
         session: NewSession,
         fields: &Value,
         version: u64,
@@ -178,7 +186,7 @@ impl SplitSessions {
         let lives = [&created, &idle, "0", &every, &own, &deadline, &version].map(|text| text as &str);
         // From here on the old one is gone, whatever becomes of the new one.
         let unknown = |error: stanchion::Error| error.with_effect(Effect::Unknown);
-        let confirmed = self.confirm_as(&new, &work.token, lives, [&owner, ""]).await.map_err(unknown)?;
+        let confirmed = self.confirm_as(&new, token, lives, [&owner, ""]).await.map_err(unknown)?;
         if !owner.is_empty() {
             // It leads on until then, and is looked at no sooner.
             let UserKeys { expiries, owner, .. } = &self.keys;

@@ -102,3 +102,11 @@ pub(super) async fn end_one(
 pub(super) fn lived(reply: Value) -> Option<u64> {
     reply::array(reply)?.into_iter().next().and_then(reply::count)
 }
+
+/// In whose place something was about to go on, where such a reservation was ended.
+pub(super) fn beside(reply: &Value) -> Option<String> {
+    let Value::Array(items) = reply else {
+        return None;
+    };
+    items.get(2).cloned().and_then(reply::text)
+}

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::Value;
-use stanchion::key::{Name, bucket_of};
+use stanchion::cache::Watch;
+use stanchion::changes::{ChangeFeed, ChangeWatcher, ChangedKeys};
+use stanchion::key::{Name, Namespace, bucket_of};
 use stanchion::session::{
     CreateOutcome, NewSession, Patch, PatchOutcome, RotateOutcome, Rotation, SessionBounds,
     SessionCapabilities, SessionId, SessionLimit, SessionOutbox, SessionRecord, SessionStore, SessionSummary,
@@ -13,13 +15,15 @@ use stanchion::session::{
 };
 use stanchion::{Error, Result};
 
+use super::between::{Pauses, is_between};
 use super::bounds::Bounds;
 use super::replies::{created, found, ids_of, listed, patched, rotated, successor, texts};
 use super::single::end_one;
-use super::split::{SplitSessions, UserKeys};
+use super::split::{MOST_ROUNDS, SplitSessions, UserKeys};
 use super::stored::{Change, Fields, lives};
 use crate::command::{Call, Script};
 use crate::connect::is_split;
+use crate::feed::Feed;
 use crate::shared::{CONTRACT, Shared};
 use crate::{reply, scripts};
 
@@ -27,11 +31,14 @@ use crate::{reply, scripts};
 pub(crate) struct RedisSessions {
     pub(super) shared: Arc<Shared>,
     pub(super) bounds: Bounds,
+    /// `None` where changes of sessions are not sent: nothing publishes them, and the server may not track them.
+    feed: Option<Feed>,
 }
 
 impl RedisSessions {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, bounds: Bounds::new(SessionBounds::NONE) }
+    pub(crate) fn new(shared: &Arc<Shared>, feed: Option<&Feed>) -> Self {
+        let bounds = Bounds::new(SessionBounds::NONE);
+        Self { shared: Arc::clone(shared), bounds, feed: feed.cloned() }
     }
 
     /// The keys of a user's sessions.
@@ -82,7 +89,8 @@ impl RedisSessions {
         let found = client.within(call, |call| async move {
             for _ in 0..=Rotation::MAX_HOPS {
                 let key = self.shared.layout().session(service, &id);
-                let reply = client.step(call, script.with(&[&key], &args)).await?;
+                let ask = || async { client.step(call, script.with(&[&key], &args)).await };
+                let reply = self.decided(call, ask).await?;
                 match successor(&id, &reply) {
                     Some(next) => id = next,
                     None => return Ok((id, reply)),
@@ -93,7 +101,26 @@ impl RedisSessions {
         found.await
     }
 
-    /// The same, as a record.
+    /// The reply, asked for again while it says that a session is about to go on under this id, and does not yet.
+    async fn decided<F>(&self, call: Call, ask: impl Fn() -> F) -> Result<Value>
+    where
+        F: Future<Output = Result<Value>>,
+    {
+        let reply = ask().await?;
+        if !is_between(&reply) {
+            return Ok(reply);
+        }
+        let pauses = Pauses::of(&self.shared, call);
+        loop {
+            pauses.next().await?;
+            let reply = ask().await?;
+            if !is_between(&reply) {
+                return Ok(reply);
+            }
+        }
+    }
+
+    /// [`find`](Self::find), as a record.
     async fn find_record(
         &self,
         call: Call,
@@ -133,8 +160,13 @@ impl SessionStore for RedisSessions {
         Some(self)
     }
 
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
+        self.feed.is_some().then_some(self as &dyn ChangeFeed)
+    }
+
     fn bounded(&self, bounds: SessionBounds) -> Arc<dyn SessionStore> {
-        Arc::new(Self { shared: Arc::clone(&self.shared), bounds: Bounds::new(bounds) })
+        let feed = self.feed.clone();
+        Arc::new(Self { shared: Arc::clone(&self.shared), bounds: Bounds::new(bounds), feed })
     }
 
     async fn create(&self, service: &Name, session: NewSession) -> Result<CreateOutcome> {
@@ -165,10 +197,10 @@ impl SessionStore for RedisSessions {
         let fields = Fields::of_new(&session);
         args.extend(fields.args());
         let keys = [key.as_str(), &of_user.index, &of_user.stem, &of_user.expiries, &of_user.outbox];
-        let create = scripts::SESSION_CREATE.with(&keys, &args).answering_split();
+        let create = || scripts::SESSION_CREATE.with(&keys, &args).answering_split();
         let (client, new) = (&self.shared.client, &session);
         let outcome = client.within(call, |call| async move {
-            match client.step(call, create).await {
+            match self.decided(call, || client.step(call, create())).await {
                 Err(error) if is_split(&error) => {
                     Box::pin(self.split(call, &new.user, of_user).create(new.clone())).await
                 }
@@ -194,7 +226,11 @@ impl SessionStore for RedisSessions {
         let change = Change::new(can, patch);
         let mut args = vec![self.bounds.arg()];
         args.extend(change.args());
-        let reply = self.shared.client.run(call, scripts::SESSION_PATCH.with(&[&key], &args)).await?;
+        let (client, keys) = (&self.shared.client, [key.as_str()]);
+        let patch = || scripts::SESSION_PATCH.with(&keys, &args);
+        let patching = client
+            .within(call, |call| async move { self.decided(call, || client.step(call, patch())).await });
+        let reply = patching.await?;
         let outcome = patched(can, reply).ok_or_else(|| call.unexpected())?;
         outcome.map_err(|error| call.named(error))
     }
@@ -240,10 +276,10 @@ impl SessionStore for RedisSessions {
         let mut args = vec![self.bounds.arg()];
         args.extend(texts.iter().map(String::as_bytes));
         args.extend(change.args());
-        let rotate = scripts::SESSION_ROTATE.with(&keys, &args).answering_split();
+        let rotate = || scripts::SESSION_ROTATE.with(&keys, &args).answering_split();
         let client = &self.shared.client;
         let outcome = client.within(call, |call| async move {
-            match client.step(call, rotate).await {
+            match self.decided(call, || client.step(call, rotate())).await {
                 Err(error) if is_split(&error) => {
                     let split = self.split(call, user, of_user);
                     Box::pin(split.rotate(id.clone(), rotation.clone(), can)).await
@@ -260,7 +296,8 @@ impl SessionStore for RedisSessions {
         let ended = self.shared.client.within(call, |call| async move {
             let mut id = id;
             for _ in 0..=Rotation::MAX_HOPS {
-                let reply = self.end_under(call, service, &id).await?;
+                let end = || async { self.end_under(call, service, &id).await };
+                let reply = self.decided(call, end).await?;
                 match successor(&id, &reply) {
                     Some(next) => id = next,
                     None => return found(call, &id, self.bounds.values, reply),
@@ -276,12 +313,22 @@ impl SessionStore for RedisSessions {
         let of_user = &self.of_user(call, service, user)?;
         let keys = [of_user.index.as_str(), &of_user.stem, &of_user.expiries, &of_user.outbox];
         let args = [self.bounds.arg(), of_user.owner.as_bytes()];
-        let list = scripts::SESSION_LIST.with(&keys, &args).answering_split();
+        let list = || scripts::SESSION_LIST.with(&keys, &args).answering_split();
         let client = &self.shared.client;
         let records = client.within(call, |call| async move {
-            match client.step(call, list).await {
-                Err(error) if is_split(&error) => Box::pin(self.split(call, user, of_user).list()).await,
-                reply => listed(user, self.bounds.values, reply?).ok_or_else(|| call.unexpected()),
+            let mut round = 0;
+            loop {
+                round += 1;
+                let (between, records) = match client.step(call, list()).await {
+                    Err(error) if is_split(&error) => {
+                        return Box::pin(self.split(call, user, of_user).list()).await;
+                    }
+                    reply => listed(user, self.bounds.values, reply?).ok_or_else(|| call.unexpected())?,
+                };
+                if !between || round == MOST_ROUNDS {
+                    return Ok(records);
+                }
+                Pauses::of(&self.shared, call).next().await?;
             }
         });
         records.await
@@ -309,5 +356,16 @@ impl SessionStore for RedisSessions {
             }
         });
         Ok(ids_of(user, ended.await?))
+    }
+}
+
+impl ChangeFeed for RedisSessions {
+    fn watch(&self, service: &Name, watcher: Arc<dyn ChangeWatcher>) -> Result<Watch> {
+        let call = Call::read("session.watch");
+        let feed = self.feed.as_ref().ok_or_else(|| call.named(Error::unsupported("there is no feed")))?;
+        let namespace = Namespace::new(service.as_str(), "session")?;
+        // Beside the keys of sessions there are those of indexes and outboxes, in which every other colon is escaped.
+        let watcher = ChangedKeys::new(watcher, |key| key.split_once(":s:").map(|(_, hash)| hash));
+        feed.watch(&namespace, Arc::new(watcher)).map_err(|error| call.named(error))
     }
 }

@@ -79,6 +79,8 @@ pub(super) struct Times {
     used: u64,
     deadline: u64,
     ends: u64,
+    /// When the next use is due to be recorded.
+    due: u64,
 }
 
 impl Times {
@@ -92,7 +94,9 @@ impl Times {
         let micros = |millis: u64| millis.saturating_mul(1_000);
         let deadline = known("deadline")?.min(created.saturating_add(micros(bounds.absolute.as_millis())));
         let idle = idle.min(bounds.idle.as_millis()).saturating_add(every);
-        Some(Self { created, used, deadline, ends: used.saturating_add(micros(idle)).min(deadline) })
+        let (ends, due) =
+            (used.saturating_add(micros(idle)).min(deadline), used.saturating_add(micros(every)));
+        Some(Self { created, used, deadline, ends, due })
     }
 
     fn left(&self, now: u64) -> Duration {
@@ -134,7 +138,8 @@ pub(super) fn record(
         Timestamp::from_micros(times.deadline),
         times.left(now),
     );
-    Some(record.device(device))
+    let due_in = Duration::from_micros(times.due.saturating_sub(now));
+    Some(record.device(device).use_due_in(due_in))
 }
 
 /// One of these fields.

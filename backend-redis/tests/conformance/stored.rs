@@ -25,8 +25,12 @@ enum Form {
     Fields(&'static [&'static str]),
     /// Every score, in µs.
     Scores,
+    /// Every score but that of `*`, in µs.
+    Leases,
     /// Every field, `{micros}:{rest}`.
     Tiers,
+    /// Every field, `{failures}:{since}:{locked until}:{lock-outs}:{forgotten at}:{known until}`, in µs; zero is no time.
+    Failures,
 }
 
 impl Form {
@@ -35,7 +39,9 @@ impl Form {
         let mut parts = key.split(':');
         let mut part = || parts.next().unwrap_or_default();
         match (part(), part(), part(), part()) {
+            ("rate_limit", _, _, "in_flight") => Self::Leases,
             ("rate_limit", _, _, _) => Self::Tiers,
+            ("attempts", _, _, _) => Self::Failures,
             ("locks", _, "l", _) => Self::Fields(&["fence", "until"]),
             (_, "session", _, "s") => Self::Fields(&["created", "used", "deadline"]),
             (_, "session", _, "u") => Self::Scores,
@@ -122,6 +128,12 @@ fn moved(number: &str, micros: i64) -> String {
     }
 }
 
+fn moved_failures(text: &str, micros: i64) -> String {
+    let is_time = |at| matches!(at, 1 | 2 | 4 | 5);
+    let part = |(at, part): (usize, &str)| if is_time(at) { moved(part, micros) } else { part.to_owned() };
+    text.split(':').enumerate().map(part).collect::<Vec<_>>().join(":")
+}
+
 async fn move_key(server: &mut MultiplexedConnection, key: &str, form: Form, micros: i64) -> RedisResult<()> {
     match form {
         Form::Timeless => Ok(()),
@@ -131,7 +143,7 @@ async fn move_key(server: &mut MultiplexedConnection, key: &str, form: Form, mic
             };
             cmd("SET").arg(key).arg(moved(&text, micros)).arg("KEEPTTL").exec_async(server).await
         }
-        Form::Fields(_) | Form::Tiers => {
+        Form::Fields(_) | Form::Tiers | Form::Failures => {
             let fields: Vec<(String, Vec<u8>)> = cmd("HGETALL").arg(key).query_async(server).await?;
             let is_time = |name: &str| match form {
                 Form::Fields(times) => times.contains(&name),
@@ -140,6 +152,7 @@ async fn move_key(server: &mut MultiplexedConnection, key: &str, form: Form, mic
             for (name, value) in fields.into_iter().filter(|(name, _)| is_time(name)) {
                 let text = String::from_utf8_lossy(&value);
                 let text = match text.split_once(':') {
+                    Some(_) if form == Form::Failures => moved_failures(&text, micros),
                     Some((arrival, rest)) => format!("{}:{rest}", moved(arrival, micros)),
                     None => moved(&text, micros),
                 };
@@ -147,9 +160,9 @@ async fn move_key(server: &mut MultiplexedConnection, key: &str, form: Form, mic
             }
             Ok(())
         }
-        Form::Scores => {
+        Form::Scores | Form::Leases => {
             let members: Vec<String> = cmd("ZRANGE").arg(key).arg("0").arg("-1").query_async(server).await?;
-            for member in members {
+            for member in members.into_iter().filter(|member| form == Form::Scores || member != "*") {
                 cmd("ZINCRBY").arg(key).arg(micros).arg(member).exec_async(server).await?;
             }
             Ok(())

@@ -23,6 +23,7 @@ mod masters;
 mod nonsense;
 mod open_slot;
 mod open_slot_news;
+mod open_slot_rotation;
 mod operations;
 mod outage;
 mod pair;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         open_slot::no_limit_is_exceeded_and_no_end_is_undone
         open_slot::sessions_go_on
         open_slot::no_rotation_gets_past_the_end_of_all
+        open_slot_rotation::a_session_that_is_rotated_is_found_by_all
         open_slot::locks_go_on
         open_slot_news::come_once_and_in_order
         open_slot::limits_and_tokens_go_on

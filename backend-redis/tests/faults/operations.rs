@@ -16,7 +16,10 @@ use stanchion::random::SystemRandom;
 use stanchion::session::{HashingKey, NewSession, Patch, Rotation, SessionId, SessionLimit, SessionToken};
 use stanchion::stores::Stores;
 use stanchion::time::Timestamp;
-use stanchion::token::{Mark, Scope, TokenFacts, TokenSettings};
+use stanchion::token::{
+    FamilyId, FirstUses, Mark, NewFamily, RefreshFamilies, RefreshHash, Rotation as FamilyRotation, Salt,
+    Scope, TokenFacts, TokenSettings, TokenStore,
+};
 
 use crate::support::{entry, hour, key};
 
@@ -77,6 +80,10 @@ pub(crate) const ALL: &[Operation] = operations! {
     WRITE "token.agree": |stores| stores.token_store()?.agree(&service(), &TokenSettings::new().issuer("me"), None).await?;
     WRITE "token.floor": |stores| stores.token_store()?.floor(&service()).await?;
     READ "token.check": |stores| stores.token_store()?.check(&service(), &token()).await?;
+    WRITE "token.claim": |stores| first_uses(&*stores.token_store()?).claim(&service(), "j1", hour()).await?;
+    WRITE "token.open_family": |stores| families(&*stores.token_store()?).open_family(&service(), &new_family()).await?;
+    WRITE "token.rotate": |stores| families(&*stores.token_store()?).rotate(&service(), &family_rotation()).await?;
+    WRITE "token.end_family": |stores| families(&*stores.token_store()?).end_family(&service(), &new_family().id).await?;
     WRITE "limit.check": |stores| stores.rate_limiter()?.check(&limit_key(), &tiers(), 1).await?;
     READ "limit.peek": |stores| stores.rate_limiter()?.peek(&limit_key(), &tiers()).await?;
     WRITE "limit.refund": |stores| stores.rate_limiter()?.refund(&limit_key(), &tiers(), 1).await?;
@@ -125,6 +132,23 @@ pub(crate) fn new_session() -> NewSession {
 pub(crate) fn token() -> TokenFacts {
     let issued = Mark::IssuedAt(Timestamp::from_secs(1));
     TokenFacts::new("j1", vec![(Scope::Service, issued), (Scope::User("u1".into()), issued)])
+}
+
+pub(crate) fn first_uses(tokens: &dyn TokenStore) -> &dyn FirstUses {
+    tokens.first_uses().expect("Redis has this part")
+}
+
+pub(crate) fn families(tokens: &dyn TokenStore) -> &dyn RefreshFamilies {
+    tokens.families().expect("Redis has this part")
+}
+
+pub(crate) fn new_family() -> NewFamily {
+    NewFamily::new(FamilyId::new([1; 32]), RefreshHash::new([1; 32]), value(), hour(), hour())
+}
+
+pub(crate) fn family_rotation() -> FamilyRotation {
+    let (id, now, next) = (FamilyId::new([1; 32]), RefreshHash::new([1; 32]), RefreshHash::new([2; 32]));
+    FamilyRotation::new(id, now, next, Salt::new([3; 32]), Duration::from_secs(10), hour())
 }
 
 pub(crate) fn limit_key() -> Key {

@@ -44,7 +44,7 @@ pub(crate) async fn answers(stores: &Stores, which: impl Fn(&Operation) -> bool)
 
 /// What stores something new on an empty server.
 pub(crate) fn stores_something(operation: &Operation) -> bool {
-    const STORING: [&str; 12] = [
+    const STORING: [&str; 14] = [
         "cache.set",
         "cache.set_many",
         "cache.add",
@@ -54,6 +54,8 @@ pub(crate) fn stores_something(operation: &Operation) -> bool {
         "session.create",
         "token.revoke",
         "token.revoke_all",
+        "token.claim",
+        "token.open_family",
         "token.agree",
         "token.floor",
         "limit.check",

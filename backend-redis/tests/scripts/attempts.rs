@@ -15,8 +15,18 @@ use tokio::runtime::Runtime;
 
 use crate::place::Place;
 
-const ATTEMPT: &str = include_str!("../../src/scripts/limit_attempt.lua");
-const SETTLE: &str = include_str!("../../src/scripts/limit_settle.lua");
+macro_rules! script {
+    ($file:literal) => {
+        concat!(
+            include_str!("../../src/scripts/limit_failures.lua"),
+            "\n",
+            include_str!(concat!("../../src/scripts/", $file))
+        )
+    };
+}
+
+const ATTEMPT: &str = script!("limit_attempt.lua");
+const SETTLE: &str = script!("limit_settle.lua");
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
@@ -58,7 +68,8 @@ async fn attempt(
     request: &AttemptRequest,
 ) -> (Timestamp, AttemptOutcome) {
     let mut eval = cmd("EVAL");
-    eval.arg(ATTEMPT).arg(1).arg(key).arg(u8::from(request.only_known)).arg(Failures::MAX_SOURCES);
+    eval.arg(ATTEMPT).arg(1).arg(key).arg(Failures::MAX_KNOWN).arg(Failures::MAX_STRANGERS);
+    eval.arg(u8::from(request.only_known));
     eval.arg(numbers(&request.overall));
     if let Some((source, lockout)) = &request.source {
         eval.arg(source).arg(numbers(lockout));
@@ -91,8 +102,9 @@ async fn settle(server: &mut MultiplexedConnection, key: &str, settlement: &Sett
         _ => ("unlocked", &none, None, 0),
     };
     let mut eval = cmd("EVAL");
-    eval.arg(SETTLE).arg(1).arg(key).arg(what).arg(ticket.overall.as_micros()).arg(ticket.source.as_micros());
-    eval.arg(source.unwrap_or_default()).arg(life).arg(Failures::MAX_SOURCES);
+    eval.arg(SETTLE).arg(1).arg(key).arg(Failures::MAX_KNOWN).arg(Failures::MAX_STRANGERS);
+    eval.arg(what).arg(ticket.overall.as_micros()).arg(ticket.source.as_micros());
+    eval.arg(source.unwrap_or_default()).arg(life);
     Timestamp::from_micros(eval.query_async(server).await.unwrap())
 }
 
@@ -187,12 +199,12 @@ pub(crate) fn attempts_count_as_failures_does(runtime: &Runtime, place: &Place) 
             count_alike(&mut server, &key, steps).await;
         });
     };
-    // More sources than are kept, of which some are known.
+    // More known sources than are kept, and more others.
     let attempt = |source| Step::Attempt { source: Some(source), only_known: false };
     let mut many = Vec::new();
-    for source in 0..100 {
+    for source in 0..200 {
         many.push(attempt(source));
-        many.push(if source % 3 == 0 { Step::Succeed(0) } else { Step::Withdraw(0) });
+        many.push(if source % 3 == 0 { Step::Withdraw(0) } else { Step::Succeed(0) });
     }
     alike(&many);
     let config = Config { failure_persistence: None, ..Config::default() };

@@ -14,7 +14,7 @@ use stanchion::limit::{
 };
 use stanchion::lock::{AcquireOutcome, LockRequest, LockToken, RenewOutcome};
 use stanchion::session::{CreateOutcome, Patch, PatchOutcome, SessionLimit, TouchOutcome};
-use stanchion::token::Scope;
+use stanchion::token::{FamilyId, NewFamily, RefreshHash, Rotation, Salt, Scope};
 
 use crate::place::{
     Place, cache_key, index_key, lock_key, new_session, service, session_id, session_key, ttl,
@@ -72,7 +72,7 @@ pub(crate) async fn a_reservation_expires_and_is_no_session(mut place: Place) {
     let (id, other) = (session_id("u1"), session_id("u1"));
     let (key, index, hash) = (session_key(&place, &id), index_key(&place), id.hash_text());
     let reserved: u64 =
-        place.run("EVAL", &[RESERVE, "1", &key, BOUNDS, "token", "u1", "3000", "d:a", "1"]).await;
+        place.run("EVAL", &[RESERVE, "1", &key, BOUNDS, "token", "u1", "3000", "", "d:a", "1"]).await;
     assert_eq!(reserved, 1);
     place.assert_all_expire("reserve").await;
     let created: Option<u64> = place.run("EVAL", &[ENTER, "1", &index, BOUNDS, &hash, "60000", "0"]).await;
@@ -94,6 +94,30 @@ pub(crate) async fn a_reservation_expires_and_is_no_session(mut place: Place) {
         .await;
     assert_eq!(confirmed, None);
     place.assert_all_expire("confirm").await;
+}
+
+async fn every_family_expires(place: &mut Place) {
+    let tokens = place.stores.token_store().unwrap();
+    for secs in [60, 30] {
+        tokens.first_uses().unwrap().claim(&service(), "j1", ttl(secs)).await.unwrap();
+        place.assert_all_expire("token.claim").await;
+    }
+    let families = tokens.families().unwrap();
+    let hash = |n: u8| RefreshHash::new([n; 32]);
+    let new = NewFamily::new(FamilyId::new([1; 32]), hash(1), "kept".into(), ttl(60), ttl(600));
+    for _ in 0..2 {
+        families.open_family(&service(), &new).await.unwrap();
+        place.assert_all_expire("token.open_family").await;
+    }
+    // Rotated, repeated, used a second time, and gone.
+    for (presented, next) in [(1, 2), (1, 3), (2, 4), (1, 5), (4, 6)] {
+        let salt = Salt::new([next; 32]);
+        let attempt =
+            Rotation::new(new.id, hash(presented), hash(next), salt, Duration::from_secs(10), ttl(60));
+        families.rotate(&service(), &attempt).await.unwrap();
+        place.assert_all_expire("token.rotate").await;
+    }
+    assert_eq!(families.end_family(&service(), &new.id).await.unwrap(), None);
 }
 
 pub(crate) async fn every_key_expires(mut place: Place) {
@@ -133,6 +157,7 @@ pub(crate) async fn every_key_expires(mut place: Place) {
         tokens.revoke_all(&service(), &Scope::Service, ttl(secs)).await.unwrap();
         place.assert_all_expire("token.revoke").await;
     }
+    every_family_expires(&mut place).await;
 
     let key = Key::new("rate_limit", "login", "u1").unwrap();
     let tiers =
@@ -169,6 +194,8 @@ pub(crate) async fn every_key_expires(mut place: Place) {
     }
     assert!(limits.give_back(&places, "a").await.unwrap());
     place.assert_all_expire("limit.give_back").await;
+    assert!(limits.give_back(&places, "b").await.unwrap());
+    assert!(!place.keys().await.contains(&place.key("rate_limit:login:u1:in_flight")), "with the last place");
     let minute = Duration::from_mins(1);
     let rule = Lockout::new(2, minute, minute, minute, minute).unwrap();
     let failed = Key::new("attempts", "login", "u1").unwrap();

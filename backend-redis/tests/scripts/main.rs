@@ -9,6 +9,7 @@ mod expiry;
 mod gcra;
 mod outbox;
 mod place;
+mod rotating;
 mod sessions;
 mod spoilt;
 mod stored;
@@ -31,9 +32,15 @@ use crate::expiry::{a_reservation_expires_and_is_no_session, every_key_expires};
 use crate::gcra::limits_count_as_usage_does;
 use crate::outbox::{
     a_full_outbox_counts_what_it_does_not_take, what_ends_leaves_nothing,
-    what_is_noted_in_the_session_is_published_later, what_lives_is_looked_at_again_later,
+    what_is_lost_is_counted_once_whoever_holds_a_page, what_is_noted_in_the_session_is_published_later,
+    what_lives_is_looked_at_again_later,
 };
 use crate::place::Place;
+use crate::rotating::{
+    a_pointer_in_the_index_leads_on, a_session_that_is_being_rotated_is_left_alone_and_counted_once,
+    nothing_is_confirmed_at_its_deadline, requests_between_two_steps_ask_again,
+    the_end_of_all_ends_what_is_being_rotated,
+};
 use crate::sessions::{
     a_list_clears_away_what_has_ended, a_rotated_session_is_renamed, a_use_writes_only_where_it_is_due,
     what_was_stored_before_is_read,
@@ -96,6 +103,21 @@ fn main() -> ExitCode {
         case("a_rotated_session_is_renamed", |runtime, place| {
             runtime.block_on(a_rotated_session_is_renamed(place));
         }),
+        case("a_session_that_is_being_rotated_is_left_alone_and_counted_once", |runtime, place| {
+            runtime.block_on(a_session_that_is_being_rotated_is_left_alone_and_counted_once(place));
+        }),
+        case("a_pointer_in_the_index_leads_on", |runtime, place| {
+            runtime.block_on(a_pointer_in_the_index_leads_on(place));
+        }),
+        case("requests_between_two_steps_ask_again", |runtime, place| {
+            runtime.block_on(requests_between_two_steps_ask_again(place));
+        }),
+        case("the_end_of_all_ends_what_is_being_rotated", |runtime, place| {
+            runtime.block_on(the_end_of_all_ends_what_is_being_rotated(place));
+        }),
+        case("nothing_is_confirmed_at_its_deadline", |runtime, place| {
+            runtime.block_on(nothing_is_confirmed_at_its_deadline(place));
+        }),
         case("what_was_stored_before_is_read", |runtime, place| {
             runtime.block_on(what_was_stored_before_is_read(place));
         }),
@@ -121,6 +143,9 @@ fn main() -> ExitCode {
         case("what_ends_leaves_nothing", |runtime, place| runtime.block_on(what_ends_leaves_nothing(place))),
         case("a_full_outbox_counts_what_it_does_not_take", |runtime, place| {
             runtime.block_on(a_full_outbox_counts_what_it_does_not_take(place));
+        }),
+        case("what_is_lost_is_counted_once_whoever_holds_a_page", |runtime, place| {
+            runtime.block_on(what_is_lost_is_counted_once_whoever_holds_a_page(place));
         }),
         case("what_lives_is_looked_at_again_later", |runtime, place| {
             runtime.block_on(what_lives_is_looked_at_again_later(place));

@@ -175,6 +175,42 @@ pub(crate) async fn a_full_outbox_counts_what_it_does_not_take(mut place: Place)
     assert_eq!(news(&read(&*store, of, &by).await), [(TIMED_OUT, ending)]);
 }
 
+/// A publisher holds a page while more comes: what is published and what is said to be lost are together what has happened.
+pub(crate) async fn what_is_lost_is_counted_once_whoever_holds_a_page(mut place: Place) {
+    const FILL: &str = "for _ = 1, 9999 do redis.call('XADD', KEYS[1], '*', 'not', 'news') end return 1";
+    let store = place.stores.session_store().unwrap();
+    let [_, outbox, _] = keys(&place);
+    place.run::<()>("EVAL", &[FILL, "1", &outbox]).await;
+    place.run::<()>("PEXPIRE", &[&outbox, "600000"]).await;
+    let (part, by) = (store.outbox().unwrap(), publisher());
+    let of = part.outbox_of(&session_id("u1"));
+    let (mut happened, mut found, mut lost) = (9_999, 0, 0);
+    for turn in 0.. {
+        let page = part.read(&service(), of, &by, ttl(30), part.bounds().max_page).await.unwrap();
+        let OutboxPage::Entries(entries) = page else { panic!("{page:?}") };
+        if entries.is_empty() {
+            break;
+        }
+        // Beyond the turn in which the first of what was lost is read.
+        for _ in 0..if turn < 15 { 3 } else { 0 } {
+            let id = session_id("u1");
+            create(&*store, new_session(&id, SessionLimit::Reject(9)).publish()).await;
+            assert!(store.destroy(&service(), &id).await.unwrap().is_some());
+            happened += 2;
+        }
+        for entry in &entries {
+            match entry.item {
+                OutboxItem::Lost(count) => lost += count,
+                _ => found += 1,
+            }
+        }
+        let positions: Vec<_> = entries.into_iter().map(|entry| entry.position).collect();
+        part.acknowledge(&service(), of, &by, &positions).await.unwrap();
+    }
+    assert!(lost > 0, "it was never full");
+    assert_eq!(found + lost, happened);
+}
+
 /// The steps that are taken while the slot is being moved, one after the other, without a Cluster.
 pub(crate) async fn what_is_noted_in_the_session_is_published_later(mut place: Place) {
     let store = place.stores.session_store().unwrap();

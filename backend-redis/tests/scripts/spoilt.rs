@@ -13,7 +13,9 @@ use stanchion::limit::{AttemptRequest, LeaseRequest as PlaceRequest, Lockout, Se
 use stanchion::lock::{Fence, Lease, LockRequest, LockToken};
 use stanchion::session::{CreateOutcome, Patch, SessionId, SessionLimit};
 use stanchion::time::Timestamp;
-use stanchion::token::{Mark, Scope, TokenFacts, TokenSettings};
+use stanchion::token::{
+    FamilyId, Mark, NewFamily, RefreshHash, Rotation, Salt, Scope, TokenFacts, TokenSettings,
+};
 use stanchion::{Effect, Error, ErrorKind};
 
 use crate::place::{
@@ -69,6 +71,15 @@ async fn spoilt_generation(place: &Place) -> Refusals {
     vec![("generations", cache.generations(&tags).await.err()), ("bump", cache.bump(&tags).await.err())]
 }
 
+fn new_family() -> NewFamily {
+    NewFamily::new(FamilyId::new([1; 32]), RefreshHash::new([1; 32]), "kept".into(), ttl(60), ttl(60))
+}
+
+fn rotation(now: u8, next: u8) -> Rotation {
+    let (now, salt) = (RefreshHash::new([now; 32]), Salt::new([next; 32]));
+    Rotation::new(new_family().id, now, RefreshHash::new([next; 32]), salt, Duration::from_secs(10), ttl(60))
+}
+
 fn lockout() -> Lockout {
     let minute = Duration::from_mins(1);
     Lockout::new(5, minute, minute, minute, minute).unwrap()
@@ -78,6 +89,7 @@ fn lockout() -> Lockout {
 async fn everything_refuses(place: &mut Place, spoilt: &str, id: &SessionId) {
     let (sessions, tokens) = (place.stores.session_store().unwrap(), place.stores.token_store().unwrap());
     let (limits, locks) = (place.stores.rate_limiter().unwrap(), place.stores.locker().unwrap());
+    let families = tokens.families().unwrap();
     let before = place.everything().await;
     let user = Scope::User("u1".into());
     let facts = TokenFacts::new("j1", vec![]);
@@ -125,6 +137,13 @@ async fn everything_refuses(place: &mut Place, spoilt: &str, id: &SessionId) {
             ("epochs", tokens.epochs(&service(), &[Scope::Service, user.clone()]).await.err()),
             ("check", tokens.check(&service(), &marked).await.err()),
         ],
+        "name" => vec![("claim", tokens.first_uses().unwrap().claim(&service(), "j1", ttl(9)).await.err())],
+        "family" => vec![
+            ("open_family", families.open_family(&service(), &new_family()).await.err()),
+            ("rotate", families.rotate(&service(), &rotation(1, 2)).await.err()),
+            ("end_family", families.end_family(&service(), &new_family().id).await.err()),
+        ],
+        "family form" => vec![("rotate", families.rotate(&service(), &rotation(1, 2)).await.err())],
         "service scope" => vec![
             ("floor", tokens.floor(&service()).await.err()),
             ("revoke_all", tokens.revoke_all(&service(), &Scope::Service, ttl(9)).await.err()),
@@ -188,6 +207,17 @@ pub(crate) async fn a_spoilt_key_is_refused_and_left_alone(mut place: Place) {
         let keys = place.keys().await;
         keys.into_iter().find(|key| key.contains(":token:jti:")).unwrap()
     };
+    let (name, family) = {
+        let tokens = place.stores.token_store().unwrap();
+        tokens.first_uses().unwrap().claim(&service(), "j1", ttl(60)).await.unwrap();
+        let families = tokens.families().unwrap();
+        families.open_family(&service(), &new_family()).await.unwrap();
+        families.rotate(&service(), &rotation(1, 2)).await.unwrap();
+        families.rotate(&service(), &rotation(2, 3)).await.unwrap();
+        let keys = place.keys().await;
+        let find = |part: &str| keys.iter().find(|key| key.contains(part)).unwrap().clone();
+        (find(":auth:once:"), find(":auth:refresh:"))
+    };
     let id = session_id("u1");
     let live = session_id("u1");
     for live in [&id, &live] {
@@ -212,6 +242,8 @@ pub(crate) async fn a_spoilt_key_is_refused_and_left_alone(mut place: Place) {
         ("session", &session),
         ("jti", &jti),
         ("scope", &scope),
+        ("name", &name),
+        ("family", &family),
         ("service scope", &service_scope),
         ("settings", &settings),
         ("limit", &limit),
@@ -246,14 +278,27 @@ pub(crate) async fn a_spoilt_key_is_refused_and_left_alone(mut place: Place) {
         place.run::<()>("SET", &[&generation, nonsense]).await;
         everything_refuses(&mut place, "generation", &id).await;
     }
+    for field in ["until", "at"] {
+        let kept: String = place.run("HGET", &[&family, field]).await;
+        for nonsense in ["", "soon", "-7", "1.5", "99999999999999999"] {
+            place.run::<()>("HSET", &[&family, field, nonsense]).await;
+            everything_refuses(&mut place, "family form", &id).await;
+        }
+        place.run::<()>("HDEL", &[&family, field]).await;
+        everything_refuses(&mut place, "family form", &id).await;
+        place.run::<()>("HSET", &[&family, field, &kept]).await;
+    }
     place.run::<()>("SET", &[&scope, "soon"]).await;
     everything_refuses(&mut place, "scope", &id).await;
     place.run::<()>("SET", &[&service_scope, "soon"]).await;
     everything_refuses(&mut place, "service scope", &id).await;
     place.run::<()>("DEL", &[&service_scope]).await;
     for nonsense in ["", "soon", "-7", "1.5", "99999999999999999"] {
-        place.run::<()>("HSET", &[&settings, "max_life", nonsense]).await;
-        everything_refuses(&mut place, "settings", &id).await;
+        for field in ["max_life", "family_life"] {
+            place.run::<()>("HSET", &[&settings, field, nonsense]).await;
+            everything_refuses(&mut place, "settings", &id).await;
+            place.run::<()>("HDEL", &[&settings, field]).await;
+        }
     }
     for nonsense in ["", "soon", "1:2:3", "-1:0", "99999999999999999999:0"] {
         place.run::<()>("HSET", &[&limit, "2/60000000/2", nonsense]).await;

@@ -1,13 +1,14 @@
 //! What is stored on the server, and how it gets there.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use redis::cmd;
 use stanchion::key::Key;
 use stanchion::lock::{AcquireOutcome, LockRequest, LockToken, ReleaseOutcome, RenewOutcome};
 use stanchion::session::{CreateOutcome, NewSession, Patch, SessionId, SessionLimit};
-use stanchion::token::Scope;
+use stanchion::token::{FamilyId, NewFamily, RefreshHash, Rotation, Salt, Scope};
 
 use crate::place::{
     Place, index_key, lock_key, new_session, service, session_id, session_key, stored_lock, ttl,
@@ -66,6 +67,31 @@ pub(crate) async fn what_is_stored_is_the_wire_format(mut place: Place) {
     assert_eq!(place.keys().await.iter().find(|key| key.contains("jti")), Some(&jti));
     let scope = place.key("auth:token:client:a%3Ab");
     assert_eq!(place.run::<u64>("GET", &[&scope]).await, epoch.get());
+    families_are_stored_as_documented(&mut place).await;
+}
+
+async fn families_are_stored_as_documented(place: &mut Place) {
+    let tokens = place.stores.token_store().unwrap();
+    tokens.first_uses().unwrap().claim(&service(), "j1", ttl(60)).await.unwrap();
+    let name = place.key("auth:once:CCQ2Zvkmqk5biEuO8fw7k9GeGRp5NYFTBha9LgMsR2E");
+    assert_eq!(place.run::<String>("GET", &[&name]).await, "1");
+
+    let families = tokens.families().unwrap();
+    let new =
+        NewFamily::new(FamilyId::new([0; 32]), RefreshHash::new([1; 32]), "kept".into(), ttl(60), ttl(600));
+    families.open_family(&service(), &new).await.unwrap();
+    let key = place.key(&format!("auth:refresh:{}", "A".repeat(43)));
+    let opened: BTreeMap<String, String> = place.run("HGETALL", &[&key]).await;
+    assert_eq!(opened.keys().collect::<Vec<_>>(), ["current", "data", "until"]);
+    assert_eq!((opened["current"].as_str(), opened["data"].as_str()), (&*new.current.to_string(), "kept"));
+    let (next, salt) = (RefreshHash::new([2; 32]), Salt::new([3; 32]));
+    let attempt = Rotation::new(new.id, new.current, next, salt, Duration::from_secs(10), ttl(60));
+    families.rotate(&service(), &attempt).await.unwrap();
+    let rotated: BTreeMap<String, String> = place.run("HGETALL", &[&key]).await;
+    assert_eq!(rotated.keys().collect::<Vec<_>>(), ["at", "current", "data", "last", "salt", "until"]);
+    assert_eq!([&rotated["current"], &rotated["last"]], [&next.to_string(), &new.current.to_string()]);
+    let (until, at) = (rotated["until"].parse::<u64>().unwrap(), rotated["at"].parse::<u64>().unwrap());
+    assert!((590_000_000..=600_000_000).contains(&(until - at)), "{until} {at}");
 }
 
 /// Destroyed and expired sessions leave the index with the next create; its expiry is that of the last member.

@@ -104,8 +104,8 @@ struct Theirs {
     bytes: usize,
 }
 
-fn idle() -> Option<Expiry> {
-    Some(Expiry::OnInactivity(time::Duration::minutes(30)))
+fn idle() -> Expiry {
+    Expiry::OnInactivity(time::Duration::minutes(30))
 }
 
 impl Theirs {
@@ -117,7 +117,7 @@ impl Theirs {
         let store = Arc::new(RedisStore::new(client));
         let mut ids = Vec::new();
         for _ in 0..SESSIONS {
-            let session = Session::new(None, Arc::clone(&store), idle());
+            let session = Session::new(None, Arc::clone(&store), Some(idle()));
             session.insert(FIELD, text(bytes)).await?;
             session.save().await?;
             ids.push(session.id().ok_or("an id")?);
@@ -129,7 +129,7 @@ impl Theirs {
 impl Client for Theirs {
     /// As its middleware does it that saves always, without which no request prolongs a session.
     async fn once(&mut self, key: usize) -> Result<(), Failure> {
-        let session = Session::new(Some(self.ids[key]), Arc::clone(&self.store), idle());
+        let session = Session::new(Some(self.ids[key]), Arc::clone(&self.store), Some(idle()));
         let cart: String = session.get(FIELD).await?.ok_or("no cart")?;
         is_whole(&cart, self.bytes)?;
         Ok(session.save().await?)

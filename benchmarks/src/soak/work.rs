@@ -70,7 +70,10 @@ impl Work {
         let _ended = sessions.destroy(&opened.token).await?;
         let _epoch = stores.tokens().max_life(LIFE).build()?.revoke_user("well").await?;
         let _decision = stores.limits("well").per_second(5).build()?.check("well").await?;
-        let _released = stores.locks()?.acquire("well").await?.release().await?;
+        // For long enough to be renewed, so that the connection and the thread of renewals are counted from the first round on.
+        let lock = stores.locks()?.acquire("well").lease(Duration::from_secs(1)).await?;
+        pause(Duration::from_millis(1_200)).await;
+        let _released = lock.release().await?;
         let topic = stores.topic::<UserUpdated>()?;
         let mut events = topic.subscribe().await?;
         topic.publish(&UserUpdated { user_id: "well".into(), changed: Vec::new() }).await?;

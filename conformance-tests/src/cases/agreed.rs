@@ -1,5 +1,7 @@
 //! What all who share a service's tokens agree on, and the floor under them.
 
+use std::time::Duration;
+
 use futures_util::future::try_join_all;
 use stanchion::ErrorKind;
 use stanchion::time::{Timestamp, Ttl};
@@ -9,7 +11,7 @@ use crate::check::{ensure, name, refused, same};
 use crate::{Context, Outcome};
 
 fn settings(seconds: u64) -> Outcome<TokenSettings> {
-    Ok(TokenSettings::new().max_life(Ttl::new(std::time::Duration::from_secs(seconds))?))
+    Ok(TokenSettings::new().max_life(Ttl::new(Duration::from_secs(seconds))?))
 }
 
 pub(super) async fn the_first_settings_are_recorded(cx: &Context) -> Outcome {
@@ -92,6 +94,24 @@ pub(super) async fn an_issuer_is_recorded_later(cx: &Context) -> Outcome {
     Ok(())
 }
 
+pub(super) async fn a_life_of_refresh_tokens_only_grows(cx: &Context) -> Outcome {
+    let (here, there) = (cx.open().await?.token_store()?, cx.open().await?.token_store()?);
+    let service = name("auth")?;
+    let families =
+        |seconds| Outcome::Ok(TokenSettings::new().family_life(Ttl::new(Duration::from_secs(seconds))?));
+    same(here.agree(&service, &TokenSettings::new(), None).await?.family_life, None, "no refresh tokens")?;
+    same(
+        here.agree(&service, &families(900)?, None).await?,
+        families(900)?,
+        "the first life of refresh tokens",
+    )?;
+    same(there.agree(&service, &families(1_000)?, None).await?, families(1_000)?, "a longer one")?;
+    let kept = here.agree(&service, &families(7)?, families(1_000)?.family_life).await?;
+    same(kept, families(1_000)?, "a shorter one")?;
+    let with_life = settings(60)?.family_life(Ttl::new(Duration::from_secs(1_000))?);
+    same(here.agree(&service, &settings(60)?, None).await?, with_life, "the other settings, later")
+}
+
 fn of_the_service(epoch: Epoch) -> TokenFacts {
     TokenFacts::new("j1", vec![(Scope::Service, Mark::Epoch(epoch))]).floor()
 }
@@ -149,7 +169,7 @@ pub(super) async fn a_skew_is_that_of_the_token(cx: &Context) -> Outcome {
     for (skew, after) in [(0, 0), (30, 30), (120, 120)] {
         let issued = |after: u64| {
             let mark = Mark::IssuedAt(Timestamp::from_secs(second + after));
-            TokenFacts::new("j1", vec![(user.clone(), mark)]).skew(std::time::Duration::from_secs(skew))
+            TokenFacts::new("j1", vec![(user.clone(), mark)]).skew(Duration::from_secs(skew))
         };
         let revoked = Verdict::Revoked(Reason::Scope(user.clone()));
         same(

@@ -2,13 +2,16 @@
 
 mod agreed;
 pub mod cache;
+mod change_feed;
 mod ends;
 pub mod event;
 pub mod fault;
 pub mod limit;
 pub mod lock;
 mod process;
+mod revocation_feed;
 pub mod session;
+mod single_use;
 pub mod stores;
 pub mod token;
 mod wall_clock;

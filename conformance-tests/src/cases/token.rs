@@ -1,6 +1,6 @@
 //! Token revocation.
 
-use super::{agreed, process, rules, wall_clock};
+use super::{agreed, process, revocation_feed, rules, single_use, wall_clock};
 use crate::check::{ensure, name, refused, same};
 use crate::{Context, Outcome};
 use futures_util::future::try_join_all;
@@ -250,11 +250,17 @@ rules! {
     "TOKEN-07" Must "Scopes stay apart, whatever their identifiers hold; epochs are answered in the order asked." => [
         "epoch::scopes_stay_apart": scopes_stay_apart,
     ];
-    "TOKEN-08" Must "Services stay apart." => ["isolation::services": services_stay_apart];
+    "TOKEN-08" Must "Services stay apart." => [
+        "isolation::services": services_stay_apart,
+        "isolation::services_of_single_uses": single_use::services_keep_single_uses_apart,
+    ];
     "TOKEN-09" Must "An empty or overlong identifier and more than eight marks are refused." => [
         "input::bad_arguments_are_refused": bad_arguments_are_refused,
     ];
-    "TOKEN-10" Must "Places stay apart." => ["isolation::places": places_stay_apart];
+    "TOKEN-10" Must "Places stay apart." => [
+        "isolation::places": places_stay_apart,
+        "isolation::places_of_single_uses": single_use::places_keep_single_uses_apart,
+    ];
     "TOKEN-11" Must "An epoch is not less than the store's time in microseconds, so that one that was lost never comes again." => [
         "epoch::is_a_time": an_epoch_is_a_time,
     ];
@@ -289,4 +295,58 @@ rules! {
         "floor::is_set_once": agreed::a_floor_is_set_once,
     ];
     "TOKEN-21" Must "A floor never expires, whatever is revoked." => ["floor::does_not_expire": agreed::a_floor_does_not_expire];
+    "TOKEN-22" Must "The recorded longest life of refresh tokens only grows, whoever has which." => [
+        "settings::family_life_grows": agreed::a_life_of_refresh_tokens_only_grows,
+    ];
+    "TOKEN-23" Must "A watcher is notified of every revocation in its service, and of a new floor, through any handle." => [
+        "feed::revocations": revocation_feed::each_revocation_is_notified,
+        "feed::floor": revocation_feed::a_new_floor_is_notified,
+    ];
+    "TOKEN-24" Must "A watcher is notified of nothing of another service, and of nothing once its watch is dropped." => [
+        "feed::is_of_one_service": revocation_feed::a_watch_is_of_one_service,
+    ];
+    "TOKEN-30" Must "Of any number of claims of one name exactly one is the first, whoever makes them." => [
+        "claim::one_is_the_first": single_use::one_claim_is_the_first,
+    ];
+    "TOKEN-31" Must "A claim ends with its TTL, and later claims change nothing." => [
+        "claim::ends_with_its_ttl": single_use::a_claim_ends_with_its_ttl,
+    ];
+    "TOKEN-32" Must "A name that is claimed is no revoked token." => [
+        "claim::is_no_revocation": single_use::claims_are_no_revocations,
+    ];
+    "TOKEN-33" Must "An empty or overlong name is refused." => ["claim::bad_names_are_refused": single_use::bad_names_are_refused];
+    "TOKEN-34" Must "Of claims of one name by several processes exactly one is the first." => [
+        "process::one_is_the_first": process::token::one_process_is_the_first,
+    ];
+    "TOKEN-40" Must "Of any number of rotations of one refresh token exactly one wins; the others find its salt." => [
+        "family::one_rotation_wins": single_use::one_rotation_wins,
+    ];
+    "TOKEN-41" Must "The same attempt of a rotation is answered again as it was." => [
+        "family::an_attempt_again": single_use::an_attempt_is_answered_as_before,
+    ];
+    "TOKEN-42" Must "An old token, or one that never was, ends its family." => [
+        "family::reuse_ends_it": single_use::an_old_token_ends_the_family,
+    ];
+    "TOKEN-43" Must "A token that was rotated is answered for the grace, and not after; without a grace not at all." => [
+        "family::grace_ends": single_use::a_grace_ends,
+    ];
+    "TOKEN-44" Must "What finds no family writes nothing, and what has ended stays ended." => [
+        "family::nothing_brings_it_back": single_use::nothing_brings_a_family_back,
+    ];
+    "TOKEN-45" Must "A family ends when it is not used for its idle time." => ["family::ends_unused": single_use::a_family_ends_unused];
+    "TOKEN-46" Must "A family ends once its absolute time is over, however often it was used." => [
+        "family::ends_with_age": single_use::a_family_ends_with_age,
+    ];
+    "TOKEN-47" Must "A family of a name that there is is not opened, and changes nothing." => [
+        "family::is_opened_once": single_use::a_family_is_opened_once,
+    ];
+    "TOKEN-48" Must "A family keeps 4 KiB, byte for byte, and more is refused." => [
+        "family::too_much_data": single_use::too_much_data_is_refused,
+    ];
+    "TOKEN-49" Must "Of rotations of one refresh token by several processes exactly one wins." => [
+        "process::one_rotates": process::token::one_process_rotates,
+    ];
+    "TOKEN-50" Must "A step of the store's wall clock prolongs the grace by no more than the step." => [
+        "wall_clock::grace": wall_clock::token::a_grace_is_not_lengthened_by_the_wall_clock,
+    ];
 }

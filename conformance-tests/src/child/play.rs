@@ -12,7 +12,7 @@ use stanchion::random::SystemRandom;
 use stanchion::session::{CreateOutcome, HashingKey, NewSession, SessionLimit, SessionToken};
 use stanchion::stores::Stores;
 use stanchion::time::Ttl;
-use stanchion::token::{Scope, TokenFacts, Verdict};
+use stanchion::token::{FamilyId, RefreshHash, RotateOutcome, Rotation, Salt, Scope, TokenFacts, Verdict};
 
 use super::{Held, Task};
 use crate::check::{PATIENCE, fail, name, pause};
@@ -55,6 +55,8 @@ pub(super) async fn play(task: Task, stores: &Stores) -> Outcome<Value> {
             let epochs = stores.token_store()?.epochs(&service()?, &[Scope::User(user)]).await?;
             value(epochs.first().map(|epoch| epoch.get()))
         }
+        Task::Claim { names } => value(claim(stores, &names).await?),
+        Task::Rotate { families, next } => value(rotate(stores, &families, next).await?),
     };
     value.map_err(|error| Failure::broken("the result of a task", &error))
 }
@@ -171,4 +173,26 @@ async fn are_revoked(stores: &Stores, jtis: &[String]) -> Outcome<Vec<bool>> {
         revoked.push(matches!(verdict, Verdict::Revoked(_)));
     }
     Ok(revoked)
+}
+
+async fn claim(stores: &Stores, names: &[String]) -> Outcome<Vec<bool>> {
+    let (tokens, mut first) = (stores.token_store()?, Vec::new());
+    let Some(uses) = tokens.first_uses() else { return fail("first uses, for every process", "none") };
+    for name in names {
+        first.push(uses.claim(&service()?, name, long()).await?);
+    }
+    Ok(first)
+}
+
+async fn rotate(stores: &Stores, families: &[u8], next: u8) -> Outcome<Vec<bool>> {
+    let (tokens, mut rotated) = (stores.token_store()?, Vec::new());
+    let Some(store) = tokens.families() else { return fail("families, for every process", "none") };
+    for family in families {
+        let (id, first) = (FamilyId::new([*family; 32]), RefreshHash::new([1; 32]));
+        let (successor, salt) = (RefreshHash::new([next; 32]), Salt::new([next; 32]));
+        let attempt = Rotation::new(id, first, successor, salt, Duration::from_hours(1), long());
+        let outcome = store.rotate(&service()?, &attempt).await?;
+        rotated.push(matches!(outcome, RotateOutcome::Rotated { .. }));
+    }
+    Ok(rotated)
 }

@@ -32,6 +32,10 @@ pub(crate) enum Task {
     RevokeAll { user: String },
     /// The epoch of a user, `u64`.
     Epoch { user: String },
+    /// Claims names. Answers which it was the first to, `Vec<bool>`.
+    Claim { names: Vec<String> },
+    /// Presents the first token of families, with this successor. Answers which it rotated, `Vec<bool>`.
+    Rotate { families: Vec<u8>, next: u8 },
 }
 
 /// What a process that took turns has seen.

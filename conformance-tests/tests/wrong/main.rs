@@ -15,8 +15,10 @@ mod lock_file;
 mod partial;
 mod proof;
 mod refused;
+mod revocations;
 mod session;
 mod session_outbox;
+mod single_use;
 mod stores;
 mod token;
 
@@ -48,6 +50,8 @@ fn proofs() -> impl Iterator<Item = &'static Proof> {
         lock::PROOFS,
         session::PROOFS,
         session_outbox::PROOFS,
+        revocations::PROOFS,
+        single_use::PROOFS,
         stores::PROOFS,
         token::PROOFS,
     ]

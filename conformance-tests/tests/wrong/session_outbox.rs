@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use stanchion::Result;
+use stanchion::changes::ChangeFeed;
 use stanchion::key::Name;
 use stanchion::random::SeededRandom;
 use stanchion::session::outbox::{
@@ -47,6 +48,8 @@ pub(crate) enum Bug {
     AllLead,
     /// A limit of zero is none.
     ZeroIsNoLimit,
+    /// A page takes all that an outbox takes, so that the count of what is lost is read while it grows.
+    PageIsTheOutbox,
     /// Nobody says where something waits.
     WaitingIsNotSaid,
 }
@@ -98,6 +101,12 @@ pub(crate) const PROOFS: &[Proof] = &[
     ),
     proof("SESSION-55", Bug::AllLead, "outbox::lead", "another: false"),
     proof("SESSION-56", Bug::ZeroIsNoLimit, "outbox::bad_limits", "reaping 0: refused as invalid input"),
+    proof(
+        "SESSION-56",
+        Bug::PageIsTheOutbox,
+        "outbox::bad_limits",
+        "an outbox that takes more entries than a page",
+    ),
     proof("SESSION-57", Bug::WaitingIsNotSaid, "outbox::reaches_subscribers", "an event, within 10s")
         .also(&["SESSION-50", "SESSION-52", "SESSION-53"]),
 ];
@@ -139,6 +148,10 @@ impl SessionStore for Wrong {
 
     fn outbox(&self) -> Option<&dyn SessionOutbox> {
         Some(self)
+    }
+
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
+        None
     }
 
     fn bounded(&self, bounds: SessionBounds) -> Arc<dyn SessionStore> {
@@ -213,7 +226,11 @@ impl SessionStore for Wrong {
 #[async_trait]
 impl SessionOutbox for Wrong {
     fn bounds(&self) -> OutboxBounds {
-        self.right.outbox().map_or_else(OutboxBounds::new, SessionOutbox::bounds)
+        let mut bounds = self.right.outbox().map_or_else(OutboxBounds::new, SessionOutbox::bounds);
+        if self.bug == Bug::PageIsTheOutbox {
+            bounds.max_entries = bounds.max_page as u64;
+        }
+        bounds
     }
 
     fn outbox_of(&self, id: &SessionId) -> OutboxId {

@@ -4,16 +4,19 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use stanchion::changes::ChangeFeed;
 use stanchion::key::Name;
 use stanchion::time::{Monotonic, Timestamp, Ttl};
 use stanchion::token::{
-    Epoch, Mark, Reason, Scope, TokenCapabilities, TokenFacts, TokenSettings, TokenStore, Verdict,
+    Epoch, FirstUses, Mark, Reason, RefreshFamilies, Scope, TokenCapabilities, TokenFacts, TokenSettings,
+    TokenStore, Verdict,
 };
 use stanchion::{Error, ErrorKind, Result};
 use tokio::task::yield_now;
 
 use crate::backend::{self, Around, locked};
 use crate::proof::{Proof, must_fail};
+use crate::{revocations, single_use};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bug {
@@ -57,6 +60,8 @@ pub(crate) enum Bug {
     AnyLifeIsReplaced,
     /// The issuer is recorded with the life, or never.
     LaterIssuersAreForgotten,
+    /// The life of refresh tokens is recorded once, as the other settings.
+    FirstFamilyLifeStays,
     /// Each call sets the floor anew.
     FloorIsRaised,
     /// The floor expires as any epoch.
@@ -67,6 +72,10 @@ pub(crate) enum Bug {
     SessionRevocationsAreLost,
     /// Ends of log-ins are answered, and lost.
     EndsOfLogInsAreLost,
+    /// What is done with names that are used once, and with families; see [`single_use`].
+    SingleUse(single_use::Bug),
+    /// What is done with watches of revocations; see [`revocations`].
+    Feed(revocations::Bug),
 }
 
 const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'static str) -> Proof {
@@ -180,6 +189,12 @@ pub(crate) const PROOFS: &[Proof] = &[
         "settings::change_on_purpose",
         "changed from what is not recorded",
     ),
+    proof(
+        "TOKEN-22",
+        Bug::FirstFamilyLifeStays,
+        "settings::family_life_grows",
+        "a longer one: TokenSettings",
+    ),
     proof("TOKEN-20", Bug::FloorIsRaised, "floor::is_set_once", "other floors of one service")
         // The one that is revoked is no longer the one that is there.
         .also(&["TOKEN-21"]),
@@ -208,10 +223,11 @@ pub(crate) const PROOFS: &[Proof] = &[
 
 #[derive(Debug)]
 pub(crate) struct Wrong {
-    bug: Bug,
-    right: Arc<dyn TokenStore>,
-    around: Around,
-    private: Arc<dyn TokenStore>,
+    pub(crate) bug: Bug,
+    pub(crate) right: Arc<dyn TokenStore>,
+    pub(crate) around: Around,
+    pub(crate) private: Arc<dyn TokenStore>,
+    pub(crate) single: single_use::Memory,
     /// How often each token was revoked by this handle.
     times: Mutex<HashMap<String, u32>>,
     epochs: Mutex<HashMap<Scope, Epoch>>,
@@ -227,13 +243,14 @@ impl Wrong {
             right,
             around: around.clone(),
             private,
+            single: single_use::Memory::default(),
             times: Mutex::default(),
             epochs: Mutex::default(),
             agreed: Mutex::default(),
         })
     }
 
-    fn service(&self, service: &Name) -> Result<Name> {
+    pub(crate) fn service(&self, service: &Name) -> Result<Name> {
         if self.bug == Bug::ServiceIsForgotten { Name::new("any") } else { Ok(service.clone()) }
     }
 
@@ -252,6 +269,10 @@ impl Wrong {
             Some(times) if *times > 1 => format!("{jti}#{times}"),
             _ => jti.to_owned(),
         }
+    }
+
+    pub(crate) fn inner_feed(&self) -> Result<&dyn ChangeFeed> {
+        self.right.feed().ok_or_else(|| Error::unsupported("there is no feed"))
     }
 
     /// Where the numbers of a counter begin.
@@ -277,6 +298,19 @@ impl Wrong {
 impl TokenStore for Wrong {
     fn capabilities(&self) -> TokenCapabilities {
         self.right.capabilities()
+    }
+
+    fn first_uses(&self) -> Option<&dyn FirstUses> {
+        Some(self)
+    }
+
+    fn families(&self) -> Option<&dyn RefreshFamilies> {
+        Some(self)
+    }
+
+    /// None where the bug is another's: what is revoked elsewhere could not be notified.
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
+        matches!(self.bug, Bug::Feed(_)).then_some(self as &dyn ChangeFeed)
     }
 
     async fn revoke(&self, service: &Name, jti: &str, ttl: Ttl) -> Result<()> {
@@ -410,7 +444,14 @@ impl TokenStore for Wrong {
                 ours.check()?;
                 let there = self.right.agree(service, &TokenSettings::new(), None).await?;
                 self.right.agree(service, ours, there.max_life).await?;
-                return Ok(ours.clone());
+                let mut answered = ours.clone();
+                answered.family_life = ours.family_life.max(recorded.family_life);
+                return Ok(answered);
+            }
+            Bug::FirstFamilyLifeStays if recorded.family_life.is_some() => {
+                let mut ours = ours.clone();
+                ours.family_life = None;
+                return self.right.agree(service, &ours, before).await;
             }
             Bug::LaterIssuersAreForgotten if recorded.max_life.is_some() => {
                 ours.check()?;

@@ -82,7 +82,8 @@ impl AttemptsBuilder {
         self
     }
 
-    /// For how long a network is known to an account after a log-in from there; 30 days unless set.
+    /// For how long a network is known to an account after a log-in from there; 30 days unless set. The last 64 are known
+    /// ([`Failures::MAX_KNOWN`](crate::limit::Failures::MAX_KNOWN)), whatever strangers do.
     pub const fn known_for(mut self, known_for: Duration) -> Self {
         self.known_for = known_for;
         self

@@ -26,6 +26,10 @@ pub(super) struct Policy<L = Ttl> {
     pub(super) ttl: L,
     pub(super) jitter: f64,
     pub(super) negative_ttl: Option<L>,
+    /// How long after its end it is still served that there is no value, while that is loaded anew or if it can't be.
+    pub(super) negative_grace: Duration,
+    /// For how long changes may have been missed of a near copy that is served while its feed is away.
+    pub(super) near_in_outage: Option<Duration>,
     pub(super) eager: Eager,
     /// How long after its TTL a value is still served while it is loaded anew.
     pub(super) stale: Duration,
@@ -60,6 +64,8 @@ impl Default for Settings {
             ttl: minutes(10),
             jitter: 0.0,
             negative_ttl: None,
+            negative_grace: Duration::ZERO,
+            near_in_outage: None,
             eager: Eager::Never,
             stale: Duration::ZERO,
             fail_safe: Duration::ZERO,
@@ -114,6 +120,8 @@ impl Settings {
             ttl: Ttl::new(self.ttl)?,
             jitter: self.jitter,
             negative_ttl: self.negative_ttl.map(Ttl::new).transpose()?,
+            negative_grace: self.negative_grace,
+            near_in_outage: self.near_in_outage,
             eager: self.eager,
             stale: self.stale,
             fail_safe: self.fail_safe,
@@ -133,10 +141,24 @@ impl Settings {
 }
 
 impl Policy {
-    /// How long after its life a value stays in the store.
-    pub(super) fn grace(&self) -> Duration {
-        let longest = Ttl::MAX.as_duration().saturating_sub(self.ttl.as_duration());
-        self.stale.max(self.fail_safe).min(longest)
+    /// How long after its life a value stays in the store, or the knowledge that there is none.
+    pub(super) fn grace(&self, is_value: bool) -> Duration {
+        if is_value { self.stale.max(self.fail_safe) } else { self.negative_grace }
+    }
+
+    /// Whether what has been stale for so long is served while it is loaded anew.
+    pub(super) fn revalidates(&self, is_value: bool, age: Duration) -> bool {
+        age <= if is_value { self.stale } else { self.negative_grace }
+    }
+
+    /// Whether what has been stale for so long is served if it can't be loaded.
+    pub(super) fn makes_up(&self, is_value: bool, age: Duration) -> bool {
+        age <= if is_value { self.fail_safe } else { self.negative_grace }
+    }
+
+    /// Whether what was read may be served when the store is away.
+    pub(super) fn has_last_resort(&self) -> bool {
+        !self.fail_safe.is_zero() || self.near_in_outage.is_some()
     }
 
     /// A life, shortened by up to the jitter, so that values that were stored together don't end together.
@@ -181,9 +203,9 @@ impl Policy {
         self.background_timeout.or(self.hard_timeout).unwrap_or(Duration::from_mins(1))
     }
 
-    /// How long the store keeps a value of this life.
-    pub(super) fn kept(&self, life: Ttl) -> Ttl {
-        Ttl::new(life.as_duration().saturating_add(self.grace())).unwrap_or(Ttl::MAX)
+    /// How long the store keeps a value of this life, or the knowledge that there is none.
+    pub(super) fn kept(&self, life: Ttl, is_value: bool) -> Ttl {
+        Ttl::new(life.as_duration().saturating_add(self.grace(is_value))).unwrap_or(Ttl::MAX)
     }
 
     /// How long from now a fresh value is to be loaded anew in the background: of a whole life of which this much is

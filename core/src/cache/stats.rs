@@ -50,7 +50,7 @@ macro_rules! counts {
                     invalidation_lag: self.invalidation_lag.longest(),
                     near_entries: 0,
                 };
-                stats.hits = stats.near_hits.saturating_add(stats.store_hits);
+                stats.hits = stats.near_hits.saturating_add(stats.outage_hits).saturating_add(stats.store_hits);
                 stats
             }
         }
@@ -60,6 +60,9 @@ macro_rules! counts {
 counts! {
     /// Reads that found a value in the near cache.
     near_hits: HITS ["near"],
+    /// Reads that found a value in the near cache while the invalidation feed was away
+    /// ([`near_in_outage`](crate::cache::CacheBuilder::near_in_outage)).
+    outage_hits: OUTAGE_HITS,
     /// Reads that found a value in the store.
     store_hits: HITS ["store"],
     /// Reads that found nothing that can be served.

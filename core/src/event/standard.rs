@@ -66,6 +66,14 @@ events! {
         jti: Option<String>,
     }
 
+    /// `auth.refresh_reused`: a refresh token was used that had been used up; its family has ended. Somebody has what they should not.
+    RefreshReused = "auth.refresh_reused", subject user_id {
+        /// Whose it was.
+        user_id: String,
+        /// The public name of the family.
+        family_id: String,
+    }
+
     /// `auth.session_created`: a session was opened.
     SessionCreated = "auth.session_created", subject user_id {
         /// Whose it is.
@@ -133,7 +141,7 @@ mod tests {
 
     #[test]
     fn every_standard_type_is_a_valid_type() {
-        assert_eq!(ALL.len(), 11);
+        assert_eq!(ALL.len(), 12);
         for event_type in ALL {
             assert!(EventType::new(event_type).is_ok(), "{event_type}");
         }

@@ -3,9 +3,11 @@
 //! [Getting started]: crate::guide::getting_started
 //! [Caching]: crate::guide::cache
 //! [Sessions and tokens]: crate::guide::sessions
+//! [Tokens]: crate::guide::tokens
 //! [Events]: crate::guide::events
 //! [Locks]: crate::guide::coordination
 //! [Limits]: crate::guide::limits
+//! [Standards of sessions and limits]: crate::guide::standards_sessions
 //! [HTTP]: crate::guide::http
 //! [Errors and bounds]: crate::guide::errors
 //! [Deploying on Redis]: crate::guide::redis
@@ -13,6 +15,7 @@
 //! [Writing a backend]: crate::guide::backend
 //! [Observability]: crate::telemetry
 //! [Wire format]: crate::guide::wire_format
+//! [Standards]: crate::guide::standards
 //! [Glossary]: crate::guide::glossary
 #![doc = ""]
 #![doc = include_str!("../../docs/guide/README.md")]
@@ -25,6 +28,9 @@ macro_rules! page {
         #[doc = "[Deploying on Redis]: crate::guide::redis"]
         #[doc = "[Errors and bounds]: crate::guide::errors"]
         #[doc = "[Observability]: crate::telemetry"]
+        #[doc = "[Standards]: crate::guide::standards"]
+        #[doc = "[Sessions and tokens]: crate::guide::sessions"]
+        #[doc = "[Tokens]: crate::guide::tokens"]
         #[doc = "[Wire format]: crate::guide::wire_format"]
         #[doc = ""]
         #[doc = include_str!(concat!("../../docs/", $file))]
@@ -35,13 +41,16 @@ macro_rules! page {
 page!(getting_started, "guide/getting-started.md");
 page!(cache, "guide/cache.md");
 page!(sessions, "guide/sessions.md");
+page!(tokens, "guide/tokens.md");
 page!(events, "guide/events.md");
 page!(coordination, "guide/coordination.md");
 page!(limits, "guide/limits.md");
+page!(standards_sessions, "standards-sessions.md");
 page!(http, "guide/http.md");
 page!(errors, "guide/errors.md");
 page!(redis, "guide/redis.md");
 page!(failures, "guide/failures.md");
 page!(backend, "guide/backend.md");
 page!(wire_format, "wire-format.md");
+page!(standards, "standards.md");
 page!(glossary, "glossary.md");

@@ -43,6 +43,10 @@ use crate::error::Effect;
 /// | `token.revoke_all` | yes | yes | each epoch is greater: it also revokes what was issued while the call was in flight |
 /// | `token.epochs`, `check` | no | yes | |
 /// | `token.agree`, `floor` | yes | yes | what the first has recorded is the answer of the second |
+/// | `token.claim` | yes | no | the second would find the name claimed, by nobody else |
+/// | `token.open_family` | yes | no | the second would find its own name taken |
+/// | `token.rotate` | yes | no | the second would find the token rotated |
+/// | `token.end_family` | yes | no | the answer says what has ended |
 ///
 /// Idempotent is said of effect and answer: a second call of an operation whose reply was lost does no more than the
 /// first, and its answer is true of both.
@@ -148,6 +152,10 @@ macro_rules! for_each_operation {
             TOKEN_CHECK "token.check" read,
             TOKEN_AGREE "token.agree" repeatable,
             TOKEN_FLOOR "token.floor" repeatable,
+            TOKEN_CLAIM "token.claim" once,
+            TOKEN_OPEN_FAMILY "token.open_family" once,
+            TOKEN_ROTATE "token.rotate" once,
+            TOKEN_END_FAMILY "token.end_family" once,
         }
     };
 }

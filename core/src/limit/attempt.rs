@@ -5,6 +5,9 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::time::{Timestamp, Ttl};
 
+/// The longest name of a source, in bytes.
+pub(super) const MAX_SOURCE_NAME: usize = 512;
+
 /// When failures lock out, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lockout {
@@ -69,7 +72,7 @@ impl Lockout {
 pub struct AttemptRequest {
     /// When all failures of the key together lock out.
     pub overall: Lockout,
-    /// Where it comes from, and when the failures from there lock it out.
+    /// Where it comes from, in 1 to 512 bytes, and when the failures from there lock it out; none if nobody knows, or asks.
     pub source: Option<(String, Lockout)>,
     /// Whether only a source that has succeeded before is admitted.
     pub only_known: bool,
@@ -86,6 +89,11 @@ impl AttemptRequest {
     pub fn from_source(mut self, source: impl Into<String>, lockout: Lockout) -> Self {
         self.source = Some((source.into(), lockout));
         self
+    }
+
+    /// Refuses a source whose name is empty, or longer than [`Failures::MAX_SOURCE_NAME`](super::Failures::MAX_SOURCE_NAME).
+    pub fn check(&self) -> Result<()> {
+        self.source.as_ref().map_or(Ok(()), |(name, _)| check_source(name))
     }
 
     /// Only from a source that has succeeded before.
@@ -171,4 +179,24 @@ pub enum Settlement {
     },
     /// All failures and lock-outs of the key and of its sources are forgotten; known sources stay so.
     Unlocked,
+}
+
+impl Settlement {
+    /// Refuses a source whose name is empty, or longer than [`Failures::MAX_SOURCE_NAME`](super::Failures::MAX_SOURCE_NAME).
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Self::Withdrawn { source: Some(name), .. } | Self::Succeeded { source: name, .. } => {
+                check_source(name)
+            }
+            Self::Withdrawn { source: None, .. } | Self::Unlocked => Ok(()),
+        }
+    }
+}
+
+fn check_source(name: &str) -> Result<()> {
+    if name.is_empty() || name.len() > MAX_SOURCE_NAME {
+        let most = MAX_SOURCE_NAME;
+        return Err(Error::invalid(format!("a source has 1 to {most} bytes, got {}", name.len())));
+    }
+    Ok(())
 }

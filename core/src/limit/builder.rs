@@ -105,7 +105,8 @@ impl LimitsBuilder {
     }
 
     /// Remembers up to so many denials in this process, so that whoever is denied and comes again costs no trip to the store until
-    /// [`retry_after`](super::Decision::retry_after) is over, for a minute at most. None are remembered unless set; over the number, further ones are not.
+    /// [`retry_after`](super::Decision::retry_after) is over, for a minute at most, and asks for as much under the same
+    /// tiers. The last denial of a subject is remembered; none unless set, and over the number further ones are not.
     ///
     /// What gives permits back through these `Limits` or a clone ([`refund`](Limits::refund), [`reset`](Limits::reset),
     /// [`add`](Limits::add)) ends the denials of its subject here. Of what other processes give back this one learns within that minute.

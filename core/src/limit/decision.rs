@@ -88,6 +88,18 @@ impl Decision {
         self
     }
 
+    /// What a denial is a while after it was answered.
+    pub(super) fn after(mut self, passed: Duration) -> Self {
+        if let Self::Denied { retry_after, tiers, .. } = &mut self {
+            *retry_after = retry_after.saturating_sub(passed);
+            for status in tiers {
+                status.next_in = status.next_in.saturating_sub(passed);
+                status.full_in = status.full_in.saturating_sub(passed);
+            }
+        }
+        self
+    }
+
     /// Whether the permits were taken.
     pub const fn is_allowed(&self) -> bool {
         matches!(self, Self::Allowed { .. })

@@ -1,10 +1,10 @@
 //! Denials that this process remembers, so that they cost no trip.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::bounded::Bounded;
 use super::{DecidedBy, Decision, Tier};
 use crate::key::Key;
 use crate::time::Monotonic;
@@ -17,16 +17,15 @@ pub(super) struct Denials {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     /// Grows with everything that may end a denial early.
     changes: u64,
-    denied: HashMap<Key, Denial>,
+    denied: Bounded<Denial>,
 }
 
 struct Denial {
-    /// When the request is allowed, as far as is known.
-    until: Monotonic,
+    /// Before the request was sent.
+    asked_at: Monotonic,
     /// When the store is asked again.
     remembered_until: Monotonic,
     tiers: Vec<Tier>,
@@ -45,7 +44,7 @@ impl Denials {
     pub(super) const LONGEST: Duration = Duration::from_mins(1);
 
     pub(super) fn new(most: usize) -> Self {
-        Self { most, state: Mutex::default() }
+        Self { most, state: Mutex::new(State { changes: 0, denied: Bounded::new(most) }) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -64,21 +63,12 @@ impl Denials {
             state.denied.remove(key);
             return Err(changes);
         }
-        let left = denial.until.saturating_since(now);
-        // A smaller request may be allowed, and so may one under other tiers.
-        if cost < denial.cost || denial.tiers != tiers {
+        // Another cost has another wait, and other tiers too.
+        if cost != denial.cost || denial.tiers != tiers {
             return Err(changes);
         }
-        let mut decision = denial.decision.clone().by(DecidedBy::DenyCopy);
-        if let Decision::Denied { retry_after, tiers, .. } = &mut decision {
-            let passed = retry_after.saturating_sub(left);
-            *retry_after = left;
-            for status in tiers {
-                status.next_in = status.next_in.saturating_sub(passed);
-                status.full_in = status.full_in.saturating_sub(passed);
-            }
-        }
-        Ok(decision)
+        let passed = now.saturating_since(denial.asked_at);
+        Ok(denial.decision.clone().by(DecidedBy::DenyCopy).after(passed))
     }
 
     /// Keeps a denial that was asked for at `asked_at`, unless something has changed since.
@@ -98,20 +88,10 @@ impl Denials {
         if state.changes != changes {
             return;
         }
-        if state.denied.len() >= self.most && !state.denied.contains_key(key) {
-            state.denied.retain(|_, denial| denial.remembered_until > now);
-            if state.denied.len() >= self.most {
-                return;
-            }
-        }
-        let denial = Denial {
-            until: asked_at.saturating_add(*retry_after),
-            remembered_until: asked_at.saturating_add((*retry_after).min(Self::LONGEST)),
-            tiers: tiers.to_vec(),
-            cost,
-            decision: decision.clone(),
-        };
-        state.denied.insert(key.clone(), denial);
+        let remembered_until = asked_at.saturating_add((*retry_after).min(Self::LONGEST));
+        let denial =
+            Denial { asked_at, remembered_until, tiers: tiers.to_vec(), cost, decision: decision.clone() };
+        state.denied.put(key, denial, remembered_until, now);
     }
 
     /// Something is given back to this subject: its denials are forgotten now, and once more when the guard is dropped, since

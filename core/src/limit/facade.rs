@@ -56,6 +56,11 @@ pub(super) struct Shared {
 }
 
 impl Limits {
+    /// The most that [wait for permits](Self::until_allowed_cost) at once in this process, of one kind.
+    pub const MAX_WAITERS: usize = 10_000;
+    /// The most of these that wait for one subject, under all limits together: so one subject does not take all places.
+    pub const MAX_WAITERS_OF_ONE: usize = 1_000;
+
     /// Takes one permit from every tier, or none.
     ///
     /// # Errors
@@ -113,12 +118,14 @@ impl Limits {
     ///
     /// The last request is sent before the time is over; its answer may come after it, by the store's own deadline.
     ///
-    /// Those who wait for one subject in this process stand in line: the first asks the store, at the time at which it may succeed, and the
-    /// others wait for their turn and ask nothing. Waiters of other processes come at slightly different times.
+    /// Those who wait for one subject under the same tiers stand in line in this process: the first asks the store, at the time at which it
+    /// may succeed, and the others wait for their turn and ask nothing. Whoever's time is over before its turn has come is denied as
+    /// the first was, if that asked for as much. Waiters of other processes come at slightly different times.
     ///
     /// # Errors
-    /// Those of [every method](Limits#errors); `Throttled` if 10,000 wait already; `Timeout` if the time is over and the store has not
-    /// answered the one whose turn it is.
+    /// Those of [every method](Limits#errors); `Throttled` at once, and nothing was asked, if
+    /// [`MAX_WAITERS`](Self::MAX_WAITERS) wait already, or [`MAX_WAITERS_OF_ONE`](Self::MAX_WAITERS_OF_ONE) for this subject; `Timeout` if
+    /// the time is over before its turn has come, and the store has not denied as much to the one whose turn it is.
     ///
     /// # Cancel safety
     /// As that of [`check`](Self::check); the place in the line is left.
@@ -131,19 +138,22 @@ impl Limits {
         let key = self.key(subject)?;
         let environment = &self.shared.environment;
         let deadline = environment.clock.now().saturating_add(wait);
-        let waiter = self.shared.waiting.enter(&key)?;
+        let waiter = self.shared.waiting.enter(&key, &self.tiers, cost)?;
         let _turn = tokio::select! {
             biased;
             turn = waiter.turn() => turn,
-            () = environment.clock.sleep_until(deadline) => return waiter.last_denial().ok_or_else(|| {
-                let late = "the store has not answered whoever waits before this one";
-                Error::new(ErrorKind::Timeout, late).with_operation("limit.check")
-            }),
+            () = environment.clock.sleep_until(deadline) => {
+                return waiter.last_denial(environment.clock.now()).ok_or_else(|| {
+                    let late = "whoever waits before this one was not answered, or asks for another number of permits";
+                    Error::new(ErrorKind::Timeout, late).with_operation("limit.check")
+                });
+            }
         };
         loop {
+            let asked_at = environment.clock.now();
             let decision = self.decide(&key, cost).await?;
             let Some(retry_after) = decision.retry_after() else { return Ok(decision) };
-            waiter.was_denied(&decision);
+            waiter.was_denied(&decision, asked_at);
             // A store that denies for no time at all is not asked without a pause, nor for ever.
             let retry_after = retry_after.max(Duration::from_millis(1));
             let left = deadline.saturating_since(environment.clock.now());

@@ -1,5 +1,6 @@
 //! Failed attempts and lock-outs of one key: the state machine that every backend runs, or does the arithmetic of.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::attempt::{AttemptOutcome, AttemptRequest, AttemptTicket, LockedBy, Lockout, Settlement};
@@ -104,10 +105,9 @@ impl Record {
         [window, self.locked_until, self.forgotten_at, self.known_until].into_iter().max().unwrap_or(NEVER)
     }
 
-    /// Which of the sources is forgotten first.
-    fn worth(&self, now: Timestamp) -> (bool, Timestamp) {
-        let last = [self.since, self.forgotten_at, self.known_until].into_iter().max().unwrap_or(NEVER);
-        (self.known_until > now, last)
+    /// Which of several sources is forgotten first: the one of which this is the earliest.
+    fn last(&self) -> Timestamp {
+        self.since.max(self.forgotten_at).max(self.known_until)
     }
 
     fn text(&self) -> String {
@@ -135,9 +135,13 @@ impl Record {
 }
 
 impl Failures {
-    /// The most sources of a key that are kept. The ones that are not known, and of these the oldest, are forgotten first: their
-    /// failures still count for the key.
-    pub const MAX_SOURCES: usize = 64;
+    /// The most known sources of a key that are kept. Of more the oldest is forgotten; only a source that succeeds makes another
+    /// so, whatever strangers do.
+    pub const MAX_KNOWN: usize = 64;
+    /// The most other sources of a key that are kept. Of more the oldest is forgotten: its failures still count for the key.
+    pub const MAX_STRANGERS: usize = 32;
+    /// The longest name of a source, in bytes; the shortest has one.
+    pub const MAX_SOURCE_NAME: usize = super::attempt::MAX_SOURCE_NAME;
 
     /// Counts an attempt as failed, or says that it must not be made. `now` is of any clock of the backend, better one
     /// that is never set back. Answers with it whether anything has changed.
@@ -229,12 +233,19 @@ impl Failures {
         }
     }
 
+    /// Makes room: the oldest known sources for known ones, and the oldest strangers for strangers.
     fn forget_sources(&mut self, but: Option<&str>, now: Timestamp) {
-        while self.sources.len() > Self::MAX_SOURCES {
-            let others = self.sources.iter().filter(|(name, _)| Some(name.as_str()) != but);
-            let least = others.min_by_key(|(name, record)| (record.worth(now), name.clone()));
-            let Some(name) = least.map(|(name, _)| name.clone()) else { return };
-            self.sources.retain(|(stored, _)| *stored != name);
+        for (known, most) in [(true, Self::MAX_KNOWN), (false, Self::MAX_STRANGERS)] {
+            let of_sort = |record: &Record| (record.known_until > now) == known;
+            let mut sort: Vec<_> = self.sources.iter().filter(|(_, record)| of_sort(record)).collect();
+            let over = sort.len().saturating_sub(most);
+            if over == 0 {
+                continue;
+            }
+            sort.sort_by_key(|(name, record)| (record.last(), name));
+            let others = sort.into_iter().map(|(name, _)| name).filter(|name| Some(name.as_str()) != but);
+            let gone: HashSet<_> = others.take(over).cloned().collect();
+            self.sources.retain(|(name, _)| !gone.contains(name));
         }
     }
 

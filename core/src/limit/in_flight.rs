@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::place::{Place, Unanswered};
 use super::subject::AddressPrefix;
 use super::{LeaseOutcome, LeaseRequest, RateLimiter};
 use crate::environment::Environment;
 use crate::error::{Effect, Error, ErrorKind, Result};
-use crate::key::{Identifier, Key, Namespace};
+use crate::key::{Identifier, Namespace};
 use crate::layer::deadline::bounded;
 use crate::time::{Monotonic, Ttl, seconds};
 
@@ -63,10 +64,12 @@ impl InFlightBuilder {
     pub fn build(self) -> Result<InFlight> {
         let store = self.store?;
         store.capabilities().check_leases(self.most)?;
+        let namespace = Namespace::new("rate_limit", &self.kind)?;
         Ok(InFlight {
             store,
             environment: self.environment,
-            namespace: Namespace::new("rate_limit", &self.kind)?,
+            unanswered: Arc::new(Unanswered::of(namespace.kind())),
+            namespace,
             addresses: self.addresses?,
             most: self.most,
             life: Ttl::new(self.life)?,
@@ -92,11 +95,20 @@ impl InFlightBuilder {
 /// }
 /// # Ok(()) }
 /// ```
+///
+/// # Giving back
+/// A store that does not answer is asked again with a back-off: 100 ms at first, doubled for each further one, 5 s at most; between
+/// half of it and all, at random, and on top of what the error [asks for](Error::retry_after). When the stores close it is asked at
+/// once. That ends with the lease, with an error that is not [transient](ErrorKind::is_transient), and with the stores.
+///
+/// At most 1,024 places of an `InFlight` and its clones wait for that at a time. The others end with their leases, and
+/// `stanchion_limit_places_left_total` counts them.
 #[derive(Debug, Clone)]
 pub struct InFlight {
     store: Arc<dyn RateLimiter>,
     environment: Environment,
     namespace: Namespace,
+    unanswered: Arc<Unanswered>,
     addresses: AddressPrefix,
     most: u32,
     life: Ttl,
@@ -130,7 +142,8 @@ impl InFlight {
     ///
     /// # Errors
     /// `InvalidInput` for a subject that is empty or longer than 512 bytes after escaping, `Closed` once the stores are, and the
-    /// store's error where it does not answer. After `Unknown` a place that may have been taken is given back in the background.
+    /// store's error where it does not answer. After `Unknown` a place that may have been taken is [given back](Self#giving-back) in the
+    /// background.
     ///
     /// # Cancel safety
     /// If the future is dropped, a place that it was granted is given back in the background.
@@ -143,6 +156,7 @@ impl InFlight {
             environment: self.environment.clone(),
             key,
             request: LeaseRequest::new(format!("{:032x}", u128::from_be_bytes(holder)), self.most, self.life),
+            unanswered: Arc::clone(&self.unanswered),
         };
         let (word, answer) = oneshot::channel();
         self.environment.tasks.spawn(async move {
@@ -160,7 +174,7 @@ impl InFlight {
                     let doubtful = error.effect() == Effect::Unknown;
                     let _ = word.send(Err(error));
                     if doubtful {
-                        let _ = place.give_back(held_until).await;
+                        place.give_back_doubtful(held_until).await;
                     }
                     return;
                 }
@@ -179,32 +193,8 @@ impl InFlight {
     }
 }
 
-struct Place {
-    store: Arc<dyn RateLimiter>,
-    environment: Environment,
-    key: Key,
-    request: LeaseRequest,
-}
-
-impl Place {
-    const PAUSE: Duration = Duration::from_millis(250);
-
-    /// Tries until it is answered or the lease is over.
-    async fn give_back(&self, held_until: Monotonic) -> Result<bool> {
-        loop {
-            let given = self.store.give_back(&self.key, &self.request.holder).await;
-            let again = self.environment.clock.now().saturating_add(Self::PAUSE);
-            match given {
-                Err(error) if again < held_until && error.kind() != ErrorKind::Closed => {
-                    self.environment.clock.sleep_until(again).await;
-                }
-                given => return given,
-            }
-        }
-    }
-}
-
-/// A place in flight. It is given back when this is dropped, and ends by itself where that can't be said to the store.
+/// A place in flight. It is [given back](InFlight#giving-back) when this is dropped, and ends by itself where that can't be said to
+/// the store.
 #[must_use = "the place is given back when the guard is dropped: bind it to a name (`let _guard = …`)"]
 pub struct InFlightGuard {
     place: Option<Place>,
@@ -234,10 +224,12 @@ impl InFlightGuard {
         Ok(held)
     }
 
-    /// Gives the place back, and says whether it was still held.
+    /// Gives the place back, and says whether it was still held. Where the store has done that and its answer was lost, the next
+    /// try finds nothing and says no.
     ///
     /// # Errors
-    /// The store's, where it does not answer until the lease has ended.
+    /// The store's, where it does not answer until the lease has ended, where the error is not transient, or where too many
+    /// [wait](InFlight#giving-back) to be given back: the place ends with its lease then.
     ///
     /// # Cancel safety
     /// The place is given back all the same if the future is dropped.

@@ -5,6 +5,7 @@
 //! see [`Gcra`] and [`Usage`].
 
 mod attempt;
+mod bounded;
 mod builder;
 mod calendar;
 mod capability;
@@ -18,6 +19,7 @@ mod in_flight;
 mod lease;
 mod moment;
 mod outage;
+mod place;
 mod quota;
 mod store;
 mod stored;

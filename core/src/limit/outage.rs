@@ -1,17 +1,17 @@
 //! What a limiter does while its store is away.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::bounded::Bounded;
 use super::moment::LimitTime;
 use super::usage::Usage;
 use super::{DecidedBy, Decision, Tier};
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Key;
-use crate::time::{Monotonic, Timestamp};
+use crate::time::Timestamp;
 
 /// What is decided while the store does not answer: the error is that it is unavailable, timed out, or throttles.
 ///
@@ -49,7 +49,13 @@ impl OnOutage {
 /// The policy of a limiter, and what it has counted by itself.
 pub(super) struct Outage {
     policy: OnOutage,
-    local: Mutex<HashMap<Key, (Usage, Monotonic)>>,
+    local: Mutex<Local>,
+}
+
+struct Local {
+    subjects: Bounded<Usage>,
+    /// Of all for whom there is no room.
+    others: Usage,
 }
 
 impl fmt::Debug for Outage {
@@ -63,7 +69,8 @@ impl Outage {
         if policy == (OnOutage::Local { processes: 0 }) {
             return Err(Error::invalid("a share of a limit is that of at least one process"));
         }
-        Ok(Self { policy, local: Mutex::default() })
+        let local = Local { subjects: Bounded::new(OnOutage::LOCAL_SUBJECTS), others: Usage::default() };
+        Ok(Self { policy, local: Mutex::new(local) })
     }
 
     /// What is decided in place of an error.
@@ -105,14 +112,13 @@ impl Outage {
         let steady = Timestamp::from_micros(0).saturating_add(now.since_origin());
         let at = LimitTime::new(steady, clock.wall());
         let mut local = self.local.lock().unwrap_or_else(PoisonError::into_inner);
-        if local.len() >= OnOutage::LOCAL_SUBJECTS && !local.contains_key(key) {
-            local.retain(|_, (_, until)| *until > now);
+        if !local.subjects.has_room(key, now) {
+            return local.others.check(tiers, cost, at);
         }
-        let shared = local.len() >= OnOutage::LOCAL_SUBJECTS && !local.contains_key(key);
-        let key = if shared { Key::stored("") } else { key.clone() };
-        let (usage, until) = local.entry(key).or_default();
+        let mut usage = local.subjects.remove(key).unwrap_or_default();
         let decision = usage.check(tiers, cost, at);
-        *until = now.saturating_add(usage.lasts(at));
+        let end = now.saturating_add(usage.lasts(at));
+        local.subjects.put(key, usage, end, now);
         decision
     }
 }

@@ -25,6 +25,8 @@ use crate::time::Ttl;
 /// - 1 to [`max_tiers`](LimitCapabilities::max_tiers) different tiers, no two quotas of one calendar; anything else is
 ///   `InvalidInput`. A cost of zero takes nothing and is allowed.
 /// - State expires by itself once it says nothing any more.
+/// - A lease lasts for its own life, whatever others have asked for. Where the store's clock is a wall clock, a step back of it makes no
+///   lease and no lock-out last for longer than the longest would from then on.
 /// - Where the store's clock is a wall clock, a step back of it gives nothing back, and denies for no longer than the limit
 ///   itself would: what was stored further ahead than a burst takes counts as a burst. A step forth gives no more than a
 ///   burst.
@@ -63,10 +65,11 @@ pub trait RateLimiter: fmt::Debug + Send + Sync + 'static {
     /// Gives a place back; whether it was held.
     async fn give_back(&self, key: &Key, holder: &str) -> Result<bool>;
 
-    /// Counts an attempt as failed before it is made, or says that it must not be made.
+    /// Counts an attempt as failed before it is made, or says that it must not be made. A source without a name, or with one that is
+    /// too long, is `InvalidInput` ([`AttemptRequest::check`]), and nothing is counted.
     /// `Unsupported` without [`attempts`](LimitCapabilities::attempts).
     async fn attempt(&self, key: &Key, request: &AttemptRequest) -> Result<AttemptOutcome>;
 
-    /// Says what became of an attempt, or lifts lock-outs.
+    /// Says what became of an attempt, or lifts lock-outs; a source as in [`attempt`](Self::attempt) ([`Settlement::check`]).
     async fn settle(&self, key: &Key, settlement: &Settlement) -> Result<()>;
 }

@@ -5,46 +5,63 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 
-use super::Decision;
+use super::{Decision, Limits, Tier};
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::Key;
+use crate::time::Monotonic;
 
-/// The lines of waiters in this process, one for each subject.
+/// The waiters in this process.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    lines: Mutex<Lines>,
+    waiters: Mutex<Waiters>,
 }
 
 #[derive(Debug, Default)]
-struct Lines {
-    waiters: usize,
-    of: HashMap<Key, Line>,
+struct Waiters {
+    count: usize,
+    of: HashMap<Key, Subject>,
 }
 
-#[derive(Debug)]
+/// The waiters for one subject: a line for each limit, since the next of one limit may be allowed while that of another is not.
+#[derive(Debug, Default)]
+struct Subject {
+    count: usize,
+    lines: HashMap<Arc<[Tier]>, Line>,
+}
+
+#[derive(Debug, Default)]
 struct Line {
-    waiters: usize,
+    count: usize,
     turn: Arc<Turn<()>>,
-    /// What the one whose turn it is was answered.
-    denied: Option<Decision>,
+    denied: Option<Denial>,
+}
+
+/// What the one whose turn it is was answered.
+#[derive(Debug)]
+struct Denial {
+    cost: u32,
+    decision: Decision,
+    at: Monotonic,
 }
 
 impl Waiting {
-    /// The most that wait at once, for all subjects of a limiter.
-    pub(super) const MOST: usize = 10_000;
-
     /// Enters the line.
-    pub(super) fn enter(self: &Arc<Self>, key: &Key) -> Result<Waiter> {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.waiters >= Self::MOST {
-            let full = format!("{} wait for permits already", Self::MOST);
-            return Err(Error::new(ErrorKind::Throttled, full).with_operation("limit.check"));
+    pub(super) fn enter(self: &Arc<Self>, key: &Key, tiers: &Arc<[Tier]>, cost: u32) -> Result<Waiter> {
+        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = |what| Err(Error::new(ErrorKind::Throttled, what).with_operation("limit.check"));
+        if waiters.count >= Limits::MAX_WAITERS {
+            return full(format!("{} wait for permits already", Limits::MAX_WAITERS));
         }
-        lines.waiters += 1;
-        let new = || Line { waiters: 0, turn: Arc::default(), denied: None };
-        let line = lines.of.entry(key.clone()).or_insert_with(new);
-        line.waiters += 1;
-        Ok(Waiter { waiting: Arc::clone(self), key: key.clone(), turn: Arc::clone(&line.turn) })
+        if waiters.of.get(key).is_some_and(|subject| subject.count >= Limits::MAX_WAITERS_OF_ONE) {
+            return full(format!("{} wait for permits of one subject already", Limits::MAX_WAITERS_OF_ONE));
+        }
+        waiters.count += 1;
+        let subject = waiters.of.entry(key.clone()).or_default();
+        subject.count += 1;
+        let line = subject.lines.entry(Arc::clone(tiers)).or_default();
+        line.count += 1;
+        let (waiting, turn) = (Arc::clone(self), Arc::clone(&line.turn));
+        Ok(Waiter { waiting, key: key.clone(), tiers: Arc::clone(tiers), cost, turn })
     }
 }
 
@@ -53,6 +70,8 @@ impl Waiting {
 pub(super) struct Waiter {
     waiting: Arc<Waiting>,
     key: Key,
+    tiers: Arc<[Tier]>,
+    cost: u32,
     turn: Arc<Turn<()>>,
 }
 
@@ -63,27 +82,38 @@ impl Waiter {
     }
 
     fn line<T>(&self, use_it: impl FnOnce(&mut Line) -> T) -> Option<T> {
-        let mut lines = self.waiting.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.of.get_mut(&self.key).map(use_it)
+        let mut waiters = self.waiting.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        waiters.of.get_mut(&self.key).and_then(|subject| subject.lines.get_mut(&self.tiers)).map(use_it)
     }
 
-    pub(super) fn was_denied(&self, decision: &Decision) {
-        self.line(|line| line.denied = Some(decision.clone()));
+    /// This request was denied; `at` is the time before it was sent.
+    pub(super) fn was_denied(&self, decision: &Decision, at: Monotonic) {
+        let denial = Denial { cost: self.cost, decision: decision.clone(), at };
+        self.line(|line| line.denied = Some(denial));
     }
 
-    pub(super) fn last_denial(&self) -> Option<Decision> {
-        self.line(|line| line.denied.clone()).flatten()
+    /// What this request would be answered, if the last that was denied is the same: another cost is another wait.
+    pub(super) fn last_denial(&self, now: Monotonic) -> Option<Decision> {
+        self.line(|line| {
+            let denial = line.denied.as_ref().filter(|denial| denial.cost == self.cost)?;
+            Some(denial.decision.clone().after(now.saturating_since(denial.at)))
+        })
+        .flatten()
     }
 }
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        let mut lines = self.waiting.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.waiters -= 1;
-        if let Some(line) = lines.of.get_mut(&self.key) {
-            line.waiters -= 1;
-            if line.waiters == 0 {
-                lines.of.remove(&self.key);
+        let mut waiters = self.waiting.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        waiters.count -= 1;
+        let Some(subject) = waiters.of.get_mut(&self.key) else { return };
+        subject.count -= 1;
+        if subject.count == 0 {
+            waiters.of.remove(&self.key);
+        } else if let Some(line) = subject.lines.get_mut(&self.tiers) {
+            line.count -= 1;
+            if line.count == 0 {
+                subject.lines.remove(&self.tiers);
             }
         }
     }

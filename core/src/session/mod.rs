@@ -10,6 +10,7 @@ mod device;
 mod facade;
 mod id;
 mod limit;
+mod near;
 mod new;
 pub mod outbox;
 mod patch;

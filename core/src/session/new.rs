@@ -169,7 +169,8 @@ pub enum CreateOutcome {
         /// The session whose place it took, if that was still live and the user's.
         replaced: Option<SessionId>,
     },
-    /// The session whose place it was to take was changed meanwhile; nothing was done.
+    /// The session whose place it was to take was changed meanwhile, or goes on under another id since it was rotated; nothing
+    /// was done. Read it again, and name it by the id that it has now.
     Conflict {
         /// The version it has now.
         version: u64,

@@ -31,6 +31,8 @@ pub struct SessionRecord {
     pub absolute_deadline: Timestamp,
     /// How long it will live if it is not used: the lesser of the idle and the absolute time left.
     pub expires_in: Duration,
+    /// In how much time the next use is due to be recorded; zero for now, or where every use is.
+    pub use_due_in: Duration,
     /// What is known of the device.
     pub device: Device,
 }
@@ -48,8 +50,25 @@ impl SessionRecord {
         absolute_deadline: Timestamp,
         expires_in: Duration,
     ) -> Self {
-        let device = Device::new();
-        Self { id, user, data, version, created_at, last_used_at, absolute_deadline, expires_in, device }
+        Self {
+            id,
+            user,
+            data,
+            version,
+            created_at,
+            last_used_at,
+            absolute_deadline,
+            expires_in,
+            use_due_in: Duration::ZERO,
+            device: Device::new(),
+        }
+    }
+
+    /// The next use is due to be recorded in this much time.
+    #[must_use]
+    pub fn use_due_in(mut self, time: Duration) -> Self {
+        self.use_due_in = time;
+        self
     }
 
     /// On this device.
@@ -89,6 +108,7 @@ impl fmt::Debug for SessionRecord {
             .field("last_used_at", &self.last_used_at)
             .field("absolute_deadline", &self.absolute_deadline)
             .field("expires_in", &self.expires_in)
+            .field("use_due_in", &self.use_due_in)
             .field("device", &self.device)
             .finish()
     }

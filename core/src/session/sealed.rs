@@ -10,6 +10,7 @@ use super::{
     CreateOutcome, NewSession, Patch, PatchOutcome, RotateOutcome, Rotation, SessionBounds,
     SessionCapabilities, SessionId, SessionOutbox, SessionRecord, SessionStore, SessionSummary, TouchOutcome,
 };
+use crate::changes::ChangeFeed;
 use crate::encryption::Keyring;
 use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
@@ -123,6 +124,10 @@ impl SessionStore for Sealed {
     fn outbox(&self) -> Option<&dyn SessionOutbox> {
         // There are no fields in it.
         self.inner.outbox()
+    }
+
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
+        self.inner.feed()
     }
 
     fn bounded(&self, bounds: SessionBounds) -> Arc<dyn SessionStore> {

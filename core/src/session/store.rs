@@ -9,6 +9,7 @@ use super::{
     CreateOutcome, NewSession, Patch, PatchOutcome, RotateOutcome, Rotation, SessionBounds,
     SessionCapabilities, SessionId, SessionOutbox, SessionRecord, SessionSummary, TouchOutcome,
 };
+use crate::changes::ChangeFeed;
 use crate::error::Result;
 use crate::key::Name;
 
@@ -55,13 +56,22 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     /// Without, sessions that publish are refused when their façade is built, and [`NewSession::publish`] is of no effect.
     fn outbox(&self) -> Option<&dyn SessionOutbox>;
 
+    /// The feed of changes to sessions, if the backend has one: the names are the [`hash_text`](SessionId::hash_text) of their ids. Of a
+    /// session that has ended by time it need not notify.
+    ///
+    /// Without, a [copy of a session](super::SessionsBuilder::near) ends by its age alone.
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
+        None
+    }
+
     /// The same sessions, through a handle that takes none for live beyond these bounds, whatever is stored with it. They take
     /// the place of the bounds that this handle has, if any.
     fn bounded(&self, bounds: SessionBounds) -> Arc<dyn SessionStore>;
 
     /// Creates a session, evicting others of the user where the limit says so: as many as it takes to keep to the limit, which
     /// may have been higher when they were created. The session that it [replaces](NewSession::replaces) is ended and not counted;
-    /// one that is no longer live, or another user's, is passed over.
+    /// one that is no longer live, or another user's, is passed over. One whose id was rotated away leads on for the grace, and is
+    /// a [`Conflict`](CreateOutcome::Conflict): else both would go on.
     ///
     /// `InvalidInput` for what [`check_new`](SessionCapabilities::check_new) refuses.
     async fn create(&self, service: &Name, session: NewSession) -> Result<CreateOutcome>;
@@ -89,7 +99,7 @@ pub trait SessionStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// For the grace of the rotation the old id is another name of the session: [`load`](Self::load),
     /// [`use_session`](Self::use_session), [`touch`](Self::touch) and [`destroy`](Self::destroy) of it do as of the new one,
-    /// whose id their record has; `patch` answers [`Moved`](PatchOutcome::Moved), since what is to be stored may be bound to
+    /// whose id their record has, and so does [`destroy_all`](Self::destroy_all) but it; `patch` answers [`Moved`](PatchOutcome::Moved), since what is to be stored may be bound to
     /// the id; `rotate` answers [`Superseded`](RotateOutcome::Superseded). An old id leads through
     /// [`MAX_HOPS`](Rotation::MAX_HOPS) rotations at most. After that it never names a session again.
     ///

@@ -139,7 +139,12 @@ impl Stores {
 
     /// The tokens of this service.
     pub fn tokens(&self) -> TokensBuilder {
-        TokensBuilder::on(self.token_store(), self.environment().clone(), self.service.clone())
+        TokensBuilder::on(
+            self.token_store(),
+            self.event_bus(),
+            self.environment().clone(),
+            self.service.clone(),
+        )
     }
 
     /// The cache store itself.

@@ -8,6 +8,10 @@ catalogue! {
         "stanchion_cache_hits_total",
         "Reads that found a value, or that there is none: near, in this process, or in the store."
     ).labels(&["cache", "level"]);
+    OUTAGE_HITS = counter(
+        "stanchion_cache_outage_hits_total",
+        "Near copies that were served while the invalidation feed was away."
+    ).labels(&["cache"]);
     MISSES = counter("stanchion_cache_misses_total", "Reads that found nothing that can be served.").labels(&["cache"]);
     STALE_SERVED = counter("stanchion_cache_stale_served_total", "Stale values that were served.").labels(&["cache"]);
     LOADS = counter("stanchion_cache_loads_total", "Loaders that were started.").labels(&["cache"]);

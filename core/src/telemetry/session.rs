@@ -19,6 +19,10 @@ catalogue! {
         "stanchion_session_lookups_total",
         "Sessions that were looked up by a client's token, and what was found."
     ).labels(&["service", "operation", "outcome"]);
+    NEAR_HITS = counter(
+        "stanchion_session_near_hits_total",
+        "Requests that were answered by a session kept in the process."
+    ).labels(&["service"]);
     EVENTS = counter(
         "stanchion_session_events_total",
         "Events of sessions that were taken from an outbox, and what came of them."

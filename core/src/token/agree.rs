@@ -3,7 +3,7 @@
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use super::{TokenSettings, Tokens};
+use super::{Scope, TokenSettings, Tokens};
 use crate::error::{Error, ErrorKind, Result};
 use crate::time::{Monotonic, Ttl, seconds};
 
@@ -16,6 +16,8 @@ pub(super) struct Agreement {
     /// Whether what is issued here is recorded, too.
     #[cfg(feature = "jwt")]
     issues: OnceLock<()>,
+    /// The recorded longest life of refresh tokens, as it was last seen: it only grows.
+    families: Mutex<Option<Ttl>>,
     /// When it was last seen that no life is recorded.
     none_at: Mutex<Option<Monotonic>>,
 }
@@ -24,6 +26,15 @@ impl Agreement {
     /// The recorded longest life, as far as it is known.
     pub(super) fn life(&self) -> Option<Ttl> {
         self.life.get().copied()
+    }
+
+    /// The recorded longest life of refresh tokens, as far as it is known.
+    pub(super) fn family_life(&self) -> Option<Ttl> {
+        *self.families()
+    }
+
+    fn families(&self) -> std::sync::MutexGuard<'_, Option<Ttl>> {
+        self.families.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn none_at(&self) -> std::sync::MutexGuard<'_, Option<Monotonic>> {
@@ -51,6 +62,16 @@ impl Tokens {
         self.compare(self.0.set.clone()).await
     }
 
+    /// The same once something of the scope was revoked. Where refresh tokens may be of it, the record is read again: somebody may
+    /// have come whose live longer.
+    pub(super) async fn agree_again(&self, scope: &Scope) -> Result<()> {
+        if Self::may_have_families(scope) {
+            self.compare(self.0.set.clone()).await
+        } else {
+            self.agree().await
+        }
+    }
+
     /// The same before a token is checked: while no longest life is recorded, nobody issues, and nothing hurries.
     pub(super) async fn agree_to_check(&self) -> Result<()> {
         let (agreement, clock) = (&self.0.agreement, &self.0.environment.clock);
@@ -68,7 +89,7 @@ impl Tokens {
         if inner.agreement.issues.get().is_none() {
             let mut ours = inner.set.clone();
             ours.max_life = ours.max_life.or(Some(Self::default_life()?));
-            ours.issuer = ours.issuer.or_else(|| Some(inner.signer.issuer.clone()));
+            ours.issuer = ours.issuer.or_else(|| Some(inner.jwt.issuer().to_owned()));
             self.compare(ours).await?;
             inner.agreement.issues.get_or_init(|| ());
         }
@@ -79,6 +100,9 @@ impl Tokens {
         let inner = &*self.0;
         let recorded = inner.store.agree(&inner.service, &ours, inner.max_life_was).await?;
         self.check_against(&recorded)?;
+        let mut families = inner.agreement.families();
+        *families = (*families).max(recorded.family_life);
+        drop(families);
         match recorded.max_life {
             Some(life) => _ = inner.agreement.life.get_or_init(|| life),
             None => *inner.agreement.none_at() = Some(inner.environment.clock.now()),
@@ -105,7 +129,7 @@ impl Tokens {
         }
         let expected = inner.set.issuer.as_deref();
         #[cfg(feature = "jwt")]
-        let expected = expected.or_else(|| (!inner.signer.keys.is_empty()).then_some(&*inner.signer.issuer));
+        let expected = expected.or_else(|| inner.jwt.has_keys().then(|| inner.jwt.issuer()));
         match (recorded.issuer.as_deref(), expected) {
             (Some(theirs), Some(ours)) if theirs != ours => {
                 differs("the issuer", format!("{theirs:?}"), format!("{ours:?}"))

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::agree::Agreement;
+use super::publish::Topics;
 use super::telemetry::Telemetry;
 use super::{Epoch, Reason, Scope, TokenFacts, TokenSettings, TokenStore, Verdict};
 use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::key::Name;
-use crate::time::{Timestamp, Ttl};
+use crate::time::{Timestamp, Ttl, minutes};
 
 /// The tokens of one service, under `{service}:token:…`. Cheap to clone; clones share everything.
 ///
@@ -26,6 +27,9 @@ pub struct Tokens(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
     pub(super) store: Arc<dyn TokenStore>,
+    /// The same, without what this façade has put in front of it.
+    #[cfg(feature = "jwt")]
+    pub(super) shared: Arc<dyn TokenStore>,
     pub(super) telemetry: Telemetry,
     pub(super) service: Name,
     pub(super) environment: Environment,
@@ -35,8 +39,13 @@ pub(super) struct Inner {
     pub(super) max_life_was: Option<Ttl>,
     pub(super) floor: bool,
     pub(super) agreement: Agreement,
+    /// How far clocks may differ.
+    pub(super) skew: Duration,
+    pub(super) topics: Option<Topics>,
     #[cfg(feature = "jwt")]
-    pub(super) signer: super::jwt::Signer,
+    pub(super) jwt: super::jwt::Jwt,
+    #[cfg(feature = "jwt")]
+    pub(super) refreshing: Option<super::Refreshing>,
 }
 
 impl fmt::Debug for Tokens {
@@ -49,12 +58,16 @@ impl fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// How far the clocks of two machines may differ: a JWT is accepted for this long after its expiry, revocations are kept
-    /// for twice as long, and a token that only says when it was issued is revoked up to this long after.
+    /// How far the clocks of two machines may differ unless [`skew`](super::TokensBuilder::skew) says otherwise: a JWT is accepted
+    /// for this long after its expiry, and a token that only says when it was issued is revoked up to this long after.
     pub const SKEW: Duration = super::verdict::SKEW;
 
-    /// Revokes one token, until it has expired by every clock that differs from this one by the [skew](Self::SKEW) at most. `false`
-    /// if that was so already, and there was nothing to do.
+    /// The most that [`skew`](super::TokensBuilder::skew) takes. Revocations are kept for twice as long after the last token has
+    /// expired, whatever is set where they are made: so none ends before the token, whatever is set where that is verified.
+    pub const MAX_SKEW: Duration = minutes(5);
+
+    /// Revokes one token, until it has expired by every clock that differs from this one by [`MAX_SKEW`](Self::MAX_SKEW) at most.
+    /// `false` if that was so already, and there was nothing to do.
     ///
     /// # Errors
     /// On an error the token may still hold: try again; revoking twice does no harm.
@@ -80,7 +93,11 @@ impl Tokens {
     /// # Cancel safety
     /// Dropping the future leaves the tokens either revoked or not.
     pub async fn revoke_user(&self, user: &str) -> Result<Epoch> {
-        self.revoke_scope(&Scope::User(user.to_owned())).await
+        let epoch = self.revoke_scope(&Scope::User(user.to_owned())).await?;
+        if let Some(topics) = &self.0.topics {
+            topics.revoked(user, None).await;
+        }
+        Ok(epoch)
     }
 
     /// Revokes everything that was issued within a scope so far.
@@ -94,11 +111,12 @@ impl Tokens {
     pub async fn revoke_scope(&self, scope: &Scope) -> Result<Epoch> {
         let (store, service) = (&self.0.store, &self.0.service);
         self.agree().await?;
-        let kept = self.kept()?;
+        let kept = self.kept(scope)?;
         let mut epoch = store.revoke_all(service, scope, kept).await?;
-        // While no longest life was recorded, an issuer may have come beside this, which recorded its own before it issued.
-        self.agree().await?;
-        let needed = self.kept()?;
+        // While no longest life was recorded, an issuer may have come beside this, which recorded its own before it issued; and
+        // so may one whose refresh tokens live longer than any before.
+        self.agree_again(scope).await?;
+        let needed = self.kept(scope)?;
         if needed > kept {
             epoch = store.revoke_all(service, scope, needed).await?;
         }
@@ -155,6 +173,6 @@ impl Tokens {
     #[cfg(feature = "jwt")]
     pub(crate) fn revokes_tokens_of(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
-            || (Arc::ptr_eq(&self.0.store, &other.0.store) && self.0.service == other.0.service)
+            || (Arc::ptr_eq(&self.0.shared, &other.0.shared) && self.0.service == other.0.service)
     }
 }

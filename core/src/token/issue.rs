@@ -5,13 +5,10 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::Header;
 use serde_json::{Map, Value};
 
-use super::jwt::choose_cryptography;
 use super::{Claims, Epoch, LogInAttempt, Scope, Tokens};
 use crate::error::{Error, ErrorKind, Result};
-use crate::session::SessionId;
 
 /// What a token is issued with. To issue it within a session, use
 /// [`Sessions::issue`](crate::session::Sessions::issue).
@@ -20,6 +17,8 @@ use crate::session::SessionId;
 pub struct IssueOptions {
     /// The client application it is for.
     pub client: Option<String>,
+    /// Whom it is for; the audiences of [`TokensBuilder::audience`](super::TokensBuilder::audience) if empty.
+    pub audience: Vec<String>,
     /// How long it lives; the longest life if not set, and never more than that.
     pub life: Option<Duration>,
     /// Further claims.
@@ -36,6 +35,13 @@ impl IssueOptions {
     #[must_use]
     pub fn client(mut self, client: impl Into<String>) -> Self {
         self.client = Some(client.into());
+        self
+    }
+
+    /// For this audience, and those of earlier calls.
+    #[must_use]
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.audience.push(audience.into());
         self
     }
 
@@ -70,14 +76,13 @@ impl fmt::Debug for IssuedToken {
     }
 }
 
-/// What came of issuing a token within something that may have ended meanwhile.
+/// What came of issuing a token, or a [pair](super::IssuedPair), within something that may have ended meanwhile.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 #[must_use = "there may be no token"]
-#[expect(clippy::large_enum_variant, reason = "what is common is large")]
-pub enum IssueOutcome {
+pub enum IssueOutcome<T = IssuedToken> {
     /// Here it is.
-    Issued(IssuedToken),
+    Issued(T),
     /// There is no such session, or no longer.
     Gone,
     /// Since the log-in began, the user's sessions were all ended or the user's tokens were revoked, or it took too long: log in
@@ -85,9 +90,9 @@ pub enum IssueOutcome {
     Stale,
 }
 
-impl IssueOutcome {
-    /// The token, if there is one.
-    pub fn issued(self) -> Option<IssuedToken> {
+impl<T> IssueOutcome<T> {
+    /// The token or the pair, if there is one.
+    pub fn issued(self) -> Option<T> {
         match self {
             Self::Issued(token) => Some(token),
             Self::Gone | Self::Stale => None,
@@ -97,7 +102,7 @@ impl IssueOutcome {
 
 /// A token that is not signed yet, with the epochs of its scopes: whatever is revoked from now on revokes it.
 #[derive(Debug)]
-pub(crate) struct Draft(Claims);
+pub(crate) struct Draft(pub(super) Claims);
 
 impl Draft {
     /// For this long at most, rounded up to a whole second.
@@ -116,14 +121,15 @@ impl Tokens {
     /// revokes it too.
     ///
     /// # Errors
-    /// `Config` without a signing key, `InvalidInput` for a life under a second or over the longest, or a claim whose
-    /// name is taken; and those of [every method](Tokens#errors), since the epochs are read.
+    /// `Config` without a signing key; `InvalidInput` for a life under a second or over the longest, a claim whose
+    /// name is taken, or a token over [`MAX_JWT`](super::MAX_JWT); `Codec` for claims that are nested more deeply than readers take; and
+    /// those of [every method](Tokens#errors), since the epochs are read.
     ///
     /// # Cancel safety
     /// Dropping the future has no effect.
     pub async fn issue(&self, user: &str, options: IssueOptions) -> Result<IssuedToken> {
         let draft = self.draft(user, None, options).await?;
-        self.sign(draft)
+        self.sign(draft).await
     }
 
     /// Issues a token to the user of a log-in that [began](Self::begin) before the password was checked; `Stale` if the user's
@@ -140,25 +146,30 @@ impl Tokens {
         if self.is_stale(attempt).await? {
             return Ok(IssueOutcome::Stale);
         }
-        self.sign(draft).map(IssueOutcome::Issued)
+        self.sign(draft).await.map(IssueOutcome::Issued)
     }
 
-    /// A token to be signed. Its life begins before its epochs are read, so that it is over before a revocation that they
-    /// don't know of is.
+    /// A token to be signed, with this `sid`. Its life begins before its epochs are read, so that it is over before a revocation
+    /// that they don't know of is.
     pub(crate) async fn draft(
         &self,
         user: &str,
-        session: Option<&SessionId>,
+        sid: Option<String>,
         options: IssueOptions,
     ) -> Result<Draft> {
+        self.0.jwt.signing_key()?;
+        self.agree_to_issue().await?;
+        let mut claims = self.claims(user, sid, options)?;
+        claims.epochs = Some(self.epochs_of(&claims.scopes()).await?);
+        Ok(Draft(claims))
+    }
+
+    /// What a token will say but for its epochs.
+    pub(super) fn claims(&self, user: &str, sid: Option<String>, options: IssueOptions) -> Result<Claims> {
         let inner = &*self.0;
         if let Some(name) = Claims::RESERVED.iter().find(|name| options.extra.contains_key(**name)) {
             return Err(Error::invalid(format!("the claim {name} is set by the library")));
         }
-        if inner.signer.keys.first().is_none_or(|key| key.signing.is_none()) {
-            return Err(no_key());
-        }
-        self.agree_to_issue().await?;
         let longest = self.longest_issued();
         let life = options.life.unwrap_or(longest);
         if life > longest || life < Duration::from_secs(1) {
@@ -169,36 +180,39 @@ impl Tokens {
         let mut jti = [0; 16];
         inner.environment.random.fill(&mut jti)?;
         let now = inner.environment.clock.wall().as_secs();
-        let mut claims = Claims {
-            iss: inner.signer.issuer.clone(),
+        Ok(Claims {
+            iss: inner.jwt.issuer().to_owned(),
             sub: user.to_owned(),
+            aud: inner.jwt.audience(options.audience),
             jti: URL_SAFE_NO_PAD.encode(jti),
             iat: now,
             exp: now.saturating_add(life.as_secs()),
-            sid: session.map(ToString::to_string),
+            nbf: None,
+            sid,
             client_id: options.client,
             epochs: None,
             extra: options.extra,
-        };
-        claims.epochs = Some(self.epochs_of(&claims.scopes()).await?);
-        Ok(Draft(claims))
+        })
     }
 
-    pub(crate) fn sign(&self, draft: Draft) -> Result<IssuedToken> {
-        let (inner, claims) = (&*self.0, draft.0);
-        let Some((key, signing)) =
-            inner.signer.keys.first().and_then(|key| Some((key, key.signing.as_ref()?)))
-        else {
-            return Err(no_key());
-        };
-        let mut header = Header::new(key.algorithm);
-        header.kid = Some(key.id.clone());
-        choose_cryptography();
-        let token = jsonwebtoken::encode(&header, &claims, signing).map_err(|_| {
-            Error::new(ErrorKind::Internal, "the token could not be signed").with_operation("token.issue")
-        })?;
-        inner.telemetry.issued();
-        Ok(IssuedToken { token, claims })
+    pub(crate) async fn sign(&self, draft: Draft) -> Result<IssuedToken> {
+        let token = self.write(draft)?;
+        self.announce(&token).await;
+        Ok(token)
+    }
+
+    /// The signed token. Once it is issued for good, [`announce`](Self::announce) it.
+    pub(super) fn write(&self, draft: Draft) -> Result<IssuedToken> {
+        let token = self.0.jwt.write(&draft.0)?;
+        Ok(IssuedToken { token, claims: draft.0 })
+    }
+
+    /// Counts and publishes a token that is issued.
+    pub(super) async fn announce(&self, issued: &IssuedToken) {
+        self.0.telemetry.issued();
+        if let Some(topics) = &self.0.topics {
+            topics.issued(&issued.claims.sub, &issued.claims.jti).await;
+        }
     }
 
     async fn epochs_of(&self, scopes: &[Option<Scope>; 4]) -> Result<[Epoch; 4]> {
@@ -214,8 +228,4 @@ impl Tokens {
         }
         Ok(epochs)
     }
-}
-
-fn no_key() -> Error {
-    Error::new(ErrorKind::Config, "there is no key to sign with: give TokensBuilder::key one first")
 }

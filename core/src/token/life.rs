@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::Tokens;
 use super::attempt::LogInAttempt;
+use super::{Scope, Tokens};
 use crate::error::Result;
+use crate::session::SessionId;
 use crate::time::{Timestamp, Ttl, hours};
 
 impl Tokens {
@@ -37,22 +38,37 @@ impl Tokens {
 
     /// For how long the revocation of a scope is kept. The last token of it was issued now at the latest, by a clock that may be
     /// ahead by the skew, and is accepted for the skew after its expiry: that is the skew twice. And for as long as a
-    /// log-in that has begun may take, which must find that something was revoked.
-    pub(super) fn kept(&self) -> Result<Ttl> {
-        let longest = self.longest_accepted().max(LogInAttempt::LIFE);
-        Ttl::new(longest.saturating_add(2 * Self::SKEW))
+    /// log-in that has begun may take, which must find that something was revoked; and for as long as refresh tokens live.
+    pub(super) fn kept(&self, scope: &Scope) -> Result<Ttl> {
+        let mut longest = self.longest_accepted().max(LogInAttempt::LIFE);
+        if Self::may_have_families(scope)
+            && let Some(families) = self.0.set.family_life.max(self.0.agreement.family_life())
+        {
+            longest = longest.max(families.as_duration());
+        }
+        Ttl::new(longest.saturating_add(2 * Self::MAX_SKEW))
+    }
+
+    /// Whether refresh tokens may outlive what is issued with them in this scope: those of a session are given for nothing once
+    /// the session is not there, whatever is known of its tokens.
+    pub(super) fn may_have_families(scope: &Scope) -> bool {
+        match scope {
+            Scope::Service | Scope::User(_) | Scope::Client(_) => true,
+            Scope::Session(id) => id.parse::<SessionId>().is_err(),
+            Scope::LogIn(_) => false,
+        }
     }
 
     /// For how long after a revocation some token of it could be accepted, if it were not revoked.
     pub(crate) fn revocations_kept_for(&self) -> Duration {
-        self.longest_accepted().saturating_add(2 * Self::SKEW)
+        self.longest_accepted().saturating_add(2 * Self::MAX_SKEW)
     }
 
     /// For how long the revocation of one token is kept: until it is accepted by no clock. The clock here may be ahead by the
     /// skew, and it is accepted for the skew after its expiry. `None` if that time is over.
     pub(super) fn kept_until_after(&self, expires_at: Timestamp) -> Option<Ttl> {
         let now = self.0.environment.clock.wall();
-        Ttl::until(expires_at.saturating_add(2 * Self::SKEW), now)
+        Ttl::until(expires_at.saturating_add(2 * Self::MAX_SKEW), now)
     }
 
     /// Whether a token is to be refused because it lives, or will live from now on, for longer than its revocations are kept. By
@@ -69,6 +85,6 @@ impl Tokens {
     fn lives_too_long(&self, issued_at: Timestamp, expires_at: Timestamp) -> bool {
         let (now, longest) = (self.0.environment.clock.wall(), self.longest_accepted());
         expires_at > issued_at.saturating_add(longest)
-            || expires_at > now.saturating_add(longest).saturating_add(Self::SKEW)
+            || expires_at > now.saturating_add(longest).saturating_add(self.0.skew)
     }
 }

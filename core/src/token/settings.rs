@@ -12,6 +12,9 @@ pub struct TokenSettings {
     pub max_life: Option<Ttl>,
     /// The `iss` claim of its tokens.
     pub issuer: Option<String>,
+    /// The longest life of a family of refresh tokens. Whoever revokes a user or a client of the service, or the service itself, keeps
+    /// that for as long, whether it issues refresh tokens or not.
+    pub family_life: Option<Ttl>,
 }
 
 impl TokenSettings {
@@ -20,7 +23,7 @@ impl TokenSettings {
 
     /// Nothing is set.
     pub const fn new() -> Self {
-        Self { max_life: None, issuer: None }
+        Self { max_life: None, issuer: None, family_life: None }
     }
 
     /// With a longest life.
@@ -34,6 +37,13 @@ impl TokenSettings {
     #[must_use]
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = Some(issuer.into());
+        self
+    }
+
+    /// With a longest life of refresh tokens.
+    #[must_use]
+    pub fn family_life(mut self, life: Ttl) -> Self {
+        self.family_life = Some(life);
         self
     }
 
@@ -53,7 +63,7 @@ impl TokenSettings {
     }
 
     /// What is recorded once somebody who has `ours` has agreed to what is recorded so far: each setting is recorded where there
-    /// is none, and a longest life of `before` is replaced. For backends, so that the rule is written once.
+    /// is none, a longest life of `before` is replaced, and that of refresh tokens only grows. For backends, so that the rule is written once.
     #[must_use]
     pub fn agreed(mut self, ours: &Self, before: Option<Ttl>) -> Self {
         if self.max_life.is_none() || (before.is_some() && self.max_life == before) {
@@ -62,6 +72,7 @@ impl TokenSettings {
         if self.issuer.is_none() {
             self.issuer.clone_from(&ours.issuer);
         }
+        self.family_life = self.family_life.max(ours.family_life);
         self
     }
 }
@@ -82,5 +93,10 @@ mod tests {
         assert_eq!(of(1).issuer("a").agreed(&of(2).issuer("b"), Some(life(1))), of(2).issuer("a"));
         assert_eq!(of(1).agreed(&of(2), Some(life(3))), of(1));
         assert_eq!(of(1).agreed(&none, Some(life(1))), of(1));
+        let families = |secs| none.clone().family_life(life(secs));
+        assert_eq!(none.clone().agreed(&families(5), None), families(5));
+        assert_eq!(families(5).agreed(&families(4), None), families(5));
+        assert_eq!(families(5).agreed(&none, Some(life(5))), families(5));
+        assert_eq!(families(5).agreed(&families(6), None), families(6));
     }
 }

@@ -4,7 +4,10 @@ use std::fmt;
 
 use async_trait::async_trait;
 
-use super::{Epoch, Scope, TokenCapabilities, TokenFacts, TokenSettings, Verdict};
+use super::{
+    Epoch, FirstUses, RefreshFamilies, Scope, TokenCapabilities, TokenFacts, TokenSettings, Verdict,
+};
+use crate::changes::ChangeFeed;
 use crate::error::Result;
 use crate::key::Name;
 use crate::time::Ttl;
@@ -35,6 +38,28 @@ use crate::time::Ttl;
 pub trait TokenStore: fmt::Debug + Send + Sync + 'static {
     /// What this backend can take; constant over its life.
     fn capabilities(&self) -> TokenCapabilities;
+
+    /// Names that can be used once, if the backend has them.
+    ///
+    /// Without, [`Tokens::claim`](super::Tokens::claim) is `Unsupported`.
+    fn first_uses(&self) -> Option<&dyn FirstUses> {
+        None
+    }
+
+    /// Families of refresh tokens, if the backend has them.
+    ///
+    /// Without, tokens that are built with [`refreshing`](super::TokensBuilder::refreshing) are refused when they are built.
+    fn families(&self) -> Option<&dyn RefreshFamilies> {
+        None
+    }
+
+    /// The feed of revocations, if the backend has one: the names are [`revocation_name`](super::revocation_name) of a token, and the
+    /// [`segment`](Scope::segment) of a scope.
+    ///
+    /// Without, a [copy of a verdict](super::TokensBuilder::near) ends by its age alone.
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
+        None
+    }
 
     /// Revokes one token for this long, which must reach past its expiry.
     async fn revoke(&self, service: &Name, jti: &str, ttl: Ttl) -> Result<()>;

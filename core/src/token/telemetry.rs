@@ -11,8 +11,38 @@ pub(super) struct Telemetry {
     issued: Counter,
     #[cfg(feature = "jwt")]
     verified: Checks,
+    #[cfg(feature = "jwt")]
+    refreshes: Refreshes,
     checked: Checks,
     revocations: Revocations,
+}
+
+/// What came of refresh tokens.
+#[cfg(feature = "jwt")]
+#[derive(Debug)]
+struct Refreshes {
+    rotated: Counter,
+    repeated: Counter,
+    reused: Counter,
+    revoked: Counter,
+    gone: Counter,
+    failed: Counter,
+}
+
+#[cfg(feature = "jwt")]
+impl Refreshes {
+    fn new(service: &Name) -> Self {
+        let outcome =
+            |outcome: &'static str| Counter::new(&metric::REFRESHES, &[service.into(), outcome.into()]);
+        Self {
+            rotated: outcome("rotated"),
+            repeated: outcome("repeated"),
+            reused: outcome("reused"),
+            revoked: outcome("revoked"),
+            gone: outcome("gone"),
+            failed: outcome("failed"),
+        }
+    }
 }
 
 /// What came of checking tokens.
@@ -96,6 +126,8 @@ impl Telemetry {
             issued: Counter::new(&metric::ISSUED, &[service.into()]),
             #[cfg(feature = "jwt")]
             verified: Checks::new(service, "verify"),
+            #[cfg(feature = "jwt")]
+            refreshes: Refreshes::new(service),
             checked: Checks::new(service, "check"),
             revocations: Revocations::of(service),
         }
@@ -115,6 +147,19 @@ impl Telemetry {
             Err(VerifyError::Expired) => self.verified.expired.one(),
             Err(VerifyError::Revoked(reason)) => self.verified.revoked(reason),
             Err(VerifyError::Unchecked(_)) => self.verified.unchecked.one(),
+        }
+    }
+
+    #[cfg(feature = "jwt")]
+    pub(super) fn refreshed(&self, refreshed: &Result<super::Refreshed>) {
+        use super::Refreshed;
+        match refreshed {
+            Ok(Refreshed::Rotated(_)) => self.refreshes.rotated.one(),
+            Ok(Refreshed::Repeated(_)) => self.refreshes.repeated.one(),
+            Ok(Refreshed::Reused(_)) => self.refreshes.reused.one(),
+            Ok(Refreshed::Revoked(_)) => self.refreshes.revoked.one(),
+            Ok(Refreshed::Gone) => self.refreshes.gone.one(),
+            Err(_) => self.refreshes.failed.one(),
         }
     }
 

@@ -18,7 +18,9 @@ use stanchion::session::outbox::{PublisherId, ReapCursor};
 use stanchion::session::{NewSession, Patch, Rotation, SessionId, SessionLimit, SessionToken};
 use stanchion::stores::Stores;
 use stanchion::time::{Timestamp, Ttl, seconds};
-use stanchion::token::{Scope, TokenFacts, TokenSettings};
+use stanchion::token::{
+    FamilyId, NewFamily, RefreshHash, Rotation as FamilyRotation, Salt, Scope, TokenFacts, TokenSettings,
+};
 
 /// An operation, and a call of it that has not begun.
 pub(crate) type Made = (&'static str, Pin<Box<dyn Future<Output = Result<()>>>>);
@@ -170,6 +172,10 @@ fn sessions_and_events(stores: &Stores) -> Vec<Made> {
     ]
 }
 
+fn family() -> FamilyId {
+    FamilyId::new([1; 32])
+}
+
 fn lockout() -> Lockout {
     let minute = Duration::from_mins(1);
     Lockout::new(5, minute, minute, minute, minute).unwrap()
@@ -216,5 +222,20 @@ fn the_rest(stores: &Stores) -> Vec<Made> {
             tokens.agree(&name(), &settings, None).await.map(drop)
         }),
         made("token.floor", &tokens, async |tokens| tokens.floor(&name()).await.map(drop)),
+        made("token.claim", &tokens, async |tokens| {
+            tokens.first_uses().unwrap().claim(&name(), "secret-name", ttl()).await.map(drop)
+        }),
+        made("token.open_family", &tokens, async |tokens| {
+            let new = NewFamily::new(family(), RefreshHash::new([1; 32]), "secret-data".into(), ttl(), ttl());
+            tokens.families().unwrap().open_family(&name(), &new).await.map(drop)
+        }),
+        made("token.rotate", &tokens, async |tokens| {
+            let (now, next) = (RefreshHash::new([1; 32]), RefreshHash::new([2; 32]));
+            let attempt = FamilyRotation::new(family(), now, next, Salt::new([3; 32]), Duration::ZERO, ttl());
+            tokens.families().unwrap().rotate(&name(), &attempt).await.map(drop)
+        }),
+        made("token.end_family", &tokens, async |tokens| {
+            tokens.families().unwrap().end_family(&name(), &family()).await.map(drop)
+        }),
     ]
 }

@@ -31,7 +31,10 @@ use stanchion::session::{
 };
 use stanchion::stores::{Stores, StoresBuilder};
 use stanchion::time::{Timestamp, Ttl};
-use stanchion::token::{Epoch, Scope, TokenCapabilities, TokenFacts, TokenSettings, TokenStore, Verdict};
+use stanchion::token::{
+    Epoch, FamilyId, FirstUses, NewFamily, RefreshFamilies, RotateOutcome as FamilyOutcome,
+    Rotation as FamilyRotation, Scope, TokenCapabilities, TokenFacts, TokenSettings, TokenStore, Verdict,
+};
 
 /// With the deadline that it declares, and does not keep.
 #[derive(Debug, Default)]
@@ -269,8 +272,34 @@ impl RateLimiter for Silent {
 }
 
 #[async_trait]
+impl FirstUses for Silent {
+    async fn claim(&self, _: &Name, _: &str, _: Ttl) -> Result<bool> {
+        pending().await
+    }
+}
+
+#[async_trait]
+impl RefreshFamilies for Silent {
+    async fn open_family(&self, _: &Name, _: &NewFamily) -> Result<bool> {
+        pending().await
+    }
+    async fn rotate(&self, _: &Name, _: &FamilyRotation) -> Result<FamilyOutcome> {
+        pending().await
+    }
+    async fn end_family(&self, _: &Name, _: &FamilyId) -> Result<Option<Bytes>> {
+        pending().await
+    }
+}
+
+#[async_trait]
 impl TokenStore for Silent {
     capabilities!(TokenCapabilities);
+    fn first_uses(&self) -> Option<&dyn FirstUses> {
+        Some(self)
+    }
+    fn families(&self) -> Option<&dyn RefreshFamilies> {
+        Some(self)
+    }
     async fn revoke(&self, _: &Name, _: &str, _: Ttl) -> Result<()> {
         pending().await
     }

@@ -163,9 +163,33 @@ fn sources_are_bounded_and_known_ones_stay() {
     for source in 0..500_u64 {
         // So slowly that the account is not locked out.
         let _ = account.admitted(&format!("bot{source}"), 3_600 * (source + 1));
-        assert!(account.0.fields().count() <= Failures::MAX_SOURCES + 1);
+        assert!(account.0.fields().count() <= Failures::MAX_STRANGERS + 2);
     }
     assert!(account.admitted("home", 3_600 * 501).known);
+}
+
+#[test]
+fn strangers_displace_no_known_source() {
+    let mut account = Account(Failures::default());
+    for source in 0..Failures::MAX_KNOWN {
+        let ticket = account.admitted(&format!("home{source}"), 0);
+        account.succeed(&format!("home{source}"), ticket, 0);
+    }
+    for stranger in 0..500_u64 {
+        let _ = account.admitted(&format!("bot{stranger}"), 3_600 * (stranger + 1));
+    }
+    for source in 0..64 {
+        let name = format!("home{source}");
+        assert!(account.admitted(&name, 3_600 * (501 + source)).known, "{name}");
+    }
+    // One more that has succeeded takes the place of the oldest that has.
+    let (now, new) = (3_600 * 600, "new home");
+    let ticket = account.admitted(new, now);
+    account.succeed(new, ticket, now);
+    assert!(account.admitted(new, now).known);
+    let known =
+        (0..64).filter(|source| account.admitted(&format!("home{source}"), now + 3_600 * source).known);
+    assert_eq!(known.count(), 63);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod addresses;
 mod attempts;
 mod failures;
+mod giving_back;
 mod in_flight;
 mod model;
 mod outage;

@@ -112,16 +112,23 @@ async fn a_denial_is_remembered_for_as_long_as_the_store_would_deny() {
         assert_eq!(denied.tiers()[0].next_in, seconds(7));
     }
     assert_eq!(asked.load(Ordering::Relaxed), 6);
-    // Another subject and other tiers go to the store; more permits than were denied don't.
+    // Another subject, other tiers and another cost go to the store.
     assert!(limits.check("u2").await.unwrap().is_allowed());
     assert!(
         limits.with_tiers([Tier::new(50, MINUTE).unwrap()]).unwrap().check("u1").await.unwrap().is_allowed()
     );
-    assert!(!limits.check_cost("u1", 2).await.unwrap().is_allowed());
-    assert_eq!(asked.load(Ordering::Relaxed), 8);
+    let more = limits.check_cost("u1", 2).await.unwrap();
+    // The other tiers have the same period: what they gave counts here.
+    assert_eq!(more.retry_after(), Some(seconds(24)), "two come back later than one");
+    let never = limits.check_cost("u1", 6).await.unwrap();
+    assert_eq!(never, Decision::CostExceedsCapacity { tier: 0 });
+    assert_eq!(asked.load(Ordering::Relaxed), 10);
+    // What was denied last is remembered.
+    assert_eq!(limits.check_cost("u1", 2).await.unwrap().decided_by(), DecidedBy::DenyCopy);
+    assert_eq!(asked.load(Ordering::Relaxed), 10);
     clock.advance(seconds(7));
     let _ = limits.check("u1").await.unwrap();
-    assert_eq!(asked.load(Ordering::Relaxed), 9);
+    assert_eq!(asked.load(Ordering::Relaxed), 11);
 }
 
 #[tokio::test]

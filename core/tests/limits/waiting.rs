@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
 use stanchion::ErrorKind;
-use stanchion::limit::{Calendar, Tier};
+use stanchion::limit::{Calendar, Limits, Tier};
 use stanchion::time::{minutes, seconds};
 
 use crate::{HOUR, manual, settled};
@@ -68,6 +70,98 @@ async fn waiters_come_in_turn_and_only_the_first_asks() {
     }
     assert_eq!(denied, 19 - done);
     assert_eq!(clock.sleepers(), 0);
+}
+
+#[tokio::test]
+async fn one_subject_does_not_take_all_places() {
+    let (clock, stores) = manual();
+    let limits = stores.limits("mail").per_minute(6).plan("pro", [Tier::new(6, HOUR).unwrap()]);
+    let limits = limits.build().unwrap();
+    let pro = limits.plan("pro").unwrap();
+    for limits in [&limits, &pro] {
+        assert!(limits.check_cost("busy", 6).await.unwrap().is_allowed());
+    }
+    assert!(limits.check_cost("quiet", 6).await.unwrap().is_allowed());
+    let wait = |limits: &Limits, subject: &'static str| {
+        let limits = limits.clone();
+        tokio::spawn(async move { limits.until_allowed(subject, minutes(1)).await })
+    };
+    let busy: Vec<_> = (0..1_000).map(|_| wait(&limits, "busy")).collect();
+    settled().await;
+    for limits in [&limits, &pro] {
+        let full = limits.until_allowed("busy", minutes(1)).now_or_never().expect("refused at once");
+        let full = full.unwrap_err();
+        assert_eq!(full.kind(), ErrorKind::Throttled);
+        assert!(full.to_string().contains("of one subject"), "{full}");
+    }
+    let quiet = wait(&limits, "quiet");
+    settled().await;
+    // Whoever leaves makes room.
+    busy[500].abort();
+    settled().await;
+    let another = wait(&limits, "busy");
+    settled().await;
+    assert!(!another.is_finished());
+    clock.advance(seconds(11));
+    settled().await;
+    assert!(quiet.await.unwrap().unwrap().is_allowed());
+    clock.advance(minutes(1));
+    settled().await;
+    assert_eq!(join_all(busy).await.len(), 1_000);
+    assert!(another.await.unwrap().unwrap().retry_after().is_some());
+    assert_eq!(clock.sleepers(), 0);
+}
+
+#[tokio::test]
+async fn another_plan_has_a_line_of_its_own() {
+    let (clock, stores) = manual();
+    let limits = stores.limits("mail").per_minute(6).plan("pro", [Tier::new(10, HOUR).unwrap()]);
+    let limits = limits.build().unwrap();
+    let pro = limits.plan("pro").unwrap();
+    assert!(limits.check_cost("u1", 6).await.unwrap().is_allowed());
+    let wait = |limits: &Limits, wait| {
+        let limits = limits.clone();
+        tokio::spawn(async move { limits.until_allowed("u1", wait).await.unwrap() })
+    };
+    let first = wait(&limits, minutes(2));
+    settled().await;
+    let other = pro.until_allowed("u1", seconds(1)).now_or_never();
+    assert!(other.expect("it does not wait behind another plan").unwrap().is_allowed());
+    assert!(pro.check_cost("u1", 9).await.unwrap().is_allowed());
+    // One comes back in six minutes.
+    let (of_pro, behind) = (wait(&pro, minutes(30)), wait(&pro, seconds(5)));
+    settled().await;
+    clock.advance(seconds(5));
+    settled().await;
+    let denied = behind.await.unwrap();
+    assert_eq!(denied.retry_after(), Some(seconds(355)), "of its own plan, and from now on");
+    assert_eq!(denied.tiers()[0].full_in, seconds(3_595));
+    of_pro.abort();
+    clock.advance(seconds(6));
+    assert!(first.await.unwrap().is_allowed());
+}
+
+#[tokio::test]
+async fn a_denial_of_another_cost_is_nobody_elses() {
+    let (clock, stores) = manual();
+    let limits = stores.limits("mail").per_minute(6).build().unwrap();
+    assert!(limits.check_cost("u1", 6).await.unwrap().is_allowed());
+    let wait = |cost, wait| {
+        let limits = limits.clone();
+        tokio::spawn(async move { limits.until_allowed_cost("u1", cost, wait).await })
+    };
+    let first = wait(4, minutes(2));
+    settled().await;
+    let [less, more, same] = [1, 5, 4].map(|cost| wait(cost, seconds(15)));
+    settled().await;
+    clock.advance(seconds(15));
+    settled().await;
+    for other in [less, more] {
+        assert_eq!(other.await.unwrap().unwrap_err().kind(), ErrorKind::Timeout);
+    }
+    assert_eq!(same.await.unwrap().unwrap().retry_after(), Some(seconds(25)));
+    clock.advance(seconds(30));
+    assert!(first.await.unwrap().unwrap().is_allowed());
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use crate::support::{Flaky, instant, manual, settle, slow};
 
 pub(crate) async fn run() {
     hits_and_loads().await;
+    feed_away().await;
     two_processes().await;
     misses().await;
     read_while_it_changes().await;
@@ -56,6 +57,17 @@ async fn hits_and_loads() {
     assert_eq!(cache.stats().stale_served, 1);
     cache.clear().await.unwrap();
     assert!(cache.stats().epoch_flushes > 0);
+}
+
+async fn feed_away() {
+    let (backend, clock) = manual();
+    let flaky = Flaky::over(&backend.stores());
+    let cache = flaky.cache(&clock).near(MokaNear::entries(10)).near_in_outage(minutes(1)).build().unwrap();
+    cache.set(1, &1).await.unwrap();
+    cache.get(1).await.unwrap();
+    flaky.lose_feed();
+    cache.get(1).await.unwrap();
+    assert_eq!(cache.stats().outage_hits, 1);
 }
 
 async fn two_processes() {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use stanchion::event::{
     Envelope, EventBus, EventCapabilities, FeedSender, SubscribeOptions, Subscription, feed,
 };
@@ -13,7 +14,10 @@ use stanchion::lock::{
     AcquireOutcome, Fence, Lease, LockCapabilities, LockRequest, Locker, ReleaseOutcome, RenewOutcome,
 };
 use stanchion::time::Ttl;
-use stanchion::token::{Epoch, Scope, TokenCapabilities, TokenFacts, TokenSettings, TokenStore, Verdict};
+use stanchion::token::{
+    Epoch, FamilyId, NewFamily, RefreshFamilies, RotateOutcome, Rotation, Scope, TokenCapabilities,
+    TokenFacts, TokenSettings, TokenStore, Verdict,
+};
 use stanchion::{Effect, Result};
 
 use crate::support::down;
@@ -59,9 +63,25 @@ impl Locker for Faulty<dyn Locker> {
 }
 
 #[async_trait]
+impl RefreshFamilies for Faulty<dyn TokenStore> {
+    async fn open_family(&self, service: &Name, family: &NewFamily) -> Result<bool> {
+        self.pass()?.families().unwrap().open_family(service, family).await
+    }
+    async fn rotate(&self, service: &Name, rotation: &Rotation) -> Result<RotateOutcome> {
+        self.pass()?.families().unwrap().rotate(service, rotation).await
+    }
+    async fn end_family(&self, service: &Name, id: &FamilyId) -> Result<Option<Bytes>> {
+        self.pass()?.families().unwrap().end_family(service, id).await
+    }
+}
+
+#[async_trait]
 impl TokenStore for Faulty<dyn TokenStore> {
     fn capabilities(&self) -> TokenCapabilities {
         self.inner.capabilities()
+    }
+    fn families(&self) -> Option<&dyn RefreshFamilies> {
+        Some(self)
     }
     async fn revoke(&self, service: &Name, jti: &str, ttl: Ttl) -> Result<()> {
         self.pass()?.revoke(service, jti, ttl).await

@@ -1,12 +1,15 @@
 //! Everything that the other façades count, once.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
+use stanchion::clock::ManualClock;
 use stanchion::event::Received;
 use stanchion::layer::{Fault, Faults, Metrics, Retry, Trace};
 use stanchion::prelude::*;
 use stanchion::session::SessionsBuilder;
 use stanchion::time::{Timestamp, hours};
-use stanchion::token::{Mark, TokenFacts};
+use stanchion::token::{Mark, RefreshPolicy, Refreshed, TokenFacts, TokenStore};
 
 use crate::faulty::{Faulty, Scripted};
 use crate::support::{down, manual, settle};
@@ -134,15 +137,50 @@ pub(crate) async fn events() {
 }
 
 pub(crate) async fn limits() {
-    let (backend, _) = manual();
+    let (backend, clock) = manual();
     let stores = backend.stores();
     let limits = stores.limits("login").per_minute(2).build().unwrap();
     assert!(limits.check_cost("u1", 2).await.unwrap().is_allowed());
     assert!(matches!(limits.check("u1").await.unwrap(), Decision::Denied { .. }));
     let decision = limits.check_cost("u1", 3).await.unwrap();
     assert!(matches!(decision, Decision::CostExceedsCapacity { .. }));
+    places(&stores, &clock).await;
     stores.close(seconds(1)).await.unwrap();
     limits.check("u1").await.unwrap_err();
+}
+
+/// Places that can't be given back: the error stays, the lease is over, and too many wait.
+async fn places(stores: &Stores, clock: &ManualClock) {
+    let faults = Faults::new(stores.environment());
+    let stores = stores.layer(faults.clone());
+    let enter = async |lease: u64, count: u32| {
+        let places = stores.in_flight("login", 2_000).lease(Duration::from_millis(lease)).build().unwrap();
+        let mut guards = Vec::new();
+        for _ in 0..count {
+            guards.push(places.enter("u1").await.unwrap().guard().unwrap());
+        }
+        guards
+    };
+    for (lease, count, kind) in [
+        (1_000, 1, ErrorKind::Denied),
+        (10, 1, ErrorKind::Unavailable),
+        (1_000, 1_025, ErrorKind::Unavailable),
+    ] {
+        let guards = enter(lease, count).await;
+        faults.plan("limit.give_back", count, Fault::Fail(Error::new(kind, "down"))).unwrap();
+        drop(guards);
+        settle_all().await;
+        // Those that wait are given back.
+        clock.advance(seconds(1));
+        settle_all().await;
+    }
+}
+
+/// Of very many tasks.
+async fn settle_all() {
+    for _ in 0..100 {
+        settle().await;
+    }
 }
 
 /// A call of every area, one of which fails first.
@@ -168,6 +206,21 @@ pub(crate) async fn layers() {
     peeking.await.unwrap().unwrap();
 }
 
+async fn refresh_tokens(tokens: &Tokens, store: &Faulty<dyn TokenStore>) {
+    let first = tokens.issue_pair("u3", IssueOptions::new()).await.unwrap().refresh.reveal();
+    let second = tokens.refresh(&first).await.unwrap().pair().unwrap().refresh.reveal();
+    assert!(matches!(tokens.refresh(&first).await.unwrap(), Refreshed::Repeated(_)));
+    store.is_down(true);
+    tokens.refresh(&second).await.unwrap_err();
+    store.is_down(false);
+    tokens.refresh(&second).await.unwrap().pair().unwrap();
+    assert!(matches!(tokens.refresh(&first).await.unwrap(), Refreshed::Reused(_)));
+    assert!(matches!(tokens.refresh(&first).await.unwrap(), Refreshed::Gone));
+    let other = tokens.issue_pair("u3", IssueOptions::new()).await.unwrap().refresh.reveal();
+    tokens.revoke_user("u3").await.unwrap();
+    assert!(matches!(tokens.refresh(&other).await.unwrap(), Refreshed::Revoked(_)));
+}
+
 pub(crate) async fn tokens() {
     let (backend, clock) = manual();
     let stores = backend.stores().service("auth").unwrap();
@@ -178,7 +231,8 @@ pub(crate) async fn tokens() {
         stores.environment().clone(),
         stores.service_name().clone(),
     );
-    let tokens = tokens.key(key).build().unwrap();
+    let tokens = tokens.key(key).refreshing(RefreshPolicy::new()).build().unwrap();
+    refresh_tokens(&tokens, &store).await;
     let issued = tokens.issue("u1", IssueOptions::new()).await.unwrap();
     tokens.verify(&issued.token).await.unwrap();
     tokens.verify("nonsense").await.unwrap_err();

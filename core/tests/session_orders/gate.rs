@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use stanchion::Result;
 use stanchion::key::Name;
 use stanchion::session::{
@@ -11,7 +12,10 @@ use stanchion::session::{
     SessionCapabilities, SessionId, SessionOutbox, SessionRecord, SessionStore, SessionSummary, TouchOutcome,
 };
 use stanchion::time::Ttl;
-use stanchion::token::{Epoch, Scope, TokenCapabilities, TokenFacts, TokenSettings, TokenStore, Verdict};
+use stanchion::token::{
+    Epoch, FamilyId, FirstUses, NewFamily, RefreshFamilies, RotateOutcome as FamilyOutcome,
+    Rotation as FamilyRotation, Scope, TokenCapabilities, TokenFacts, TokenSettings, TokenStore, Verdict,
+};
 use tokio::sync::oneshot;
 
 /// Where every call waits until it is let through, while the gate is closed.
@@ -124,6 +128,12 @@ impl TokenStore for Gated<dyn TokenStore> {
     fn capabilities(&self) -> TokenCapabilities {
         self.inner.capabilities()
     }
+    fn first_uses(&self) -> Option<&dyn FirstUses> {
+        self.inner.first_uses()
+    }
+    fn families(&self) -> Option<&dyn RefreshFamilies> {
+        Some(self)
+    }
     async fn revoke(&self, service: &Name, jti: &str, ttl: Ttl) -> Result<()> {
         self.gate.step("revoke").await;
         self.inner.revoke(service, jti, ttl).await
@@ -154,5 +164,27 @@ impl TokenStore for Gated<dyn TokenStore> {
     }
     async fn floor(&self, service: &Name) -> Result<Epoch> {
         self.inner.floor(service).await
+    }
+}
+
+impl Gated<dyn TokenStore> {
+    fn right(&self) -> &dyn RefreshFamilies {
+        self.inner.families().unwrap()
+    }
+}
+
+#[async_trait]
+impl RefreshFamilies for Gated<dyn TokenStore> {
+    async fn open_family(&self, service: &Name, family: &NewFamily) -> Result<bool> {
+        self.gate.step("open family").await;
+        self.right().open_family(service, family).await
+    }
+    async fn rotate(&self, service: &Name, rotation: &FamilyRotation) -> Result<FamilyOutcome> {
+        self.gate.step("rotate token").await;
+        self.right().rotate(service, rotation).await
+    }
+    async fn end_family(&self, service: &Name, id: &FamilyId) -> Result<Option<Bytes>> {
+        self.gate.step("end family").await;
+        self.right().end_family(service, id).await
     }
 }

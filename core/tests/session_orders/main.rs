@@ -5,6 +5,7 @@
 
 mod explore;
 mod gate;
+mod pairs;
 #[path = "../support/mod.rs"]
 mod support;
 mod world;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use stanchion::prelude::*;
 use stanchion::session::{OpenedSession, Resumed, Rotated};
-use stanchion::token::LogInAttempt;
+use stanchion::token::{IssuedPair, LogInAttempt};
 
 use explore::{Explored, Operation, explore};
 use world::{Token, World};
@@ -25,6 +26,34 @@ fn issue(world: &World, opened: &OpenedSession) -> Operation {
         let issued = world.sessions.issue(&world.tokens, &session, IssueOptions::new()).await.unwrap();
         if let IssueOutcome::Issued(token) = issued {
             world.issued(session.id(), Token::Signed(token.token));
+        }
+    })
+}
+
+fn issue_pair(world: &World, opened: &OpenedSession) -> Operation {
+    let (world, session) = (world.clone(), opened.session.clone());
+    Box::pin(async move {
+        let issued = world.sessions.issue_pair(&world.tokens, &session, IssueOptions::new()).await.unwrap();
+        if let IssueOutcome::Issued(pair) = issued {
+            world.issued_pair(session.id(), pair);
+        }
+    })
+}
+
+/// A pair from before everything begins.
+async fn pair(world: &World, opened: &OpenedSession) -> IssuedPair {
+    let issued = world.sessions.issue_pair(&world.tokens, &opened.session, IssueOptions::new()).await;
+    let pair = issued.unwrap().issued().unwrap();
+    world.issued_pair(opened.session.id(), pair.clone());
+    pair
+}
+
+fn refresh(world: &World, opened: &OpenedSession, pair: &IssuedPair) -> Operation {
+    let (world, id, token) = (world.clone(), opened.session.id().clone(), pair.refresh.reveal());
+    Box::pin(async move {
+        let refreshed = world.sessions.refresh(&world.tokens, &token).await.unwrap();
+        if let Some(pair) = refreshed.pair() {
+            world.issued_pair(&id, pair);
         }
     })
 }

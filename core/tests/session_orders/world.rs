@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use stanchion::key::Name;
 use stanchion::prelude::*;
 use stanchion::session::{OpenedSession, SessionStore};
-use stanchion::token::{Mark, Reason, TokenFacts, TokenStore};
+use stanchion::token::{IssuedPair, Mark, Reason, RefreshPolicy, TokenFacts, TokenStore};
 
 use crate::gate::{Gate, Gated};
 use crate::support::manual;
@@ -28,6 +28,8 @@ pub(crate) struct World {
     pub(crate) session_store: Arc<dyn SessionStore>,
     pub(crate) token_store: Arc<dyn TokenStore>,
     issued: Arc<Mutex<Vec<(SessionId, Token)>>>,
+    /// Refresh tokens, as their holders have them.
+    refresh: Arc<Mutex<Vec<(SessionId, String)>>>,
     /// Log-ins that began before everything was ended.
     late: Arc<Mutex<Vec<SessionId>>>,
 }
@@ -50,11 +52,12 @@ impl World {
             .tokens(Arc::clone(&token_store))
             .build();
         let key = JwtKey::hs256("k1", SECRET).unwrap();
-        let tokens = stores.tokens().max_life(minutes(15)).key(key).build().unwrap();
+        let tokens = stores.tokens().max_life(minutes(15)).key(key).refreshing(RefreshPolicy::new());
+        let tokens = tokens.build().unwrap();
         let sessions = stores.sessions().limit(SessionLimit::EvictOldest(1)).revoking_tokens(&tokens);
         let sessions = sessions.build().unwrap();
-        let (issued, late) = Default::default();
-        Self { gate, sessions, tokens, session_store, token_store, issued, late }
+        let (issued, refresh, late) = Default::default();
+        Self { gate, sessions, tokens, session_store, token_store, issued, refresh, late }
     }
 
     pub(crate) async fn open(&self) -> OpenedSession {
@@ -63,6 +66,11 @@ impl World {
 
     pub(crate) fn issued(&self, session: &SessionId, token: Token) {
         self.issued.lock().unwrap().push((session.clone(), token));
+    }
+
+    pub(crate) fn issued_pair(&self, session: &SessionId, pair: IssuedPair) {
+        self.issued(session, Token::Signed(pair.access.token));
+        self.refresh.lock().unwrap().push((session.clone(), pair.refresh.reveal()));
     }
 
     pub(crate) fn opened_late(&self, session: &SessionId) {
@@ -90,6 +98,13 @@ impl World {
                 (false, false) => return Err("a token holds, and its session has ended".to_owned()),
                 (true, true) => return Err("a token is revoked, and its session is alive".to_owned()),
                 _ => {}
+            }
+        }
+        let refresh = self.refresh.lock().unwrap().clone();
+        for (session, token) in refresh {
+            let refreshed = self.sessions.refresh(&self.tokens, &token).await.unwrap();
+            if refreshed.pair().is_some() && !alive(&session).await {
+                return Err("a refresh token is answered, and its session has ended".to_owned());
             }
         }
         for session in late {

@@ -86,7 +86,7 @@ pub(crate) struct Flaky {
     pub(crate) down: AtomicBool,
     /// Reads are never answered while this is set.
     pub(crate) hang: AtomicBool,
-    /// Leases are granted and values are filled, and no answer comes.
+    /// Leases are granted, values are filled and tags are bumped, and no answer comes.
     pub(crate) mute: AtomicBool,
     /// It is down once it has answered the next batch of reads.
     pub(crate) down_after_reads: AtomicBool,
@@ -94,8 +94,16 @@ pub(crate) struct Flaky {
     pub(crate) polite: AtomicBool,
     /// What a read has found is on its way until `arrive` says so.
     pub(crate) late: AtomicBool,
+    /// So are the answers of batches of reads.
+    pub(crate) late_batches: AtomicBool,
+    /// Values are filled only once `arrive` says so.
+    pub(crate) late_fills: AtomicBool,
     pub(crate) arrive: Notify,
     pub(crate) calls: AtomicUsize,
+    /// The deadline of reads that it declares.
+    pub(crate) read_deadline: Mutex<Option<Duration>>,
+    /// That of other calls.
+    pub(crate) call_deadline: Mutex<Option<Duration>>,
     news: Arc<Mutex<News>>,
     watchers: Mutex<Vec<Arc<dyn Watcher>>>,
 }
@@ -145,8 +153,12 @@ impl Flaky {
             down_after_reads: AtomicBool::new(false),
             polite: AtomicBool::new(false),
             late: AtomicBool::new(false),
+            late_batches: AtomicBool::new(false),
+            late_fills: AtomicBool::new(false),
             arrive: Notify::new(),
             calls: AtomicUsize::new(0),
+            read_deadline: Mutex::default(),
+            call_deadline: Mutex::default(),
             news: Arc::default(),
             watchers: Mutex::default(),
         })
@@ -219,7 +231,14 @@ impl Flaky {
 #[deny(clippy::missing_trait_methods)]
 impl CacheStore for Flaky {
     fn capabilities(&self) -> CacheCapabilities {
-        self.inner.capabilities()
+        let mut capabilities = self.inner.capabilities();
+        if let Some(deadline) = *self.call_deadline.lock().unwrap() {
+            capabilities.base.call_deadline = Some(deadline);
+        }
+        match *self.read_deadline.lock().unwrap() {
+            Some(deadline) => capabilities.read_deadline(deadline),
+            None => capabilities,
+        }
     }
     fn leases(&self) -> Option<&dyn CacheLeases> {
         self.inner.leases().map(|_| self as &dyn CacheLeases)
@@ -255,6 +274,9 @@ impl CacheStore for Flaky {
         if self.down_after_reads.load(Ordering::SeqCst) {
             self.down.store(true, Ordering::SeqCst);
         }
+        if self.late_batches.load(Ordering::SeqCst) {
+            self.arrive.notified().await;
+        }
         found
     }
     async fn get_many_with_ttl(&self, keys: &[Key]) -> Result<Vec<Option<(Bytes, Ttl)>>> {
@@ -289,7 +311,11 @@ impl CacheLeases for Flaky {
         self.answer(answer).await
     }
     async fn fill(&self, fills: &[Fill]) -> Result<Vec<FillOutcome>> {
-        let answer = self.pass()?.fill(fills).await;
+        let inner = self.pass()?;
+        if self.late_fills.load(Ordering::SeqCst) {
+            self.arrive.notified().await;
+        }
+        let answer = inner.fill(fills).await;
         self.answer(answer).await
     }
     async fn release(&self, leases: &[Release]) -> Result<()> {
@@ -304,7 +330,8 @@ impl CacheTags for Flaky {
         self.pass()?.generations(tags).await
     }
     async fn bump(&self, tags: &[Tag]) -> Result<Vec<Generation>> {
-        self.pass()?.bump(tags).await
+        let answer = self.pass()?.bump(tags).await;
+        self.answer(answer).await
     }
 }
 

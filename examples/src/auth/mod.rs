@@ -1,8 +1,10 @@
 //! `auth-service`: accounts, log-in, sessions and tokens.
 
 mod accounts;
+mod devices;
 mod passwords;
 mod profiles;
+mod refresh;
 mod routes;
 mod sessions;
 mod users;
@@ -13,6 +15,7 @@ use std::time::Duration;
 use axum::extract::FromRef;
 use stanchion::event::standard::UserUpdated;
 use stanchion::prelude::*;
+use stanchion::token::RefreshPolicy;
 
 use self::accounts::Accounts;
 use self::passwords::Passwords;
@@ -26,6 +29,9 @@ pub(crate) const NAME: &str = "auth-service";
 
 /// Short, since a session gives a new one whenever it is asked for.
 const TOKEN_LIFE: Duration = minutes(15);
+
+/// For how long a session lives without being used, and its refresh tokens: the lesser of both would end them.
+const IDLE: Duration = minutes(30);
 
 #[derive(Clone)]
 struct Auth {
@@ -52,7 +58,8 @@ pub(crate) async fn service(stores: &Stores, key: JwtKey, users_url: String) -> 
     let stores = stores.service(NAME)?;
     let users = UserService::at(users_url)?;
     // Settings that another service of these tokens does not share are an error here, and not at the first log-in.
-    let tokens = stores.tokens().max_life(TOKEN_LIFE).key(key).build()?;
+    let tokens = stores.tokens().max_life(TOKEN_LIFE).key(key);
+    let tokens = tokens.refreshing(RefreshPolicy::new().idle_timeout(IDLE)).publishing().build()?;
     tokens.agree().await?;
     let auth = Auth {
         accounts: Arc::default(),
@@ -60,7 +67,7 @@ pub(crate) async fn service(stores: &Stores, key: JwtKey, users_url: String) -> 
         users: users.clone(),
         profiles: Profiles::new(&stores, users)?,
         followed: Followed::default(),
-        sessions: stores.sessions().idle_timeout(minutes(30)).revoking_tokens(&tokens).build()?,
+        sessions: stores.sessions().idle_timeout(IDLE).revoking_tokens(&tokens).build()?,
         tokens,
         // Against guessing: only failures count.
         attempts: stores.attempts("login").publishing().build()?,

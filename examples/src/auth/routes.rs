@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use stanchion::prelude::*;
 use stanchion::session::Device;
 
-use super::{Auth, sessions};
+use super::{Auth, refresh, sessions};
 use crate::caller::Caller;
 use crate::error::AppError;
 use crate::profile::{Details, Profile};
@@ -22,10 +22,12 @@ pub(super) fn router(auth: Auth) -> Router {
         .route("/register", post(register))
         .route("/login", post(log_in))
         .route("/token", post(sessions::renew_token))
+        .route("/refresh", post(refresh::refresh))
         .route("/logout", post(sessions::log_out))
         .route("/me", get(me))
         .route("/sessions", get(sessions::list).delete(sessions::log_out_everywhere))
         .route("/stats", get(stats))
+        .merge(super::devices::router())
         .with_state(auth)
 }
 
@@ -74,11 +76,12 @@ struct LogIn {
     device: String,
 }
 
-/// Both are secrets of the client: the token goes with every request, the session only to `/token`. For a browser,
-/// the session would be an `HttpOnly` cookie. Not `Debug`.
+/// All are secrets of the client: the token goes with every request, the session only to `/token`, the refresh token only to
+/// `/refresh`. For a browser, the session would be an `HttpOnly` cookie; an app that has no cookies keeps the refresh token. Not `Debug`.
 #[derive(Serialize)]
 struct LoggedIn {
-    token: String,
+    #[serde(flatten)]
+    pair: refresh::Pair,
     session: String,
 }
 
@@ -114,9 +117,9 @@ async fn log_in(
         OpenOutcome::LimitReached => return Err(AppError::conflict("too many sessions")),
         _ => return Err(AppError::unauthorized("all sessions were ended meanwhile: log in again")),
     };
-    let issued = auth.sessions.issue(&auth.tokens, &opened.session, IssueOptions::new()).await?;
+    let issued = auth.sessions.issue_pair(&auth.tokens, &opened.session, IssueOptions::new()).await?;
     let issued = issued.issued().ok_or_else(|| AppError::unauthorized("the session was ended meanwhile"))?;
-    Ok(Json(LoggedIn { token: issued.token, session: opened.token.reveal() }))
+    Ok(Json(LoggedIn { pair: issued.into(), session: opened.token.reveal() }))
 }
 
 fn admit(decision: &Decision) -> Result<(), AppError> {

@@ -13,6 +13,7 @@ pub(super) const PASSWORD: &str = "correct horse battery staple";
 pub(super) struct Client {
     pub(super) token: String,
     pub(super) session: String,
+    pub(super) refresh: String,
 }
 
 pub(super) fn by(request: RequestBuilder, client: &Client) -> RequestBuilder {
@@ -28,6 +29,10 @@ pub(super) fn renew(walk: &Walk, client: &Client) -> RequestBuilder {
     walk.post(Auth, "/token").bearer_auth(&client.session)
 }
 
+pub(super) fn refresh(walk: &Walk, token: &str) -> RequestBuilder {
+    walk.post(Auth, "/refresh").bearer_auth(token)
+}
+
 pub(super) fn digest(walk: &Walk, client: &Client, seconds: u8) -> RequestBuilder {
     by(walk.post(User, "/jobs/digest"), client).query(&[("seconds", seconds)])
 }
@@ -35,7 +40,8 @@ pub(super) fn digest(walk: &Walk, client: &Client, seconds: u8) -> RequestBuilde
 pub(super) async fn logged_in(walk: &mut Walk, login: &str, device: &str) -> Result<Client, BoxError> {
     let request = log_in(walk, login, PASSWORD, device);
     let body = walk.expect(200, request, &format!("{login} on her {device}")).await?.body;
-    Ok(Client { token: text(walk, &body, "token")?, session: text(walk, &body, "session")? })
+    let text = |field| text(walk, &body, field);
+    Ok(Client { token: text("token")?, session: text("session")?, refresh: text("refresh")? })
 }
 
 /// Her sessions, the newest first.

@@ -3,7 +3,9 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::client::{Client, PASSWORD, by, digest, list, log_in, logged_in, me, renew, sessions, text};
+use super::client::{
+    Client, PASSWORD, by, digest, list, log_in, logged_in, me, refresh, renew, sessions, text,
+};
 use super::walk::At::{Auth, User};
 use super::walk::Walk;
 use crate::service::BoxError;
@@ -16,6 +18,7 @@ pub(super) async fn all(walk: &mut Walk) -> Result<(), BoxError> {
     let grace = update(walk, &laptop).await?;
     let phone = log_out(walk, &laptop).await?;
     log_out_everywhere(walk, &phone).await?;
+    refresh_tokens(walk).await?;
     job(walk, &grace).await?;
     guesses(walk).await?;
     summary(walk).await
@@ -113,12 +116,35 @@ async fn log_out(walk: &mut Walk, laptop: &Client) -> Result<Client, BoxError> {
 async fn log_out_everywhere(walk: &mut Walk, phone: &Client) -> Result<(), BoxError> {
     walk.step("Log-out everywhere, say after a theft, ends the rest");
     let renewed = walk.expect(200, renew(walk, phone), "a new token for the phone's session").await?;
-    let renewed = Client { token: text(walk, &renewed.body, "token")?, session: phone.session.clone() };
+    let renewed = text(walk, &renewed.body, "token")?;
+    let renewed = Client { token: renewed, session: phone.session.clone(), refresh: phone.refresh.clone() };
     let ended = by(walk.request(Method::DELETE, Auth, "/sessions"), &renewed);
     let ended = walk.expect(200, ended, "all of Ada's sessions").await?;
     walk.check("sessions ended", ended.body["ended"].to_string(), "1".to_owned())?;
     walk.expect(401, by(walk.get(Auth, "/me"), phone), "the phone's first token").await?;
     walk.expect(401, by(walk.get(Auth, "/me"), &renewed), "and its second").await?;
+    Ok(())
+}
+
+async fn refresh_tokens(walk: &mut Walk) -> Result<(), BoxError> {
+    walk.step("A refresh token is used once; used again later it was stolen, by one of the two who have it");
+    let tablet = logged_in(walk, "ada", "tablet").await?;
+    let (one, other) = (refresh(walk, &tablet.refresh), refresh(walk, &tablet.refresh));
+    let one = walk.expect(200, one, "a new token, and the next refresh token").await?.body;
+    let other = walk.expect(200, other, "from another tab, at the same time").await?.body;
+    let next = text(walk, &one, "refresh")?;
+    walk.check("the other tab has the same", text(walk, &other, "refresh")? == next, true)?;
+    let last = walk.expect(200, refresh(walk, &next), "the next one is used").await?.body;
+    let last = Client {
+        token: text(walk, &last, "token")?,
+        session: tablet.session,
+        refresh: text(walk, &last, "refresh")?,
+    };
+    walk.expect(200, by(walk.get(Auth, "/sessions"), &last), "all is well").await?;
+    walk.expect(401, refresh(walk, &tablet.refresh), "a thief comes with the first one").await?;
+    walk.expect(401, refresh(walk, &last.refresh), "the last one has ended").await?;
+    walk.expect(401, by(walk.get(User, "/users"), &last), "its token is revoked").await?;
+    walk.expect(401, renew(walk, &last), "and so has the session").await?;
     Ok(())
 }
 

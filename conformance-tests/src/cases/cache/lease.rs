@@ -242,8 +242,12 @@ async fn fail_load(store: &dyn CacheStore, key: &Key, holder: u8) -> Outcome {
 /// The answer that a load has failed, with what else was answered.
 fn failed(answer: Fetched, longest: Ttl) -> Outcome<Option<Bytes>> {
     match answer {
-        Fetched::Failed { remaining, current } if remaining <= longest.as_duration() => Ok(current),
-        other => fail("that a load has failed", other),
+        Fetched::Failed { remaining, current }
+            if !remaining.is_zero() && remaining <= longest.as_duration() =>
+        {
+            Ok(current)
+        }
+        other => fail("that a load has failed, and for how long that is remembered yet", other),
     }
 }
 

@@ -12,13 +12,16 @@ use std::time::Duration;
 use stanchion::ErrorKind;
 use stanchion::key::Key;
 use stanchion::limit::{
-    AttemptOutcome, AttemptRequest, AttemptTicket, LockedBy, Lockout, RateLimiter, Settlement,
+    AttemptOutcome, AttemptRequest, AttemptTicket, Failures, LockedBy, Lockout, RateLimiter, Settlement,
 };
 use stanchion::time::Ttl;
 
 fn key(account: &str) -> Outcome<Key> {
     Ok(Key::new("attempts", "case", account)?)
 }
+
+/// How many known sources of a key are kept.
+const KNOWN: usize = Failures::MAX_KNOWN;
 
 /// So many failures lock out for an hour.
 fn failures(number: u32) -> Outcome<Lockout> {
@@ -212,6 +215,49 @@ pub(super) async fn a_known_source_is_not_locked_out_by_others(cx: &Context) -> 
     locked(&there, "a", "t", LockedBy::Overall).await?;
     let elsewhere = here.attempt(&key("b")?, &only_known("home")?).await?;
     same(elsewhere, AttemptOutcome::Unknown, "known to another key")
+}
+
+pub(super) async fn strangers_displace_no_known_source(cx: &Context) -> Outcome {
+    let Some([here, _]) = offered(cx).await? else { return Ok(()) };
+    // So many that nothing here locks out.
+    let never = failures(1_000_000)?;
+    let from = |kind: &str, n: usize| AttemptRequest::new(never).from_source(format!("{kind}{n}"), never);
+    for n in 0..KNOWN {
+        match here.attempt(&key("a")?, &from("home", n)).await? {
+            AttemptOutcome::Admitted(ticket) => {
+                here.settle(&key("a")?, &succeeded(&format!("home{n}"), ticket)?).await?;
+            }
+            other => return fail("admitted, from home", other),
+        }
+    }
+    for n in 0..100 {
+        here.attempt(&key("a")?, &from("stranger", n)).await?;
+    }
+    for n in 0..KNOWN {
+        let known = here.attempt(&key("a")?, &from("home", n).only_known(true)).await?;
+        ensure(matches!(known, AttemptOutcome::Admitted(_)), &format!("home{n} is known"), known)?;
+    }
+    Ok(())
+}
+
+pub(super) async fn sources_have_names(cx: &Context) -> Outcome {
+    let Some([here, there]) = offered(cx).await? else { return Ok(()) };
+    let (two, long) = (failures(2)?, "s".repeat(513));
+    let from = |source: &str| AttemptRequest::new(two).from_source(source, two);
+    for bad in ["", long.as_str()] {
+        let attempt = here.attempt(&key("a")?, &from(bad)).await;
+        refused(attempt, ErrorKind::InvalidInput, "an attempt from a source with such a name")?;
+        let ticket = AttemptTicket::default();
+        let withdrawn = Settlement::Withdrawn { source: Some(bad.into()), ticket };
+        for settlement in [withdrawn, succeeded(bad, ticket)?] {
+            let settled = here.settle(&key("a")?, &settlement).await;
+            refused(settled, ErrorKind::InvalidInput, "settling for a source with such a name")?;
+        }
+    }
+    match there.attempt(&key("a")?, &from(&long[..512])).await? {
+        AttemptOutcome::Admitted(ticket) => same(ticket.locks_for, None, "what was refused counts nowhere"),
+        other => fail("admitted, from a source with a long name", other),
+    }
 }
 
 pub(super) async fn an_administrator_unlocks(cx: &Context) -> Outcome {

@@ -94,6 +94,21 @@ pub(super) async fn a_lease_ends_by_itself(cx: &Context) -> Outcome {
     ensure(matches!(full, LeaseOutcome::Full { .. }), "that was another's place", full)
 }
 
+pub(super) async fn a_lease_lasts_for_its_own_life(cx: &Context) -> Outcome {
+    let Some([here, there]) = offered(cx).await? else { return Ok(()) };
+    let (places, short) = (places()?, cx.short());
+    let long = Ttl::new(10 * short.as_duration().max(HOUR))?;
+    here.lease(&places, &LeaseRequest::new("long", 2, long)).await?;
+    here.lease(&places, &LeaseRequest::new("short", 2, short)).await?;
+    cx.pass(short).await;
+    match there.lease(&places, &LeaseRequest::new("next", 1, short)).await? {
+        LeaseOutcome::Full { retry_after } => {
+            ensure(retry_after > HOUR, "until the longer lease ends", retry_after)
+        }
+        other => fail("full after the end of the shorter lease", other),
+    }
+}
+
 fn one() -> LeaseOutcome {
     LeaseOutcome::Leased { in_flight: 1 }
 }

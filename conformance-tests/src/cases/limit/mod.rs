@@ -102,6 +102,7 @@ rules! {
         "in_flight::no_more_than_said": in_flight::no_more_than_said,
         "in_flight::race": in_flight::a_race_lets_in_no_more_than_said,
         "in_flight::ends_by_itself": in_flight::a_lease_ends_by_itself,
+        "in_flight::each_for_its_own_life": in_flight::a_lease_lasts_for_its_own_life,
         "in_flight::given_back_once": in_flight::a_place_is_given_back_by_its_holder_once,
         "in_flight::bad_numbers_are_refused": in_flight::bad_numbers_are_refused,
     ];
@@ -118,11 +119,21 @@ rules! {
     ];
     "LIMIT-27" Must "A source that has succeeded is admitted while all others are locked out, and only to its own number." => [
         "attempts::known_sources": attempts::a_known_source_is_not_locked_out_by_others,
+        "attempts::known_sources_are_kept": attempts::strangers_displace_no_known_source,
     ];
     "LIMIT-28" Must "An administrator lifts all lock-outs of a key, and known sources stay known." => [
         "attempts::unlock": attempts::an_administrator_unlocks,
     ];
     "LIMIT-29" Must "What is refused writes nothing: strangers neither grow nor prolong anything." => [
         "attempts::refused_costs_nothing": attempts::what_is_refused_prolongs_nothing,
+    ];
+    "LIMIT-30" Must "After a step back of the store's wall clock places and lock-outs last for no longer than they would without." => [
+        "wall_clock::back_holds_places_for_a_lease_at_most":
+            wall_clock::limit::a_step_back_holds_places_for_a_lease_at_most,
+        "wall_clock::back_locks_out_for_the_longest_at_most":
+            wall_clock::limit::a_step_back_locks_out_for_the_longest_at_most,
+    ];
+    "LIMIT-31" Must "A source has a name of 1 to 512 bytes; any other is refused, and nothing is counted." => [
+        "attempts::sources_have_names": attempts::sources_have_names,
     ];
 }

@@ -1,6 +1,7 @@
 //! Token revocation.
 
 use super::PROCESSES;
+use crate::cases::single_use;
 use crate::check::{ensure, same};
 use crate::child::{Task, race};
 use crate::{Context, Outcome};
@@ -37,4 +38,30 @@ pub(in crate::cases) async fn revocations_are_seen_by_all(cx: &Context) -> Outco
     let after: Vec<Vec<bool>> = race(&mut children, |_| asked()).await?;
     let seen: Vec<_> = after.iter().map(|seen| seen.iter().filter(|revoked| **revoked).count()).collect();
     same(seen, vec![all.len(); PROCESSES], "revoked tokens of all processes, as each process sees them")
+}
+
+pub(in crate::cases) async fn one_process_is_the_first(cx: &Context) -> Outcome {
+    if single_use::uses(cx).await?.is_none() {
+        return Ok(());
+    }
+    let mut children = cx.children(PROCESSES).await?;
+    let names: Vec<_> = (0..100).map(|n| format!("j{n}")).collect();
+    let won: Vec<Vec<bool>> = race(&mut children, |_| Task::Claim { names: names.clone() }).await?;
+    let first: Vec<_> = (0..names.len()).map(|n| won.iter().filter(|won| won[n]).count()).collect();
+    same(first, vec![1; names.len()], "first claims of each name, by all processes")
+}
+
+pub(in crate::cases) async fn one_process_rotates(cx: &Context) -> Outcome {
+    let Some(store) = single_use::families(cx).await? else { return Ok(()) };
+    for family in 1..=20 {
+        single_use::open(store.families()?, &single_use::service()?, family).await?;
+    }
+    let mut children = cx.children(PROCESSES).await?;
+    let won: Vec<Vec<bool>> = race(&mut children, |n| Task::Rotate {
+        families: (1..=20).collect(),
+        next: 2 + u8::try_from(n).unwrap_or_default(),
+    })
+    .await?;
+    let rotated: Vec<_> = (0..20).map(|n| won.iter().filter(|won| won[n]).count()).collect();
+    same(rotated, vec![1; 20], "rotations of each token that won, by all processes")
 }

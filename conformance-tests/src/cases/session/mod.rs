@@ -7,6 +7,7 @@ mod common;
 mod create;
 mod data;
 mod end;
+mod feed;
 mod input;
 mod life;
 mod limit;
@@ -92,9 +93,10 @@ rules! {
     "SESSION-32" Must "An anonymous session is loaded, used, changed and ended like any other; it has no user, is in no list, and counts towards no limit." => [
         "anonymous::of_nobody": anonymous::a_session_of_nobody_is_like_any_and_in_no_list,
     ];
-    "SESSION-33" Must "A session of the user whose place a new one takes ends in the same step and does not count; not if it has changed, and never another user's." => [
+    "SESSION-33" Must "A session of the user whose place a new one takes ends in the same step and does not count; not if it has changed or goes on under another id, and never another user's." => [
         "replace::own": replace::the_session_that_is_replaced_ends_and_does_not_count,
         "replace::conflict": replace::a_session_that_changed_is_not_replaced,
+        "replace::rotated": replace::a_session_that_was_rotated_is_not_replaced_by_its_old_id,
         "replace::another_users": replace::nobody_takes_the_place_of_another_user,
     ];
     "SESSION-34" Must "A rotated session goes on under its new id, with its fields, its absolute deadline and its place in the list, and is counted once." => [
@@ -105,10 +107,20 @@ rules! {
     ];
     "SESSION-36" Must "For the grace the old id leads to the session, also through further rotations, and then never again." => [
         "rotate::grace_leads_on": rotate::the_old_id_leads_on_for_the_grace,
+        "rotate::kept_by_its_old_id": rotate::the_old_id_is_kept_with_its_session,
         "rotate::grace_ends": rotate::the_grace_ends,
     ];
     "SESSION-37" Must "What is another user's, has another version, is gone, or would hold too much, is not rotated." => [
         "rotate::refused": rotate::what_may_not_be_rotated_is_not,
+    ];
+    "SESSION-60" Must "A watcher is notified of every change of a session in its service but by time, through any handle." => [
+        "feed::changes": feed::each_change_is_notified,
+    ];
+    "SESSION-61" Must "A watcher is notified of nothing of another service, and of nothing once its watch is dropped." => [
+        "feed::is_of_one_service": feed::a_watch_is_of_one_service,
+    ];
+    "SESSION-62" Must "A record says in how much time its next use is due to be recorded." => [
+        "use::due_is_said": feed::a_record_says_when_its_use_is_due,
     ];
     "SESSION-50" Must "What happens to a published session is appended to the outbox of its user, in order, with its reason; and nothing of other sessions." => [
         "outbox::what_happens": outbox::what_happens_is_appended,
@@ -129,7 +141,7 @@ rules! {
     "SESSION-55" Must "One publisher has the right to reap for a service, until its lease is over." => [
         "outbox::lead": outbox::one_publisher_reaps_at_a_time,
     ];
-    "SESSION-56" Must "A limit of zero or over the bounds is refused by the outbox." => [
+    "SESSION-56" Must "A limit of zero or over the bounds is refused by the outbox, which takes more entries than a page." => [
         "outbox::bad_limits": outbox::bad_limits_are_refused,
     ];
     "SESSION-57" Must "What happens to a session reaches subscribers, also an end by time." => [

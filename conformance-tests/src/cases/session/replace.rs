@@ -3,8 +3,8 @@
 use stanchion::ErrorKind;
 use stanchion::key::bucket_of;
 use stanchion::session::{
-    CreateOutcome, NewSession, Patch, PatchOutcome, Predecessor, SessionId, SessionLimit, SessionRecord,
-    SessionStore,
+    CreateOutcome, NewSession, Patch, PatchOutcome, Predecessor, RotateOutcome, Rotation, SessionId,
+    SessionLimit, SessionRecord, SessionStore,
 };
 
 use super::common::{create, id_for, ids, is_gone, new, open, service};
@@ -72,6 +72,30 @@ pub(super) async fn a_session_that_changed_is_not_replaced(cx: &Context) -> Outc
     same(ids(&*here, "u1").await?, vec![id.clone()], "the user's sessions")?;
     let (next, gone) = replaced(&*here, replacing("u1", &id, 2, SessionLimit::Reject(1))?).await?;
     same((gone, ids(&*there, "u1").await?), (Some(id), vec![next.id]), "in place of what it has become")
+}
+
+pub(super) async fn a_session_that_was_rotated_is_not_replaced_by_its_old_id(cx: &Context) -> Outcome {
+    let (here, there) = (cx.open().await?.session_store()?, cx.open().await?.session_store()?);
+    let (service, old, to, last) = (service()?, open(&*here, "u1").await?, id_for("u1")?, id_for("u1")?);
+    let plenty = SessionLimit::Reject(9);
+    for (n, (from, to)) in [(&old, &to), (&to, &last)].into_iter().enumerate() {
+        let rotation = Rotation::to(to.clone()).grace(Rotation::MAX_GRACE);
+        let rotated = there.rotate(&service, "u1", from, &rotation).await?;
+        ensure(matches!(rotated, RotateOutcome::Rotated { .. }), "rotated", rotated)?;
+        let stale = replacing("u1", &old, 1, plenty)?;
+        let version = 2 + n as u64;
+        let outcome = here.create(&service, stale.clone()).await?;
+        same(outcome, CreateOutcome::Conflict { version }, "in place of what was rotated")?;
+        same(here.load(&service, &stale.id).await?, None, "the session that was not created")?;
+        same(ids(&*here, "u1").await?, vec![to.clone()], "the user's sessions")?;
+    }
+    let (next, gone) = replaced(&*here, replacing("u1", &last, 3, plenty)?).await?;
+    let found = (gone, ids(&*there, "u1").await?);
+    same(found, (Some(last), vec![next.id.clone()]), "in place of what it has become")?;
+    // What the old id leads to has ended.
+    let (other, gone) = replaced(&*here, replacing("u1", &old, 1, plenty)?).await?;
+    let found = (gone, ids(&*there, "u1").await?);
+    same(found, (None, vec![other.id, next.id]), "in place of what was rotated and has ended")
 }
 
 pub(super) async fn nobody_takes_the_place_of_another_user(cx: &Context) -> Outcome {

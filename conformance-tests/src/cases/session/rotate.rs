@@ -143,6 +143,18 @@ pub(super) async fn the_old_id_leads_on_for_the_grace(cx: &Context) -> Outcome {
     Ok(())
 }
 
+pub(super) async fn the_old_id_is_kept_with_its_session(cx: &Context) -> Outcome {
+    let (here, there) = (cx.open().await?.session_store()?, cx.open().await?.session_store()?);
+    let (service, old, other) = (service()?, open(&*here, "u1").await?, open(&*here, "u1").await?);
+    let to = beside(&old)?;
+    rotated(&*here, "u1", &old, &Rotation::to(to.clone()).grace(Rotation::MAX_GRACE)).await?;
+    let ended = there.destroy_all(&service, "u1", Some(&old)).await?;
+    same(ended, vec![other], "ended but for the session of an old id")?;
+    same(ids(&*here, "u1").await?, vec![to.clone()], "the user's sessions")?;
+    let found = here.load(&service, &old).await?.map(|record| record.id);
+    same(found, Some(to), "loading by the old id of what was kept")
+}
+
 pub(super) async fn the_grace_ends(cx: &Context) -> Outcome {
     let store = cx.open().await?.session_store()?;
     let old = open(&*store, "u1").await?;

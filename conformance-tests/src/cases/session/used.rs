@@ -20,6 +20,7 @@ pub(super) async fn a_use_is_recorded_when_it_is_due(cx: &Context) -> Outcome {
                     };
                     ensure(used.expires_in <= created.expires_in, "time does not go back", used.expires_in)?;
                     used.expires_in = created.expires_in;
+                    used.use_due_in = created.use_due_in;
                     same(used, created.clone(), "a use that is not due is not recorded")?;
                 }
                 Ok((created, life))

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use stanchion::key::Key;
-use stanchion::limit::{RateLimiter, Tier};
+use stanchion::limit::{
+    AttemptOutcome, AttemptRequest, LeaseOutcome, LeaseRequest, Lockout, RateLimiter, Tier,
+};
 use stanchion::time::Ttl;
 
 use super::HOUR;
-use crate::check::{ensure, same};
+use crate::check::{ensure, fail, same};
 use crate::{Context, Outcome, WallStep};
 
 const BURST: u32 = 3;
@@ -54,4 +56,46 @@ pub(in crate::cases) async fn a_step_forth_gives_a_burst_at_most(cx: &Context) -
     let _frame = cx.step(WallStep::Forth(HOUR)).await?;
     let given = allowed(&*limiter, tier, 4 * BURST).await?;
     ensure(given <= BURST, "at most a burst after a step forth", given)
+}
+
+pub(in crate::cases) async fn a_step_back_holds_places_for_a_lease_at_most(cx: &Context) -> Outcome {
+    let limiter = cx.open().await?.rate_limiter()?;
+    if limiter.capabilities().max_leases.is_none() {
+        return Ok(());
+    }
+    let (places, life) = (Key::new("rate_limit", "case", "a")?.subkey("in_flight")?, cx.short());
+    let lease = async |holder| limiter.lease(&places, &LeaseRequest::new(holder, 1, life)).await;
+    lease("dead").await?;
+    let _frame = cx.step(WallStep::Back((5 * life.as_duration()).max(HOUR))).await?;
+    // From now on at the latest the store can know of its clock. On a slow machine the lease may be over.
+    if let LeaseOutcome::Full { retry_after } = lease("early").await? {
+        ensure(retry_after <= life.as_duration(), "full for a lease at most after a step back", retry_after)?;
+    }
+    cx.pass(life).await;
+    let next = lease("next").await?;
+    same(next, LeaseOutcome::Leased { in_flight: 1 }, "after a step back, once a lease has passed")
+}
+
+pub(in crate::cases) async fn a_step_back_locks_out_for_the_longest_at_most(cx: &Context) -> Outcome {
+    let limiter = cx.open().await?.rate_limiter()?;
+    if !limiter.capabilities().attempts {
+        return Ok(());
+    }
+    let (key, life) = (Key::new("attempts", "case", "a")?, cx.short());
+    let longest = life.as_duration();
+    let rule = Lockout::new(2, longest, longest, longest, longest)?;
+    let request = AttemptRequest::new(Lockout::new(100, longest, longest, longest, longest)?);
+    let request = request.from_source("s", rule);
+    for _ in 0..2 {
+        limiter.attempt(&key, &request).await?;
+    }
+    let _frame = cx.step(WallStep::Back((5 * longest).max(HOUR))).await?;
+    if let AttemptOutcome::Locked { retry_after, .. } = limiter.attempt(&key, &request).await? {
+        ensure(retry_after <= longest, "locked out for the longest at most after a step back", retry_after)?;
+    }
+    cx.pass(life).await;
+    match limiter.attempt(&key, &request).await? {
+        AttemptOutcome::Admitted(_) => Ok(()),
+        other => fail("admitted after a step back, once the longest lock-out has passed", other),
+    }
 }

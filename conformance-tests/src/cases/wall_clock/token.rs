@@ -4,6 +4,7 @@ use stanchion::time::Ttl;
 use stanchion::token::{Epoch, Mark, Reason, Scope, TokenFacts, TokenStore, Verdict};
 
 use super::{HOUR, ROUND};
+use crate::cases::single_use;
 use crate::check::{ensure, name, same};
 use crate::{Context, Outcome, WallStep};
 
@@ -57,4 +58,29 @@ pub(in crate::cases) async fn lives_after_a_step_back(cx: &Context) -> Outcome {
 
 pub(in crate::cases) async fn lives_after_a_step_forth(cx: &Context) -> Outcome {
     is_over(cx, WallStep::Forth(HOUR), cx.short(), cx.short()).await
+}
+
+pub(in crate::cases) async fn a_grace_is_not_lengthened_by_the_wall_clock(cx: &Context) -> Outcome {
+    let Some(store) = single_use::families(cx).await? else { return Ok(()) };
+    let (families, grace) = (store.families()?, cx.short());
+    let twice = Ttl::new(2 * grace.as_duration())?;
+    let thrice = Ttl::new(3 * grace.as_duration())?;
+    let steps = [(1, WallStep::Back(grace.as_duration()), thrice), (2, WallStep::Forth(HOUR), twice)];
+    for (family, step, longer) in steps {
+        single_use::open(families, &single_use::service()?, family).await?;
+        single_use::rotates(families, &single_use::rotation(family, 1, 2), "rotated", "the first token")
+            .await?;
+        let _frame = cx.step(step).await?;
+        cx.pass(longer).await;
+        let mut late = single_use::rotation(family, 1, 3);
+        late.grace = grace.as_duration();
+        single_use::rotates(
+            families,
+            &late,
+            "reused",
+            &format!("the token before, after the grace, {step:?}"),
+        )
+        .await?;
+    }
+    Ok(())
 }

@@ -40,10 +40,12 @@ pub(crate) enum Bug {
     Sessions,
     Epochs,
     Revocations,
+    Claims,
+    Rotations,
 }
 
 impl Bug {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::Additions,
         Self::Leases,
         Self::Locks,
@@ -51,6 +53,8 @@ impl Bug {
         Self::Sessions,
         Self::Epochs,
         Self::Revocations,
+        Self::Claims,
+        Self::Rotations,
     ];
 
     /// The change that is wrong.
@@ -63,6 +67,8 @@ impl Bug {
             Self::Sessions => Change::Session,
             Self::Epochs => Change::Epoch,
             Self::Revocations => Change::Revocation,
+            Self::Claims => Change::Claim,
+            Self::Rotations => Change::Rotation,
         }
     }
 }
@@ -108,6 +114,18 @@ pub(crate) const PROOFS: &[Proof] = &[
         Bug::Revocations,
         "process::seen_by_all",
         "revoked tokens of all processes, as each process sees them: [60, 60, 60]",
+    ),
+    proof(
+        "TOKEN-34",
+        Bug::Claims,
+        "process::one_is_the_first",
+        "first claims of each name, by all processes",
+    ),
+    proof(
+        "TOKEN-49",
+        Bug::Rotations,
+        "process::one_rotates",
+        "rotations of each token that won, by all processes",
     ),
 ];
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stanchion::Result;
+use stanchion::changes::ChangeFeed;
 use stanchion::clock::{Clock, SystemClock};
 use stanchion::contract::Contract;
 use stanchion::key::Name;
@@ -36,6 +37,10 @@ impl SessionStore for Files {
 
     /// What is here lives for a day, and no race takes so long.
     fn outbox(&self) -> Option<&dyn SessionOutbox> {
+        None
+    }
+
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
         None
     }
 

@@ -25,8 +25,22 @@ pub(super) struct State {
     pub(super) sessions: BTreeMap<String, Vec<String>>,
     pub(super) epochs: BTreeMap<String, u64>,
     pub(super) revoked: BTreeSet<String>,
-    /// Longest life in ms and issuer, by service.
-    pub(super) token_settings: BTreeMap<String, (Option<u64>, Option<String>)>,
+    /// By service.
+    pub(super) token_settings: BTreeMap<String, Settings>,
+    pub(super) used: BTreeSet<String>,
+    /// By service and name.
+    pub(super) families: BTreeMap<String, Family>,
+}
+
+/// Longest life in ms, issuer, and longest life of refresh tokens in ms.
+pub(super) type Settings = (Option<u64>, Option<String>, Option<u64>);
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Family {
+    pub(super) current: String,
+    pub(super) last: Option<String>,
+    pub(super) salt: String,
+    pub(super) data: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -45,6 +59,8 @@ pub(super) enum Change {
     Session,
     Epoch,
     Revocation,
+    Claim,
+    Rotation,
 }
 
 /// A place's folder.

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use stanchion::Result;
 use stanchion::key::Key;
 use stanchion::limit::{
-    AttemptOutcome, AttemptRequest, Decision, Grant, LeaseOutcome, LeaseRequest, LimitCapabilities,
+    AttemptOutcome, AttemptRequest, Decision, Grant, LeaseOutcome, LeaseRequest, LimitCapabilities, LockedBy,
     RateLimiter, Settlement, Tier, TierStatus,
 };
 use stanchion::time::{Timestamp, Ttl};
@@ -57,6 +57,10 @@ pub(crate) enum Bug {
     CreditHasNoBound,
     /// Nothing is given until the wall clock is again where it was.
     WaitsForTheClock,
+    /// A lease ends when the wall clock shows the time that it was to end at.
+    LeasesWaitForTheClock,
+    /// So does a lock-out.
+    LockOutsWaitForTheClock,
 }
 
 const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'static str) -> Proof {
@@ -165,6 +169,18 @@ pub(crate) const PROOFS: &[Proof] = &[
         "wall_clock::back_denies_for_a_burst_at_most",
         "once the time for one has passed: 1\nobserved: 0",
     ),
+    proof(
+        "LIMIT-30",
+        Bug::LeasesWaitForTheClock,
+        "wall_clock::back_holds_places_for_a_lease_at_most",
+        "full for a lease at most after a step back",
+    ),
+    proof(
+        "LIMIT-30",
+        Bug::LockOutsWaitForTheClock,
+        "wall_clock::back_locks_out_for_the_longest_at_most",
+        "locked out for the longest at most after a step back",
+    ),
     proof("LIMIT-14", Bug::TakenThenGivenBack, "cancel::all_tiers_or_none", "from both tiers or from none"),
 ];
 
@@ -240,6 +256,14 @@ impl Wrong {
         enough
     }
 
+    /// How far the wall clock is behind the latest that it has shown.
+    fn behind(&self) -> Duration {
+        let now = self.around.right.environment().clock.wall();
+        let mut latest = locked(&self.latest);
+        *latest = now.max(*latest);
+        latest.saturating_since(now)
+    }
+
     /// Whether another window has begun since the key was last used.
     fn is_next_window(&self, key: &Key, tier: &Tier) -> bool {
         let now = self.around.right.environment().clock.now().since_origin();
@@ -291,15 +315,10 @@ impl RateLimiter for Wrong {
                 return Ok(Decision::allowed(self.right.peek(key, tiers).await?));
             }
             Bug::WaitsForTheClock if possible => {
-                let now = self.around.right.environment().clock.wall();
-                let latest = {
-                    let mut latest = locked(&self.latest);
-                    *latest = now.max(*latest);
-                    *latest
-                };
-                if now < latest {
+                let behind = self.behind();
+                if !behind.is_zero() {
                     let tiers = self.right.peek(key, tiers).await?;
-                    return Ok(Decision::denied(latest.saturating_since(now), 0, tiers));
+                    return Ok(Decision::denied(behind, 0, tiers));
                 }
             }
             Bug::ZeroCostsOne => cost = cost.max(1),
@@ -374,6 +393,10 @@ impl RateLimiter for Wrong {
     }
 
     async fn lease(&self, key: &Key, request: &LeaseRequest) -> Result<LeaseOutcome> {
+        let behind = self.behind();
+        if self.bug == Bug::LeasesWaitForTheClock && !behind.is_zero() {
+            return Ok(LeaseOutcome::Full { retry_after: behind });
+        }
         self.right.lease(key, request).await
     }
 
@@ -382,6 +405,10 @@ impl RateLimiter for Wrong {
     }
 
     async fn attempt(&self, key: &Key, request: &AttemptRequest) -> Result<AttemptOutcome> {
+        let behind = self.behind();
+        if self.bug == Bug::LockOutsWaitForTheClock && !behind.is_zero() {
+            return Ok(AttemptOutcome::Locked { retry_after: behind, by: LockedBy::Source });
+        }
         self.right.attempt(key, request).await
     }
 

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use stanchion::Result;
 use stanchion::key::Key;
 use stanchion::limit::{
-    AttemptOutcome, AttemptRequest, Calendar, Decision, Grant, LeaseOutcome, LeaseRequest, LimitCapabilities,
-    Lockout, RateLimiter, Settlement, Tier, TierStatus,
+    AttemptOutcome, AttemptRequest, Calendar, Decision, Failures, Grant, LeaseOutcome, LeaseRequest,
+    LimitCapabilities, Lockout, RateLimiter, Settlement, Tier, TierStatus,
 };
 use stanchion::time::Ttl;
 use tokio::task::yield_now;
@@ -67,6 +67,12 @@ pub(crate) enum Bug {
     OnlySourcesCount,
     /// A withdrawal forgets everything.
     WithdrawalIsAPardon,
+    /// All leases of a subject last for as long as the last that was asked for.
+    OneLifeForAll,
+    /// Of as many sources as are kept and a stranger the oldest makes room, known or not.
+    StrangersDisplace,
+    /// A bad name of a source is made a good one.
+    SourcesNeedNoName,
 }
 
 const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'static str) -> Proof {
@@ -149,7 +155,8 @@ pub(crate) const PROOFS: &[Proof] = &[
         "not charged for it: [0, 1]\nobserved: [0, 0]",
     ),
     proof("LIMIT-23", Bug::HoldersAreNotKnown, "in_flight::no_more_than_said", "is granted the same again"),
-    proof("LIMIT-23", Bug::LeasesLastForEver, "in_flight::ends_by_itself", "full while the lease lasts"),
+    proof("LIMIT-23", Bug::LeasesLastForEver, "in_flight::ends_by_itself", "full while the lease lasts")
+        .also(&["LIMIT-30"]),
     proof(
         "LIMIT-23",
         Bug::AnyNumberInFlight,
@@ -163,7 +170,21 @@ pub(crate) const PROOFS: &[Proof] = &[
         "locked out\nobserved: Admitted",
     )
     .also(&["LIMIT-29"]),
-    proof("LIMIT-26", Bug::WithdrawalIsAPardon, "attempts::withdrawn", "locked out of a from s"),
+    proof("LIMIT-26", Bug::WithdrawalIsAPardon, "attempts::withdrawn", "locked out of a from s")
+        .also(&["LIMIT-31"]),
+    proof(
+        "LIMIT-23",
+        Bug::OneLifeForAll,
+        "in_flight::each_for_its_own_life",
+        "full after the end of the shorter lease",
+    ),
+    proof("LIMIT-27", Bug::StrangersDisplace, "attempts::known_sources_are_kept", "home0 is known"),
+    proof(
+        "LIMIT-31",
+        Bug::SourcesNeedNoName,
+        "attempts::sources_have_names",
+        "an attempt from a source with such a name: refused",
+    ),
     proof("LIMIT-29", Bug::RefusalsProlong, "attempts::refused_costs_nothing", "no longer by being refused"),
 ];
 
@@ -173,11 +194,16 @@ pub(crate) struct Wrong {
     right: Arc<dyn RateLimiter>,
     /// How often each key was refused, or asked for a place.
     counted: Mutex<HashMap<Key, u32>>,
+    /// Who has asked for a place, or has succeeded, of each key.
+    names: Mutex<HashMap<Key, Vec<String>>>,
+    /// How many known sources of each key were displaced.
+    displaced: Mutex<HashMap<Key, usize>>,
 }
 
 impl Wrong {
     pub(crate) fn new(bug: Bug, right: Arc<dyn RateLimiter>) -> Self {
-        Self { bug, right, counted: Mutex::default() }
+        let (counted, names, displaced) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { bug, right, counted, names, displaced }
     }
 
     /// How often this was asked of the key, with this time.
@@ -186,6 +212,30 @@ impl Wrong {
         let count = counted.entry(key.clone()).or_default();
         *count += 1;
         *count
+    }
+
+    /// The names of the key so far, and this one from now on.
+    fn names(&self, key: &Key, name: Option<&str>) -> Vec<String> {
+        let mut names = locked(&self.names);
+        let names = names.entry(key.clone()).or_default();
+        let before = names.clone();
+        names.extend(name.filter(|name| !before.iter().any(|before| before == name)).map(str::to_owned));
+        before
+    }
+
+    /// What a source is called once others are displaced by strangers.
+    fn displacing(&self, key: &Key, source: &str) -> String {
+        let known = self.names(key, None);
+        let mut displaced = locked(&self.displaced);
+        let displaced = displaced.entry(key.clone()).or_default();
+        match known.iter().position(|name| name == source) {
+            Some(at) if at < *displaced => format!("{source}, a stranger again"),
+            None if known.len() >= Failures::MAX_KNOWN => {
+                *displaced += 1;
+                source.to_owned()
+            }
+            _ => source.to_owned(),
+        }
     }
 
     /// The quota is taken, and then the others are.
@@ -227,6 +277,11 @@ impl Wrong {
 fn first_only(rule: &Lockout) -> Result<Lockout> {
     let [window, first, _, memory] = rule.micros().map(Duration::from_micros);
     Lockout::new(rule.failures(), window, first, first, memory)
+}
+
+fn any_name(source: &str) -> String {
+    let name: String = source.chars().take(256).collect();
+    if name.is_empty() { "-".to_owned() } else { name }
 }
 
 #[deny(clippy::missing_trait_methods)]
@@ -315,7 +370,14 @@ impl RateLimiter for Wrong {
             }
             _ => {}
         }
-        self.right.lease(key, &request).await
+        let leased = self.right.lease(key, &request).await?;
+        if self.bug == Bug::OneLifeForAll {
+            for holder in self.names(key, Some(&request.holder)) {
+                let renewal = LeaseRequest::new(holder, request.most, request.life).renewing();
+                self.right.lease(key, &renewal).await?;
+            }
+        }
+        Ok(leased)
     }
 
     async fn give_back(&self, key: &Key, holder: &str) -> Result<bool> {
@@ -329,6 +391,11 @@ impl RateLimiter for Wrong {
             if let Some((_, rule)) = &mut request.source {
                 *rule = first_only(rule)?;
             }
+        }
+        match &mut request.source {
+            Some((source, _)) if self.bug == Bug::SourcesNeedNoName => *source = any_name(source),
+            Some((source, _)) if self.bug == Bug::StrangersDisplace => *source = self.displacing(key, source),
+            _ => {}
         }
         let outcome = self.right.attempt(key, &request).await?;
         let source = request.source.map(|(source, _)| source);
@@ -363,6 +430,18 @@ impl RateLimiter for Wrong {
             (Bug::NobodyIsKnown, Settlement::Succeeded { source, ticket, .. }) => {
                 let settlement = Settlement::Withdrawn { source: Some(source.clone()), ticket: *ticket };
                 return self.right.settle(key, &settlement).await;
+            }
+            (Bug::SourcesNeedNoName, settlement) => {
+                let mut settlement = settlement.clone();
+                if let Settlement::Succeeded { source, .. }
+                | Settlement::Withdrawn { source: Some(source), .. } = &mut settlement
+                {
+                    *source = any_name(source);
+                }
+                return self.right.settle(key, &settlement).await;
+            }
+            (Bug::StrangersDisplace, Settlement::Succeeded { source, .. }) => {
+                self.names(key, Some(source));
             }
             _ => {}
         }

@@ -76,6 +76,8 @@ pub(crate) enum Bug {
     ReplacedIsCounted,
     /// The version of the predecessor is not looked at.
     ReplacedVersionIsPassedOver,
+    /// A predecessor that was rotated is taken for one that has ended.
+    RotatedIsNotReplaced,
     /// The predecessor is ended, whosever it is.
     ReplacesAnybody,
     /// A rotated session begins anew.
@@ -84,8 +86,18 @@ pub(crate) enum Bug {
     RotationIsThreeSteps,
     /// The old id is good for nothing at once.
     GraceIsForgotten,
+    /// The session to be kept is looked for under the id alone that was given.
+    KeptByOneIdAlone,
     /// The old id is good for as long as can be.
     GraceIsAlwaysTheLongest,
     /// Who rotates need not be the user.
     RotatesForAnybody,
+    /// Of each session one change is notified.
+    FirstChangeIsNotified,
+    /// What begins alike is taken for the service.
+    WatchBeginsAlike,
+    /// Nothing ends a watch.
+    WatchNeverEnds,
+    /// When a use is due is not said.
+    DueIsForgotten,
 }

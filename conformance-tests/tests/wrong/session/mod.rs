@@ -1,6 +1,7 @@
 //! Wrong session stores.
 
 mod bug;
+mod feed;
 mod proofs;
 
 use std::collections::HashMap;
@@ -8,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use stanchion::changes::ChangeFeed;
 use stanchion::key::Name;
 use stanchion::session::{
     CreateOutcome, Device, NewSession, Patch, PatchOutcome, RotateOutcome, Rotation, SessionBounds,
@@ -105,6 +107,13 @@ impl SessionStore for Wrong {
         None
     }
 
+    /// None where the bug is another's: what is stored elsewhere could not be notified.
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
+        let is_its_own =
+            matches!(self.bug, Bug::FirstChangeIsNotified | Bug::WatchBeginsAlike | Bug::WatchNeverEnds);
+        is_its_own.then_some(self as &dyn ChangeFeed)
+    }
+
     fn bounded(&self, mut bounds: SessionBounds) -> Arc<dyn SessionStore> {
         match self.bug {
             Bug::BoundsAreForgotten => bounds = SessionBounds::NONE,
@@ -140,6 +149,14 @@ impl SessionStore for Wrong {
                     && let Some(record) = self.right.load(service, &of.id).await?
                 {
                     of.version = record.version;
+                }
+            }
+            (Bug::RotatedIsNotReplaced, _) => {
+                if let Some(of) = &session.replaces
+                    && let Some(record) = self.right.load(service, &of.id).await?
+                    && record.id != of.id
+                {
+                    session.replaces = None;
                 }
             }
             (Bug::ReplacesAnybody, _) => {
@@ -231,6 +248,9 @@ impl SessionStore for Wrong {
             let _touched = self.right.touch(service, id).await?;
         }
         let mut record = self.right.load(service, id).await?;
+        if self.bug == Bug::DueIsForgotten {
+            record = record.map(|record| record.use_due_in(Duration::ZERO));
+        }
         if self.bug == Bug::EndedAreLoaded && record.is_none() {
             record = locked(&self.created).get(id).map(|(_, record, _)| record.clone());
         }
@@ -414,7 +434,15 @@ impl SessionStore for Wrong {
         except: Option<&SessionId>,
     ) -> Result<Vec<SessionId>> {
         let service = &self.service(service)?;
-        let except = if self.bug == Bug::ExceptIsForgotten { None } else { except };
+        let mut except = except;
+        match (self.bug, except) {
+            (Bug::ExceptIsForgotten, _) => except = None,
+            (Bug::KeptByOneIdAlone, Some(id)) => {
+                let stored = self.right.load(service, id).await?;
+                except = Some(id).filter(|id| stored.is_none_or(|record| record.id == **id));
+            }
+            _ => {}
+        }
         let ended = self.right.destroy_all(service, user, except).await?;
         self.ended(user, ended.len());
         Ok(ended)

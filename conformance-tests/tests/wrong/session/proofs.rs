@@ -9,6 +9,20 @@ const fn proof(rule: &'static str, bug: Bug, case: &'static str, message: &'stat
 }
 
 pub(crate) const PROOFS: &[Proof] = &[
+    proof("SESSION-60", Bug::FirstChangeIsNotified, "feed::changes", "a patch of"),
+    proof(
+        "SESSION-61",
+        Bug::WatchBeginsAlike,
+        "feed::is_of_one_service",
+        "notifications of another service's session: 0",
+    ),
+    proof(
+        "SESSION-61",
+        Bug::WatchNeverEnds,
+        "feed::is_of_one_service",
+        "what a watcher was notified of, after its watch was dropped",
+    ),
+    proof("SESSION-62", Bug::DueIsForgotten, "use::due_is_said", "an hour until a use is due"),
     proof(
         "SESSION-10",
         Bug::SortIsUnstable,
@@ -75,7 +89,8 @@ pub(crate) const PROOFS: &[Proof] = &[
     ),
     proof("SESSION-10", Bug::ListedByLastUse, "list::newest_first", "by creation, the newest first")
         .also(&["SESSION-24", "SESSION-34"]),
-    proof("SESSION-11", Bug::ExceptIsForgotten, "destroy::all_but_one", "the ended ones"),
+    proof("SESSION-11", Bug::ExceptIsForgotten, "destroy::all_but_one", "the ended ones")
+        .also(&["SESSION-36"]),
     proof(
         "SESSION-12",
         Bug::LimitIsOneTooMany,
@@ -136,7 +151,8 @@ pub(crate) const PROOFS: &[Proof] = &[
         Bug::EveryUseIsRecorded,
         "use::recorded_when_due",
         "a use that is not due is not recorded",
-    ),
+    )
+    .also(&["SESSION-62"]),
     proof(
         "SESSION-27",
         Bug::IntervalIsNotAdded,
@@ -187,6 +203,12 @@ pub(crate) const PROOFS: &[Proof] = &[
     ),
     proof(
         "SESSION-33",
+        Bug::RotatedIsNotReplaced,
+        "replace::rotated",
+        "in place of what was rotated: Conflict { version: 2 }\nobserved: Created",
+    ),
+    proof(
+        "SESSION-33",
         Bug::ReplacesAnybody,
         "replace::another_users",
         "the other user's session\nobserved: \"none\"",
@@ -199,7 +221,13 @@ pub(crate) const PROOFS: &[Proof] = &[
         "done of 20 rotations at once: 1\nobserved: 20",
     ),
     proof("SESSION-36", Bug::GraceIsForgotten, "rotate::grace_leads_on", "loading by the old id")
-        .also(&["SESSION-35"]),
+        .also(&["SESSION-33", "SESSION-35"]),
+    proof(
+        "SESSION-36",
+        Bug::KeptByOneIdAlone,
+        "rotate::kept_by_its_old_id",
+        "ended but for the session of an old id",
+    ),
     proof(
         "SESSION-36",
         Bug::GraceIsAlwaysTheLongest,

@@ -25,7 +25,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// Dropping the future has no effect.
     pub async fn get_many<I: Identifier>(&self, ids: &[I]) -> Result<Vec<Option<Arc<T>>>> {
         let keys = self.keys(ids)?;
-        let found = self.0.reader.lookup_many(&keys).await?;
+        let found = self.0.reader.lookup_many(&keys, true).await?;
         found
             .into_iter()
             .map(|found| match found {
@@ -80,7 +80,10 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     /// ([`stale_while_revalidate`](crate::cache::CacheBuilder::stale_while_revalidate)), and is loaded anew in the background.
     /// One that can't be stored, as it is too large, say, is served all the same, and spoils none of the others. Nothing is
     /// loaded ahead of its end ([`eager`](crate::cache::CacheBuilder::eager)), and there is no
-    /// [`soft_timeout`](crate::cache::CacheBuilder::soft_timeout).
+    /// [`soft_timeout`](crate::cache::CacheBuilder::soft_timeout): a batch is answered as a whole, with values for which there is
+    /// no stale one as a rule, so that it would have to wait for its loader all the same. A
+    /// [`hard_timeout`](crate::cache::CacheBuilder::hard_timeout) bounds it, and then serves what is stale. What was loaded is
+    /// stored before the batch is answered.
     ///
     /// # Errors
     /// As [`get_or_load`](Self::get_or_load), if one of the values can't be had, and no stale one may be served for it

@@ -48,8 +48,10 @@ use crate::layer::deadline::bounded;
 /// | [`max_bytes`](Self::max_bytes) | the store's, 1 MiB | bytes of a value with its header |
 /// | [`fail_closed`](Self::fail_closed) | off | |
 /// | [`negative_ttl`](Self::negative_ttl) | none: absence is not remembered | |
+/// | [`negative_grace`](Self::negative_grace) | 0 | after the negative TTL |
+/// | [`near_in_outage`](Self::near_in_outage) | off | for how long changes may have been missed |
 /// | [`lease`](Self::lease) | 3 s | at most 10 minutes |
-/// | [`store_deadline`](Self::store_deadline) | 100 ms | of each read, more than 0 |
+/// | [`store_deadline`](Self::store_deadline) | 100 ms | of each read, more than 0; grows with batches |
 /// | [`tags`](Self::tags), [`schema`](Self::schema) | none, 0 | |
 /// | [`compress`](Self#method.compress), [`encrypt`](Self#method.encrypt) | off | features `compression`, `encryption` |
 /// | [`publishing`](Self::publishing) | off | the bundle must have events |
@@ -113,13 +115,15 @@ impl<T> CacheBuilder<T> {
     }
 
     /// Exactly the value's JSON is stored, for programs in other languages that share the key. How fresh it is
-    /// follows from the life that is left to it in the store. It carries no tags, no schema number and no header:
+    /// follows from the TTL that is left to it in the store. It carries no tags, no schema number and no header:
     /// [`tags`](Self::tags), [`clear`](Cache::clear) and [`invalidate_tag`](Cache::invalidate_tag) are refused as
     /// `Unsupported`, and nothing protects from a foreign value of another form but the decoding.
     ///
-    /// What is left to a value in the store includes the time for which it is served stale
-    /// ([`stale_while_revalidate`](Self::stale_while_revalidate), [`fail_safe`](Self::fail_safe)): programs that write it
-    /// add the longer of the two to its life, or it is stale that much earlier.
+    /// A value is fresh for as long as it is there. Where it is to be served stale after that
+    /// ([`stale_while_revalidate`](Self::stale_while_revalidate), [`fail_safe`](Self::fail_safe)), the store keeps it for the longer
+    /// of the two beyond its life, and how long that is stands behind the JSON, in blank space that every reader of JSON passes
+    /// over (`core/docs/wire-format.md`). So it is as fresh for builds with another grace, or with none. What other programs
+    /// write without that is fresh until its TTL in the store is over.
     pub fn plain(mut self) -> Self {
         self.wire.plain = true;
         self
@@ -183,8 +187,9 @@ impl<T, C> CacheBuilder<T, C> {
     }
 
     /// Serves a stale value for this long after its TTL if it can't be loaded; zero unless set. After a failed load the
-    /// loader is not run again for `backoff`. While the store can't be reached either, that is the last value that was near, and it may be one
-    /// that was changed or dropped elsewhere since.
+    /// loader is not run again for `backoff`. While the store can't be reached either, that is the last value that was read from
+    /// it and is in the [near cache](Self::near), if its TTL is not over for longer than this. It may have been changed elsewhere
+    /// meanwhile; it is none that this process knows to be removed, absent, or invalidated by a tag or a [`clear`](Cache::clear).
     pub fn fail_safe(mut self, stale: Duration, backoff: Duration) -> Self {
         self.settings.fail_safe = stale;
         self.settings.backoff = backoff;
@@ -199,8 +204,10 @@ impl<T, C> CacheBuilder<T, C> {
     }
 
     /// A call that takes longer is ended, as [`LoadError::TimedOut`](crate::cache::LoadError::TimedOut), and so is its load:
-    /// the whole call, also what it waits for somebody else's load. What has been loaded by then may take the store's deadline
-    /// longer. None unless set, and not shorter than the [soft one](Self::soft_timeout).
+    /// the whole call, also what it waits for somebody else's load. What was loaded by then is the answer, also if it is still being
+    /// stored, which goes on. A call whose load is ended may take twice the [`store_deadline`](Self::store_deadline) longer, in which
+    /// its lease is given back. [`warm`](Cache::warm) waits until what it has loaded is stored, since it counts that. None unless
+    /// set, and not shorter than the [soft one](Self::soft_timeout).
     pub fn hard_timeout(mut self, timeout: Duration) -> Self {
         self.settings.hard_timeout = Some(timeout);
         self
@@ -236,7 +243,9 @@ impl<T, C> CacheBuilder<T, C> {
     }
 
     /// For how long the failure of a load is the answer to those who ask after it, in this process and others; half a second
-    /// unless set. That of a batch as a whole is the failure of each of its values. A timeout is not remembered. With zero nothing is, and each caller who asks after it tries; those who have
+    /// unless set. It begins when the load fails: other processes answer with it for what is left of that, and no longer than their
+    /// own setting. That of a batch as a whole is the failure of each of its values. A timeout is not remembered, nor that the
+    /// store did not answer. With zero nothing is, and each caller who asks after it tries; those who have
     /// waited for the load get its failure all the same. Any change of the value by this process, and a
     /// [refresh](Cache::refresh), begin anew.
     pub fn failure_ttl(mut self, ttl: Duration) -> Self {
@@ -274,6 +283,33 @@ impl<T, C> CacheBuilder<T, C> {
         self
     }
 
+    /// For how long after its [`negative_ttl`](Self::negative_ttl) it is still served that there is no value: while that is loaded
+    /// anew in the background, and if it can't be loaded. Zero unless set, whatever
+    /// [`stale_while_revalidate`](Self::stale_while_revalidate) and [`fail_safe`](Self::fail_safe) say of values: what was
+    /// created meanwhile is found once the negative TTL is over, and a loader that fails is an error.
+    pub fn negative_grace(mut self, grace: Duration) -> Self {
+        self.settings.negative_grace = grace;
+        self
+    }
+
+    /// Serves near copies while the invalidation feed is away, if their TTL is not over and changes of them may have been
+    /// missed for no longer than this: since it was noticed that the feed is away, or since their read began, in the outage. A
+    /// connection that is dead without having been closed is noticed late: by so much, which is the backend's to say, they may be older.
+    /// Needs a [near cache](Self::near). Neither the store nor a loader is asked for them, not even where the cache is
+    /// [`fail_closed`](Self::fail_closed); [`warm`](Cache::warm) asks the store all the same.
+    /// [`Served`](crate::cache::Served) says so
+    /// ([`Freshness::Unconfirmed`](crate::cache::Freshness::Unconfirmed)), and
+    /// [`CacheStats::outage_hits`](crate::cache::CacheStats::outage_hits) counts it. Off unless set: then nothing is served that
+    /// anybody may have changed, and the store is asked.
+    ///
+    /// What this process has changed itself, or knows to be invalidated by a tag or a [`clear`](Cache::clear), is not served. A
+    /// change by others is: so this is for reference data (countries, prices of a catalogue, flags that may lag), and not for
+    /// what a user expects to see changed at once, nor for permissions.
+    pub fn near_in_outage(mut self, max_age: Duration) -> Self {
+        self.settings.near_in_outage = Some(max_age);
+        self
+    }
+
     /// How long another process waits for a load of a process that has died; 3 seconds unless set, at most 10 minutes. A
     /// load that takes longer keeps its lease, for as long as a [background load](Self::background_timeout) may run.
     pub fn lease(mut self, lease: Duration) -> Self {
@@ -282,12 +318,17 @@ impl<T, C> CacheBuilder<T, C> {
     }
 
     /// How long the store may take to answer before the loader serves; 100 ms unless set, and more than zero. It is the
-    /// deadline of each question: a read that finds tags it does not know asks a second one. After five misses of it in a
-    /// row a circuit breaker opens, and the store is asked once a second; a store of several [shards](crate::cache::Shard) has one
-    /// for each.
+    /// deadline of each question: a read that finds tags it does not know asks a second one. A batch has a millisecond more for
+    /// every 8 keys, and up to 30 s more by a millisecond for every 8 KiB, as large as values were of late. To store what was loaded
+    /// has a second, or this if it is longer, and grows likewise: a caller is answered within the deadline of a read all the same,
+    /// while that goes on.
+    ///
+    /// Once the store has answered nothing for a quarter of a second or more, in which questions have failed at five moments or
+    /// more, a circuit breaker opens: the store is asked once a second then, until it answers. What fails within 50 ms is one
+    /// moment, so that one stall opens nothing, however many calls meet it; after 10 s without a failure it is counted anew. A store of several [shards](crate::cache::Shard) has a circuit breaker for each.
     ///
     /// A backend may have a [deadline of its own](crate::cache::CacheCapabilities::read_deadline), and the shorter of the two
-    /// holds: on Redis that is `RedisConfig::cache_deadline`, 100 ms as well, so that raising this one alone changes
+    /// holds, as they are for a single key: a batch has more time by that one alone. On Redis that is `RedisConfig::cache_deadline`, 100 ms as well, so that raising this one alone changes
     /// nothing there.
     pub fn store_deadline(mut self, deadline: Duration) -> Self {
         self.settings.store_deadline = deadline;
@@ -355,7 +396,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> CacheBui
     /// The cache.
     ///
     /// # Errors
-    /// `InvalidInput` for a bad name, a life of zero or another setting out of its bounds; `Unsupported` if the stores
+    /// `InvalidInput` for a bad name, a life of zero or another setting out of its bounds, and for
+    /// [`near_in_outage`](CacheBuilder::near_in_outage) without a near cache; `Unsupported` if the stores
     /// have no cache, or not what was asked for: tags or a near cache on a store without that [part](CacheStore), events to
     /// be published; and for tags, compression, encryption or another codec than JSON of plain values.
     pub fn build(self) -> Result<Cache<T, C>> {
@@ -370,6 +412,9 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> CacheBui
         }
         if self.wire.plain && C::ID != Json::ID {
             return Err(Error::unsupported("plain values are JSON"));
+        }
+        if policy.near_in_outage.is_some() && self.near.is_none() {
+            return Err(Error::invalid("near copies in an outage need a near cache"));
         }
         let feed = match (&self.near, store.feed()) {
             (None, _) => None,

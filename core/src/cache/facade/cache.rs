@@ -75,7 +75,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
     }
 
     /// The value from the near cache alone: no trip, no waiting, no allocation. `None` if there is no near cache, it
-    /// does not hold the value, or it can't be trusted now.
+    /// does not hold the value, or it can't be trusted now; while the invalidation feed is away, a value that
+    /// [`near_in_outage`](crate::cache::CacheBuilder::near_in_outage) allows.
     pub fn peek(&self, id: impl Identifier) -> Option<Arc<T>> {
         self.near(&id, true)?.value
     }
@@ -85,7 +86,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         id.with_text(|text| {
             // A text without the escape character is its own key or none: what is escaped is never written as it is.
             if !text.as_bytes().contains(&b'%')
-                && let Some(hit) = self.0.reader.near_hit(text, absence)
+                && let Some(hit) = self.0.reader.near_hit(text, absence, true)
             {
                 return Some(hit);
             }
@@ -93,7 +94,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
                 return None;
             }
             let key = self.key(text).ok()?;
-            self.0.reader.near_hit(self.0.reader.identifier(&key), absence)
+            self.0.reader.near_hit(self.0.reader.identifier(&key), absence, true)
         })
     }
 
@@ -172,14 +173,14 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         E: Send + Sync + 'static,
     {
         let due = match self.near(&id, false) {
-            Some(NearHit { value: Some(value), due: None }) => {
-                return Ok(Served { value, freshness: Freshness::Fresh });
+            Some(NearHit { value: Some(value), due: None, unconfirmed }) => {
+                return Ok(Served { value, freshness: Freshness::of_near(unconfirmed) });
             }
             hit => hit,
         };
         let key = self.key(id)?;
         let load = move || async move { load().await.map(Into::into) };
-        if let Some(NearHit { value: Some(value), due: Some(until) }) = due {
+        if let Some(NearHit { value: Some(value), due: Some(until), .. }) = due {
             self.0.loader.reload_due(key, until, false, load);
             return Ok(Served { value, freshness: Freshness::Fresh });
         }
@@ -231,13 +232,15 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         E: Send + Sync + 'static,
     {
         let due = match self.near(&id, true) {
-            Some(NearHit { value, due: None }) => return Ok((value, Freshness::Fresh)),
+            Some(NearHit { value, due: None, unconfirmed }) => {
+                return Ok((value, Freshness::of_near(unconfirmed)));
+            }
             hit => hit,
         };
         let key = self.key(id)?;
         let find =
             move || async move { find().await.map(|found| found.map_or_else(Loaded::none, Into::into)) };
-        if let Some(NearHit { value, due: Some(until) }) = due {
+        if let Some(NearHit { value, due: Some(until), .. }) = due {
             self.0.loader.reload_due(key, until, true, find);
             return Ok((value, Freshness::Fresh));
         }
@@ -262,7 +265,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static, C: Codec> Cache<T,
         let key = self.key(id)?;
         let load = move || async move { load().await.map(Into::into) };
         match self.0.loader.shared(key, LoadPlan::refresh(), load, None).await? {
-            (Some(value), Freshness::Fresh | Freshness::Stale { .. }) => Ok(value),
+            (Some(value), _) => Ok(value),
             (None, _) => Err(Error::new(ErrorKind::Internal, "a load ended without a value").into()),
         }
     }

@@ -69,8 +69,9 @@ pub struct Warmed {
     pub present: u64,
     /// Values that were loaded and stored.
     pub stored: u64,
-    /// Values that were loaded and not stored, since somebody wrote or was loading them meanwhile, or that the loader
-    /// did not have.
+    /// Identifiers for which this warming has stored nothing, without any failure: another caller or process loaded or wrote the
+    /// value meanwhile, the loader said that there is none or that it is not to be stored, it is too large, or it was given
+    /// twice.
     pub passed_over: u64,
     /// Identifiers that could not be loaded, or for which the store did not answer: there is nothing to be warmed.
     pub failed: u64,

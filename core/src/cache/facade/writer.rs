@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::cache::near::{InvalidationListener, LocalClear, LocalWrite};
+use crate::cache::near::{InvalidationListener, LocalClear, LocalInvalidation, LocalWrite};
 use crate::cache::read::{Cached, Lookup, Reader};
 use crate::cache::store::{Generation, SetEntry, SetOptions, SetOutcome, Tag, When};
-use crate::cache::wire::{Read, Stamp, life_of, schema_of};
+use crate::cache::wire::{Read, Stamp, Wire, life_of, schema_of};
 use crate::codec::Codec;
 use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::event::Topic;
 use crate::event::standard::{CacheInvalidated, CacheWarmed};
 use crate::key::Key;
-use crate::time::Ttl;
+use crate::time::{Timestamp, Ttl};
 
 /// What is there before a conditional change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,13 +63,13 @@ impl<C> Writer<C> {
         let Some(generations) = &self.reader.generations else {
             return Err(self.reader.no_tags());
         };
-        let bumped = generations.bump(std::slice::from_ref(tag)).await;
-        // Also after an error: it may have happened. Which loads in flight will carry the tag, nobody knows yet.
-        self.listener.loads_changed();
-        if bumped.is_ok() {
-            self.publish_invalidated(Vec::new(), vec![tag.key().to_string()]).await;
+        {
+            // Also after an error, and where this is dropped: it may have happened.
+            let _own = LocalInvalidation(&self.listener);
+            generations.bump(std::slice::from_ref(tag)).await?;
         }
-        bumped
+        self.publish_invalidated(Vec::new(), vec![tag.key().to_string()]).await;
+        Ok(())
     }
 
     /// Invalidates every value of the cache.
@@ -140,10 +140,10 @@ impl<C: Codec> Writer<C> {
         let life = self.reader.policy.jittered(life, &*self.reader.environment.random);
         let namespace = tags.pop().map(|(_, generation)| generation);
         let now = self.reader.gate.store().now();
-        let stamp = Stamp::new(now, life, Duration::ZERO, namespace, tags);
+        let kept = self.reader.policy.kept(life, true);
+        let stamp = Stamp::new(now, (life, kept), Duration::ZERO, namespace, tags);
         let bytes = self.reader.wire.encode(key, Some(value), stamp, &*self.reader.environment.random)?;
-        let options =
-            SetOptions::new(self.reader.policy.kept(life)).when(when).schema(self.reader.wire.schema);
+        let options = SetOptions::new(kept).when(when).schema(self.reader.wire.schema);
         Ok((bytes, options))
     }
 
@@ -197,6 +197,7 @@ impl<C: Codec> Writer<C> {
     async fn current<T: Cached>(&self, key: &Key) -> Result<Option<(Bytes, Current)>> {
         let before = self.reader.before(key);
         let Some((bytes, left)) = self.reader.stored(key).await? else {
+            self.reader.forget_near(key);
             return Ok(None);
         };
         match self.reader.assessed::<T>(key, &bytes, left, before).await? {
@@ -253,18 +254,44 @@ impl<C: Codec> Writer<C> {
     /// Gives a fresh value its whole life again. The life is in the value's header too, so it is written anew,
     /// if it is still the same.
     pub(super) async fn touch<T: Cached>(&self, key: &Key) -> Result<bool> {
-        if self.reader.wire.plain {
-            let _own = LocalWrite::of(&self.listener, std::slice::from_ref(key));
-            return self
-                .reader
-                .gate
-                .store()
-                .touch(key, self.reader.policy.kept(self.reader.policy.ttl))
-                .await;
+        let mut wanted = None;
+        for _ in 0..ATTEMPTS {
+            let Some((bytes, Current::Fresh)) = self.current::<T>(key).await? else {
+                return Ok(false);
+            };
+            // Another touch, or a write, has given it as long a life meanwhile.
+            if wanted.is_some_and(|wanted| self.ends_at(key, &bytes) >= Some(wanted)) {
+                return Ok(true);
+            }
+            let Some((renewed, options, end)) = self.renewed(key, bytes)? else {
+                return Ok(false);
+            };
+            if self.write(key, renewed, &options).await? != SetOutcome::NotStored {
+                return Ok(true);
+            }
+            wanted = end;
         }
-        let Some((bytes, Current::Fresh)) = self.current::<T>(key).await? else {
-            return Ok(false);
-        };
+        Err(contended("cache.touch"))
+    }
+
+    /// Until when stored bytes are fresh, where they say so.
+    fn ends_at(&self, key: &Key, bytes: &Bytes) -> Option<Timestamp> {
+        match self.reader.wire.read(key, bytes) {
+            Read::Entry(entry) if !self.reader.wire.plain => Some(entry.stamp.fresh_until),
+            _ => None,
+        }
+    }
+
+    /// The same value with its whole life again, how it is to be set, and until when it is fresh then, where its bytes say so;
+    /// `None` if it can't have another life.
+    fn renewed(&self, key: &Key, bytes: Bytes) -> Result<Option<(Bytes, SetOptions, Option<Timestamp>)>> {
+        if self.reader.wire.plain {
+            let life = self.reader.policy.ttl;
+            let kept = self.reader.policy.kept(life, true);
+            let grace = kept.as_duration().saturating_sub(life.as_duration());
+            let renewed = Wire::<C>::renewed_plain(&bytes, grace);
+            return Ok(Some((renewed, SetOptions::new(kept).when(When::Equals(bytes)), None)));
+        }
         let life = match life_of(key, &bytes)? {
             Some(life) if life.as_millis() < u64::from(u32::MAX) => life,
             // Longer than can be written down.
@@ -274,14 +301,13 @@ impl<C: Codec> Writer<C> {
         let fresh_until = self.reader.gate.store().now().saturating_add(life.as_duration());
         let random = &*self.reader.environment.random;
         let Some(renewed) = self.reader.wire.renewed(key, &bytes, fresh_until, random)? else {
-            return Ok(false);
+            return Ok(None);
         };
         // It stays the value that it is, also one of a newer schema that can be read here.
         let schema = schema_of(&bytes);
-        let options = SetOptions::new(self.reader.policy.kept(life)).when(When::Equals(bytes)).schema(schema);
-        // Whoever was quicker wrote or removed it after it was found here: as if right after this touch.
-        let _either = self.write(key, renewed, &options).await?;
-        Ok(true)
+        let options =
+            SetOptions::new(self.reader.policy.kept(life, true)).when(When::Equals(bytes)).schema(schema);
+        Ok(Some((renewed, options, Some(fresh_until))))
     }
 }
 

@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use tokio::sync::watch;
 
 use super::batch_load::{Led, lead_many};
 use super::batch_wait::Waiting;
@@ -63,8 +64,8 @@ pub(super) struct Batch<I, T, E> {
     pub(super) left_out: LeftOut,
     /// When the batch was asked for, and its stale values found.
     pub(super) asked_at: Monotonic,
-    /// How many of its own loads were stored.
-    pub(super) stored: Arc<AtomicU64>,
+    /// How many of its own loads were stored; those that run have it too.
+    pub(super) stored: watch::Sender<u64>,
 }
 
 /// What a loader answered for the identifiers that it was called for.
@@ -106,19 +107,26 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         E: Send + Sync + 'static,
     {
         let asked_at = self.reader.now();
-        let found = self.reader.lookup_many(keys).await?;
+        let found = self.reader.lookup_many(keys, in_outage == InOutage::Load).await?;
         let values = ids.iter().map(|_| Ok(None)).collect();
         let result = BatchResult { values, present: 0, stored: 0, unreachable: 0 };
-        let mut batch = Batch { missing: Vec::new(), result, left_out, asked_at, stored: Arc::default() };
+        let (stored, mut count) = watch::channel(0);
+        let mut batch = Batch { missing: Vec::new(), result, left_out, asked_at, stored };
         let due = self.sort(ids, keys, found, in_outage, &mut batch);
         if !due.is_empty() {
             self.reload_many(due, load.clone(), left_out);
         }
         if !batch.missing.is_empty() {
             self.load_missing(&mut batch, load).await?;
-            batch.result.stored = batch.stored.load(Ordering::Acquire);
         }
-        Ok(batch.result)
+        let Batch { mut result, stored, .. } = batch;
+        drop(stored);
+        if in_outage == InOutage::Skip {
+            // It is filled for the sake of what is stored: until its own loads are over, which may be after they are answered.
+            while count.changed().await.is_ok() {}
+        }
+        result.stored = *count.borrow();
+        Ok(result)
     }
 
     /// Serves what was found and may be; notes each identifier without a value once, in the order asked, and answers those that
@@ -144,8 +152,9 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         for (place, ((id, key), found)) in ids.iter().zip(keys).zip(found).enumerate() {
             let mut plan = plan.clone();
             match found {
-                Lookup::Fresh { value, .. } => {
-                    batch.result.values[place] = Ok(value.map(fresh));
+                Lookup::Fresh { value, unconfirmed, .. } => {
+                    let freshness = Freshness::of_near(unconfirmed);
+                    batch.result.values[place] = Ok(value.map(|value| Served { value, freshness }));
                     batch.result.present += 1;
                     continue;
                 }
@@ -153,7 +162,7 @@ impl<T: Cached, C: Codec> Loader<T, C> {
                 Lookup::Stale { value, age } => {
                     let why = match () {
                         () if self.is_backing_off(key) => Some(StaleReason::LoaderFailed),
-                        () if age <= policy.stale => {
+                        () if policy.revalidates(value.is_some(), age) => {
                             due.push((id.clone(), key.clone()));
                             Some(StaleReason::Revalidating)
                         }
@@ -226,7 +235,8 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         }
         if !led.is_empty() {
             // Nobody waits for it: it is within no other load.
-            let work = lead_many(Arc::clone(self), led, load, left_out, Arc::default(), Chain::default());
+            let work =
+                lead_many(Arc::clone(self), led, load, left_out, watch::Sender::new(0), Chain::default());
             self.in_background(&mut waiters, work);
         }
     }
@@ -240,7 +250,7 @@ impl<T: Cached, C: Codec> Loader<T, C> {
     ) -> ServedOne<T, E> {
         let why = if failure.is_stores() { StaleReason::StoreFailed } else { StaleReason::LoaderFailed };
         match &plan.stale {
-            Some((value, age)) if age.saturating_add(since) <= self.reader.policy.fail_safe => {
+            Some((value, age)) if self.reader.policy.makes_up(value.is_some(), age.saturating_add(since)) => {
                 Ok(self.stale_one(value.clone(), age.saturating_add(since), why))
             }
             _ => Err(failure.error()),

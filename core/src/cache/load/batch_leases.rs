@@ -141,7 +141,7 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         let store = reader.gate.store();
         let failed = |error: &Error| reader.gate.failed_unless_callers(error);
         let ask = |part: Vec<Key>| async move { store.get_many(&part).await };
-        let found = reader.gate.ask_each(keys, |key| key, ask, failed).await;
+        let found = reader.gate.values_each(keys, ask, failed).await;
         for (((led, found), snapshot), before) in led.into_iter().zip(found).zip(snapshots).zip(befores) {
             let found = match found {
                 Ok(found) => found,
@@ -304,9 +304,9 @@ impl<T: Cached, C: Codec> Loader<T, C> {
             };
             tags.push((tag.clone(), generation));
         }
-        let stamp = Stamp::new(reader.gate.store().now(), life, took, namespace, tags);
-        let (bytes, kept, proof) =
-            (self.encoded(key, value, stamp)?, reader.policy.kept(life), proof.clone());
+        let kept = reader.policy.kept(life, value.is_some());
+        let stamp = Stamp::new(reader.gate.store().now(), (life, kept), took, namespace, tags);
+        let (bytes, proof) = (self.encoded(key, value, stamp)?, proof.clone());
         Ok(bytes.map(|bytes| ToStore { key: key.clone(), bytes, kept, proof }))
     }
 }

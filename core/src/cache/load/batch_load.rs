@@ -6,12 +6,13 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::watch;
 
-use super::batch_leases::Ready;
+use super::batch_leases::{Permits, Ready};
 use super::chain::Chain;
 use super::failure::Failure;
 use super::fill::{Stored, ToStore};
@@ -42,7 +43,7 @@ pub(super) async fn lead_many<T, C, I, E, F, L>(
     led: Vec<Led<I, T>>,
     load: L,
     left_out: LeftOut,
-    stored: Arc<AtomicU64>,
+    stored: watch::Sender<u64>,
     chain: Chain,
 ) where
     T: Cached,
@@ -55,7 +56,7 @@ pub(super) async fn lead_many<T, C, I, E, F, L>(
     let (ready, taken) = loader.ask_for_leases(led).await;
     let (mut loads, mut waits) = (FuturesUnordered::new(), FuturesUnordered::new());
     let group_of = move |ready| {
-        let (stored, load, chain) = (Arc::clone(&stored), load.clone(), chain.clone());
+        let (stored, load, chain) = (stored.clone(), load.clone(), chain.clone());
         Group { ready, load, left_out, stored, chain }
     };
     if !ready.is_empty() {
@@ -86,7 +87,7 @@ struct Group<I, T, L> {
     ready: Vec<Ready<I, T>>,
     load: L,
     left_out: LeftOut,
-    stored: Arc<AtomicU64>,
+    stored: watch::Sender<u64>,
     chain: Chain,
 }
 
@@ -106,6 +107,18 @@ enum Answer<T> {
     Failed(Failure),
 }
 
+impl<T> Answered<T> {
+    /// How its load ends. `maybe_stale`: something may have been written or invalidated since it was begun.
+    fn progress(&self, maybe_stale: bool) -> Progress<T> {
+        match &self.end {
+            Answer::Value(value, _) if maybe_stale => self.leader.maybe_stale(value.clone()),
+            Answer::Value(value, _) => Progress::Loaded(value.clone()),
+            Answer::LeftOut => Progress::LeftOut,
+            Answer::Failed(failure) => Progress::Failed(failure.clone()),
+        }
+    }
+}
+
 impl<T: Cached, C: Codec> Loader<T, C> {
     /// Loads values by one call of the loader, stores what may be, and serves those who wait.
     async fn load_group<I, E, F, L>(&self, group: Group<I, T, L>)
@@ -120,6 +133,8 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         group.sort_by_key(|ready| ready.led.place);
         let Some(first) = group.first() else { return };
         let (number, end) = (first.led.leader.number(), self.end_of(&first.led.plan));
+        // They are of one call.
+        let call_end = first.led.plan.end;
         for ready in &mut group {
             ready.led.leader.begin();
         }
@@ -158,13 +173,37 @@ impl<T: Cached, C: Codec> Loader<T, C> {
                     Answer::Failed(failure)
                 }
             };
-            if matches!(end, Answer::Value(..)) {
-                self.in_flight.recent.forget(self.reader.identifier(&key));
+            if let Answer::Value(value, _) = &end {
+                self.succeeded(&key, value.is_some());
                 // Whoever waits asked before this. Whatever they asked after has voided the lease, or moved a generation.
                 leader.detach();
             }
             answered.push(Answered { key, leader, end, proof, maybe_stale });
         }
+        let fresh = {
+            let storing = std::pin::pin!(self.store_group(&answered, (failed, &mut permits), &stored, took));
+            let answer = || {
+                for one in &answered {
+                    one.leader.answer_early(one.progress(true));
+                }
+            };
+            self.answering(storing, call_end, answer).await
+        };
+        for (answered, is_fresh) in answered.into_iter().zip(fresh) {
+            let progress = answered.progress(!is_fresh);
+            answered.leader.finish(progress);
+        }
+    }
+
+    /// Stores what was loaded and may be, and gives the other leases back. Answers of each whether it is known that nothing was
+    /// written or invalidated since its load began.
+    async fn store_group(
+        &self,
+        answered: &[Answered<T>],
+        (mut failed, permits): (LeaseGuard, &mut Permits),
+        stored: &watch::Sender<u64>,
+        took: Duration,
+    ) -> Vec<bool> {
         let loader_failed = answered.iter().find_map(|answered| match &answered.end {
             Answer::Failed(failure) => Some(failure.clone()),
             _ => None,
@@ -175,18 +214,19 @@ impl<T: Cached, C: Codec> Loader<T, C> {
             _ => None,
         });
         let late = self.late_of(late, took).await;
+        // Only what is stored by a lease proves that nothing was written meanwhile.
+        let mut fresh: Vec<bool> =
+            answered.iter().map(|answered| answered.proof.is_none() && !answered.maybe_stale).collect();
         let (mut entries, mut places): (Vec<ToStore>, Vec<usize>) = (Vec::new(), Vec::new());
-        for (place, answered) in answered.iter_mut().enumerate() {
+        for (place, answered) in answered.iter().enumerate() {
             let (Answer::Value(value, loaded), Some(proof)) = (&answered.end, &answered.proof) else {
                 continue;
             };
-            // Only what is stored by a lease proves that nothing was written meanwhile.
-            answered.maybe_stale = true;
             if !loaded.store {
                 continue;
             }
             // One that can't be stored is served all the same, and spoils none of the others.
-            match self.batch_entry(&answered.key, proof, value.as_deref(), loaded, &permits, &late, took) {
+            match self.batch_entry(&answered.key, proof, value.as_deref(), loaded, permits, &late, took) {
                 Ok(Some(entry)) => {
                     entries.push(entry);
                     places.push(place);
@@ -202,8 +242,8 @@ impl<T: Cached, C: Codec> Loader<T, C> {
             let token = answered[place].proof.as_ref().and_then(Proof::token);
             match outcome {
                 Stored::Yes => {
-                    stored.fetch_add(1, Ordering::AcqRel);
-                    answered[place].maybe_stale = token.is_none();
+                    stored.send_modify(|stored| *stored += 1);
+                    fresh[place] = token.is_some();
                     is_any_proved |= token.is_some();
                 }
                 Stored::Unanswered => unanswered.extend(token),
@@ -211,16 +251,10 @@ impl<T: Cached, C: Codec> Loader<T, C> {
             }
         }
         self.give_back_but(&mut permits.guard, &unanswered).await;
-        let is_invalidated = is_any_proved && self.is_invalidated(&permits.under()).await;
-        for Answered { leader, end, maybe_stale, .. } in answered {
-            let progress = match end {
-                Answer::Value(value, _) if maybe_stale || is_invalidated => leader.maybe_stale(value),
-                Answer::Value(value, _) => Progress::Loaded(value),
-                Answer::LeftOut => Progress::LeftOut,
-                Answer::Failed(failure) => Progress::Failed(failure),
-            };
-            leader.finish(progress);
+        if is_any_proved && self.is_invalidated(&permits.under()).await {
+            fresh.fill(false);
         }
+        fresh
     }
 
     /// Gives leases back but these, which their guard tries to give back once more.

@@ -14,7 +14,7 @@ use super::call::{CallBounds, at};
 use super::chain::{Chain, LoadNumber, Waits};
 use super::error::closed;
 use super::failure::Failure;
-use super::found::Found;
+use super::found::{Found, LeftOut};
 use super::plan::LoadKind;
 use super::single_flight::{Outcome, Waiter};
 use crate::cache::read::Cached;
@@ -181,8 +181,7 @@ where
         if !led.is_empty() {
             let is_bounded = led.iter().all(|led| self.loader.is_bounded(&led.plan));
             let (loader, load, left_out) = (Arc::clone(self.loader), self.load.clone(), self.batch.left_out);
-            let work =
-                lead_many(loader, led, load, left_out, Arc::clone(&self.batch.stored), self.chain.clone());
+            let work = lead_many(loader, led, load, left_out, self.batch.stored.clone(), self.chain.clone());
             self.loader.start(&mut waiters, LoadKind::Foreground, is_bounded, work)?;
             let own = own.into_iter().zip(waiters);
             joined.extend(own.map(|((index, waits), waiter)| Joined {
@@ -240,12 +239,26 @@ where
         for index in indexes {
             match found.remove(&self.batch.missing[*index].id) {
                 Some(Found::Value(loaded)) => {
+                    self.succeeded_alone(*index, loaded.value.is_some());
                     self.batch.answer(*index, loaded.value.map(Arc::new).as_ref());
                 }
-                Some(Found::Absent) | None => self.batch.answer(*index, None),
+                Some(Found::Absent) => {
+                    self.succeeded_alone(*index, false);
+                    self.batch.answer(*index, None);
+                }
+                None => {
+                    if self.batch.left_out == LeftOut::Absent {
+                        self.succeeded_alone(*index, false);
+                    }
+                    self.batch.answer(*index, None);
+                }
                 Some(Found::Failed(error)) => self.failed_alone(*index, &Failure::loader(error)),
             }
         }
+    }
+
+    fn succeeded_alone(&self, index: usize, is_value: bool) {
+        self.loader.succeeded(&self.batch.missing[index].key, is_value);
     }
 
     fn failed_alone(&mut self, index: usize, failure: &Failure) {

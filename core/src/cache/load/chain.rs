@@ -4,7 +4,7 @@
 //! waits for it, neither would ever end. What waits for what is followed along the tasks that loads run in: a loader that
 //! spawns a task of its own and asks in that leaves the chain, and is bounded by the waiter's timeout alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -29,7 +29,7 @@ struct Link {
     number: LoadNumber,
     /// Which store its keys are in.
     store: usize,
-    keys: Vec<Key>,
+    keys: HashSet<Key>,
     outer: Option<Arc<Link>>,
 }
 
@@ -57,6 +57,8 @@ impl Chain {
 
     /// With one more load inside of these.
     pub(super) fn with(self, number: LoadNumber, store: usize, keys: Vec<Key>) -> Self {
+        // A batch within a batch looks for each of its own.
+        let keys = keys.into_iter().collect();
         Self(Some(Arc::new(Link { number, store, keys, outer: self.0 })))
     }
 
@@ -73,13 +75,12 @@ impl Chain {
         let Some(link) = &self.0 else { return Some(Waits(None)) };
         let mut waits = waits();
         let mut open = vec![number];
-        let mut seen = Vec::new();
+        let mut seen = BTreeSet::new();
         while let Some(load) = open.pop() {
             if self.has(load) {
                 return None;
             }
-            if !seen.contains(&load) {
-                seen.push(load);
+            if seen.insert(load) {
                 open.extend(waits.get(&load).into_iter().flatten());
             }
         }

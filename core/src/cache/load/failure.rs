@@ -20,8 +20,10 @@ pub(super) enum Failure {
     Panicked,
     TimedOut(Duration),
     Store(Error),
-    /// In another process.
-    Elsewhere,
+    /// In another process, which is remembered for so long yet.
+    Elsewhere {
+        remaining: Duration,
+    },
 }
 
 impl fmt::Debug for Failure {
@@ -31,7 +33,7 @@ impl fmt::Debug for Failure {
             Self::Panicked => "Panicked",
             Self::TimedOut(_) => "TimedOut",
             Self::Store(_) => "Store",
-            Self::Elsewhere => "Elsewhere",
+            Self::Elsewhere { .. } => "Elsewhere",
         })
     }
 }
@@ -53,7 +55,15 @@ impl Failure {
 
     /// Whether the loader has failed by itself. A timeout is this process's setting, and says nothing to others.
     pub(super) const fn is_loaders(&self) -> bool {
-        matches!(self, Self::Loader(_) | Self::Panicked | Self::Elsewhere)
+        matches!(self, Self::Loader(_) | Self::Panicked | Self::Elsewhere { .. })
+    }
+
+    /// For how long it is the answer to those who ask, where a failure here is so for the time that is given.
+    pub(super) fn remembered(&self, ttl: Duration) -> Duration {
+        match self {
+            Self::Elsewhere { remaining } => ttl.min(*remaining),
+            _ => ttl,
+        }
     }
 
     /// As the error of a caller whose loader fails with an `E`.
@@ -66,7 +76,7 @@ impl Failure {
             Self::Panicked => LoadError::Panicked,
             Self::TimedOut(after) => LoadError::TimedOut(*after),
             Self::Store(error) => LoadError::Store(error.clone()),
-            Self::Elsewhere => LoadError::Elsewhere,
+            Self::Elsewhere { .. } => LoadError::Elsewhere,
         }
     }
 }

@@ -86,10 +86,11 @@ impl<T: Cached, C: Codec> Loader<T, C> {
             };
             tags.extend(late);
         }
-        let stamp = Stamp::new(self.reader.gate.store().now(), life, took, permit.namespace, tags);
+        let kept = policy.kept(life, value.is_some());
+        let stamp = Stamp::new(self.reader.gate.store().now(), (life, kept), took, permit.namespace, tags);
         let bytes = self.encoded(key, value, stamp)?;
         let proof = permit.proof.clone();
-        Ok(bytes.map(|bytes| ToStore { key: key.clone(), bytes, kept: policy.kept(life), proof }))
+        Ok(bytes.map(|bytes| ToStore { key: key.clone(), bytes, kept, proof }))
     }
 
     /// The bytes of a loaded value; `None` if they are over a bound.
@@ -150,7 +151,8 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         let outcomes = {
             let _own = LocalWrite::of(&self.listener, &keys);
             let ask = |part: Vec<Fill>| async move { leases.fill(&part).await };
-            gate.ask_each(fills, |fill| &fill.key, ask, |error| self.not_stored(error)).await
+            let failed = |error: &Error| self.not_stored(error);
+            gate.store_each(fills, |fill| &fill.key, |fill| fill.value.len(), ask, failed).await
         };
         let settle = |(token, outcome): (LeaseToken, Result<FillOutcome>)| {
             let outcome = outcome?;
@@ -177,7 +179,8 @@ impl<T: Cached, C: Codec> Loader<T, C> {
                 _ => Err(super::error::closed()),
             }
         };
-        gate.ask_each(sets, |(entry, _)| &entry.key, ask, |error| self.not_stored(error)).await
+        let failed = |error: &Error| self.not_stored(error);
+        gate.store_each(sets, |(entry, _)| &entry.key, |(entry, _)| entry.value.len(), ask, failed).await
     }
 
     /// Whether one of these generations is over. Costs no trip while the feed is up.
@@ -211,14 +214,16 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         took: Duration,
         failed: impl Fn(&Error),
     ) -> Result<Vec<Result<Option<(Tag, Generation)>>>> {
-        let Some(generations) = &self.reader.generations else {
+        let Some(known) = &self.reader.generations else {
             return Err(self.reader.no_tags());
         };
         let asked_at = self.reader.now();
-        let generations = self.reader.ask_generations(generations, tags.to_vec(), failed).await;
+        let generations = self.reader.ask_generations(known, tags.to_vec(), failed).await;
         let since = took.saturating_add(self.reader.now().saturating_since(asked_at));
         let late = |(tag, answer): (&Tag, Result<(Generation, Duration)>)| {
             let (generation, age) = answer?;
+            // Read past what is known of it.
+            known.read(tag, generation);
             Ok((age > since).then(|| (tag.clone(), generation)))
         };
         Ok(tags.iter().zip(generations).map(late).collect())

@@ -16,6 +16,7 @@ use super::{Loaded, Loader};
 use crate::cache::read::Cached;
 use crate::codec::Codec;
 use crate::key::Key;
+use crate::time::Monotonic;
 
 /// What a load ended with.
 enum LoadEnd<T> {
@@ -111,7 +112,8 @@ impl<T: Cached, C: Codec> Loader<T, C> {
                 return Err(failure);
             }
         };
-        self.in_flight.recent.forget(reader.identifier(key));
+        self.succeeded(key, loaded.value.is_some());
+        self.refreshed(key, plan.skip_if);
         let value = loaded.value.take().map(Arc::new);
         // Whoever waits asked before this. Whatever they asked after has voided the lease, or moved a generation.
         leader.detach();
@@ -121,7 +123,9 @@ impl<T: Cached, C: Codec> Loader<T, C> {
             // Only what is stored by a lease proves that nothing was written meanwhile.
             maybe_stale = true;
             let stored = if loaded.store {
-                self.store(key, &mut permit, value.as_deref(), &loaded, took).await
+                let storing = std::pin::pin!(self.store(key, &mut permit, value.as_deref(), &loaded, took));
+                self.answering(storing, plan.end, || leader.answer_early(leader.maybe_stale(value.clone())))
+                    .await
             } else {
                 Stored::NotWanted
             };
@@ -136,6 +140,24 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         Ok(LoadEnd::Value { value, maybe_stale })
     }
 
+    /// Waits until what was loaded is stored. Its callers wait for that no longer than for a read, and not beyond the `end` of their
+    /// call: then they are answered before it.
+    pub(super) async fn answering<F: Future + Unpin>(
+        &self,
+        mut storing: F,
+        end: Option<(Monotonic, Duration)>,
+        answer: impl FnOnce(),
+    ) -> F::Output {
+        let until = self.reader.now().saturating_add(self.reader.policy.store_deadline);
+        let until = end.map_or(until, |(end, _)| until.min(end));
+        tokio::select! {
+            biased;
+            stored = &mut storing => return stored,
+            () = self.reader.environment.clock.sleep_until(until) => answer(),
+        }
+        storing.await
+    }
+
     /// Whether a load ends by a bound of its own, and not only when nobody waits for it.
     pub(super) fn is_bounded(&self, plan: &LoadPlan<T>) -> bool {
         plan.kind == LoadKind::Background || plan.end.is_some() || self.is_left_running(plan)
@@ -148,7 +170,7 @@ impl<T: Cached, C: Codec> Loader<T, C> {
     }
 
     /// When a load has to end, and after how long.
-    pub(super) fn end_of(&self, plan: &LoadPlan<T>) -> Option<(crate::time::Monotonic, Duration)> {
+    pub(super) fn end_of(&self, plan: &LoadPlan<T>) -> Option<(Monotonic, Duration)> {
         if plan.kind == LoadKind::Foreground && !self.is_left_running(plan) {
             return plan.end;
         }

@@ -14,7 +14,7 @@ use super::lease_guard::LeaseGuard;
 use super::plan::{Decision, LoadKind, LoadPlan, SkipIf};
 use super::single_flight::Leader;
 use crate::cache::near::Snapshot;
-use crate::cache::read::{Before, Cached, is_callers};
+use crate::cache::read::{Before, Cached, Work, is_callers};
 use crate::cache::store::{Fetched, Generation, LeaseRequest, LeaseToken, Tag, Want, When};
 use crate::codec::Codec;
 use crate::error::{Error, ErrorKind, Result};
@@ -141,16 +141,17 @@ impl<T: Cached, C: Codec> Loader<T, C> {
             let requests = [self.request(key, token, plan, present, has_waited)];
             let mut guard = LeaseGuard::of(reader.gate.store(), &reader.environment.tasks, &requests);
             leader.begin();
-            let answer = match reader.gate.ask(reader.shard_of(key), leases.fetch(&requests)).await {
-                Ok(mut answers) => answers.pop().ok_or_else(unanswered)?,
-                Err(error) => {
-                    guard.refused(token, &error);
-                    if is_callers(&error) {
-                        return Err(error);
+            let answer =
+                match reader.gate.ask(reader.shard_of(key), Work::READ, leases.fetch(&requests)).await {
+                    Ok(mut answers) => answers.pop().ok_or_else(unanswered)?,
+                    Err(error) => {
+                        guard.refused(token, &error);
+                        if is_callers(&error) {
+                            return Err(error);
+                        }
+                        return self.refused(error).map(Leased::Not);
                     }
-                    return self.refused(error).map(Leased::Not);
-                }
-            };
+                };
             // What is not held is not released, and what is held and not needed is.
             if !matches!(answer, Fetched::Leased { .. }) {
                 guard.settle(token);
@@ -228,8 +229,8 @@ impl<T: Cached, C: Codec> Loader<T, C> {
             Fetched::Leased { current } => (current, Answered::Granted),
             Fetched::Hit(value) => (Some(value), Answered::Again(None)),
             Fetched::Busy { remaining, current } => (current, Answered::Again(Some(remaining))),
-            Fetched::Failed { current, .. } => {
-                (current, Answered::Not(Permission::Failed(Failure::Elsewhere)))
+            Fetched::Failed { current, remaining } => {
+                (current, Answered::Not(Permission::Failed(Failure::Elsewhere { remaining })))
             }
         };
         Ok(match self.decision(key, plan, current, before).await? {
@@ -247,6 +248,9 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         current: Option<Bytes>,
         before: Before,
     ) -> Result<Decision<T>> {
+        if current.is_none() {
+            self.reader.forget_near(key);
+        }
         // Plain bytes don't say how old they are: if they could not be served before, they can't be now.
         let Some(bytes) = current.filter(|_| !(self.reader.wire.plain && plan.present)) else {
             return Ok(Decision::Load);

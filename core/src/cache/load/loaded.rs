@@ -72,11 +72,17 @@ impl<T> Clone for Served<T> {
     }
 }
 
-/// Whether a served value is fresh. Closed on purpose: a value is one or the other.
+/// Whether a served value is fresh. Closed on purpose: a value is one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
     /// Its TTL is not over.
     Fresh,
+    /// Its TTL is not over, and it may have been changed all the same: it is a near copy, and the invalidation feed is away
+    /// ([`near_in_outage`](crate::cache::CacheBuilder::near_in_outage)).
+    Unconfirmed {
+        /// For how long changes of it may have been missed.
+        age: Duration,
+    },
     /// Its TTL is over, and it was served all the same.
     Stale {
         /// For how long it has been stale, as far as this process can tell.
@@ -84,6 +90,13 @@ pub enum Freshness {
         /// Why it was served.
         why: StaleReason,
     },
+}
+
+impl Freshness {
+    /// Of a value whose TTL is not over, changes of which may have been missed for so long.
+    pub(in crate::cache) fn of_near(unconfirmed: Option<Duration>) -> Self {
+        unconfirmed.map_or(Self::Fresh, |age| Self::Unconfirmed { age })
+    }
 }
 
 /// Why a stale value was served.

@@ -97,6 +97,22 @@ impl<T, C> Loader<T, C> {
         }
     }
 
+    /// The loader of this key has answered, and what it said.
+    fn succeeded(&self, key: &Key, is_value: bool) {
+        self.in_flight.recent.forget(self.reader.identifier(key));
+        if !is_value {
+            // There is none, also for when the store is away.
+            self.reader.forget_near(key);
+        }
+    }
+
+    /// A value was loaded whatever is there: what is near is older, also where the new one can't be stored.
+    fn refreshed(&self, key: &Key, skip_if: SkipIf) {
+        if let (SkipIf::Never, Some(near)) = (skip_if, &self.reader.near) {
+            near.invalidate(self.reader.identifier(key));
+        }
+    }
+
     /// Counts a value that is served stale.
     fn stale(&self, (value, age): (Option<Arc<T>>, Duration), why: StaleReason) -> Value<T> {
         self.reader.counts.stale_served.one();
@@ -141,7 +157,7 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         let asked_at = reader.policy.hard_timeout.map(|_| reader.now());
         let mut plan = LoadPlan::foreground(absence);
         match reader.lookup(&key).await? {
-            Lookup::Fresh { value, due, until } if absence || value.is_some() => {
+            Lookup::Fresh { value, due, until, .. } if absence || value.is_some() => {
                 reader.counts.store_hits.one();
                 if due {
                     self.reload_due(key, until, absence, load);
@@ -152,7 +168,7 @@ impl<T: Cached, C: Codec> Loader<T, C> {
                 if self.is_backing_off(&key) {
                     return Ok(self.stale((value, age), StaleReason::LoaderFailed));
                 }
-                if age <= reader.policy.stale {
+                if reader.policy.revalidates(value.is_some(), age) {
                     self.reload(key, LoadPlan::background(absence, SkipIf::Fresh), load);
                     return Ok(self.stale((value, age), StaleReason::Revalidating));
                 }
@@ -179,7 +195,7 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         }
         reader.counts.misses.one();
         if let Some(failure) = self.in_flight.recent.failure(reader.identifier(&key), reader.now()) {
-            return match plan.stale.filter(|(_, age)| *age <= reader.policy.fail_safe) {
+            return match plan.stale.filter(|(value, age)| reader.policy.makes_up(value.is_some(), *age)) {
                 Some(stale) => Ok(self.stale(stale, StaleReason::LoaderFailed)),
                 None => Err(failure.error()),
             };

@@ -128,7 +128,7 @@ impl<T: Cached, C: Codec> Loader<T, C> {
             self.back_off(key);
         }
         if failure.is_loaders() {
-            let until = now.saturating_add(self.reader.policy.failure_ttl);
+            let until = now.saturating_add(failure.remembered(self.reader.policy.failure_ttl));
             self.in_flight.recent.failed(self.reader.identifier(key), failure, until, now);
         }
     }

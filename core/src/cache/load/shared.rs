@@ -191,7 +191,8 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         };
         match loaded {
             Ok(loaded) => {
-                self.in_flight.recent.forget(self.reader.identifier(key));
+                self.succeeded(key, loaded.value.is_some());
+                self.refreshed(key, call.plan.skip_if);
                 Ok((loaded.value.map(Arc::new), Freshness::Fresh))
             }
             Err(failure) => {
@@ -205,7 +206,7 @@ impl<T: Cached, C: Codec> Loader<T, C> {
     fn servable(&self, call: &Call<T>) -> Option<(Option<Arc<T>>, Duration)> {
         let (value, age) = call.plan.stale.clone()?;
         let age = age.saturating_add(self.reader.now().saturating_since(call.found_at));
-        (age <= self.reader.policy.fail_safe).then_some((value, age))
+        self.reader.policy.makes_up(value.is_some(), age).then_some((value, age))
     }
 
     /// In place of a load that failed.

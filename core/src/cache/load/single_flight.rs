@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
@@ -163,7 +163,17 @@ impl<T> SingleFlight<T> {
             Flight { number, progress, task: Arc::clone(task), waiters: Arc::clone(waiters), begins: 0 };
         let waiter = flight.waiter(self, key);
         in_flight.by_key.insert(key.clone(), flight);
-        (waiter, Leader { flights: Arc::clone(self), key: key.clone(), number, begins: 0, sender })
+        let leader = Leader {
+            flights: Arc::clone(self),
+            key: key.clone(),
+            number,
+            begins: 0,
+            sender,
+            task: Arc::clone(task),
+            waiters: Arc::clone(waiters),
+            is_counted: AtomicBool::new(false),
+        };
+        (waiter, leader)
     }
 
     /// As [`join`](Self::join), in a load that begins now: one that is in flight is detached.
@@ -284,6 +294,10 @@ pub(super) struct Leader<T> {
     number: LoadNumber,
     begins: u32,
     sender: watch::Sender<Progress<T>>,
+    task: Arc<OnceLock<LoadTask>>,
+    waiters: Arc<AtomicUsize>,
+    /// Whether it is counted among those who wait.
+    is_counted: AtomicBool,
 }
 
 impl<T> Leader<T> {
@@ -313,6 +327,17 @@ impl<T> Leader<T> {
         self.flights.detach_own(&self.key, self.number);
     }
 
+    /// Serves those who wait with what was loaded, before it is known what becomes of it. The load goes on until this leader is
+    /// done, whoever leaves.
+    pub(super) fn answer_early(&self, outcome: Progress<T>) {
+        // Counted, so that nobody is the last.
+        if !self.is_counted.swap(true, Ordering::AcqRel) {
+            self.waiters.fetch_add(1, Ordering::AcqRel);
+        }
+        self.detach();
+        self.sender.send_replace(outcome);
+    }
+
     /// Ends the load.
     pub(super) fn finish(self, outcome: Progress<T>) {
         self.detach();
@@ -323,6 +348,15 @@ impl<T> Leader<T> {
 impl<T> Drop for Leader<T> {
     fn drop(&mut self) {
         self.flights.detach_own(&self.key, self.number);
+        if *self.is_counted.get_mut() {
+            let in_flight = self.flights.in_flight();
+            let is_last = self.waiters.fetch_sub(1, Ordering::AcqRel) == 1;
+            drop(in_flight);
+            // What else its task loads is waited for by nobody.
+            if let (true, Some(task)) = (is_last, self.task.get()) {
+                task.handle.abort();
+            }
+        }
         // In code of the caller's that is no loader: how a value is written, or which tags it has.
         if std::thread::panicking() {
             let _ = self.sender.send_if_modified(|progress| {

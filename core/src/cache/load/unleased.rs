@@ -11,7 +11,7 @@ use super::lease::{Leased, Permission, Proof};
 use super::lease_guard::LeaseGuard;
 use super::plan::{Decision, LoadPlan, SkipIf};
 use super::single_flight::Leader;
-use crate::cache::read::{Before, Cached, is_callers};
+use crate::cache::read::{Before, Cached, Work, is_callers};
 use crate::cache::store::When;
 use crate::codec::Codec;
 use crate::error::Result;
@@ -33,13 +33,17 @@ impl<T: Cached, C: Codec> Loader<T, C> {
         let unchanged = self.in_flight.writes.as_ref().map(|writes| writes.snapshot(identifier));
         let before = Before { again: plan.present, ..self.reader.before(key) };
         leader.begin();
-        let found = match self.reader.gate.ask(self.reader.shard_of(key), self.reader.stored(key)).await {
+        let (shard, reading) = (self.reader.shard_of(key), self.reader.stored(key));
+        let found = match self.reader.gate.ask(shard, Work::READ, reading).await {
             Ok(found) => found,
             Err(error) if is_callers(&error) => return Err(error),
             Err(error) => return self.refused(error).map(Leased::Not),
         };
         let when = match found {
-            None => When::Absent,
+            None => {
+                self.reader.forget_near(key);
+                When::Absent
+            }
             Some((bytes, left)) => {
                 match plan.decide(self.reader.assessed(key, &bytes, left, before).await?) {
                     Decision::Load => When::Equals(bytes),

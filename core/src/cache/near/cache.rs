@@ -1,9 +1,12 @@
 //! A near cache: an engine behind a fence, readable while its feeds are up.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::{Fence, More, NearEngine, NearEntry, Snapshot};
 use crate::cache::store::{Generation, Shard, ShardSet, Tag};
+use crate::time::Monotonic;
 
 /// Entries are read only while two feeds are up: that of the values in the shard that they were read from, and that of the
 /// namespace's generation.
@@ -12,6 +15,12 @@ pub(in crate::cache) struct NearCache {
     engine: Arc<dyn NearEngine>,
     fence: Fence,
     up: Mutex<Up>,
+    /// When each shard's feed was lost last, in µs of the monotonic clock.
+    lost_at: Box<[AtomicU64]>,
+}
+
+fn micros(time: Monotonic) -> u64 {
+    u64::try_from(time.since_origin().as_micros()).unwrap_or(u64::MAX)
 }
 
 #[derive(Debug, Default)]
@@ -30,7 +39,8 @@ pub(in crate::cache) enum Feed {
 
 impl NearCache {
     pub(in crate::cache) fn new(engine: Arc<dyn NearEngine>) -> Self {
-        Self { engine, fence: Fence::default(), up: Mutex::default() }
+        let lost_at = Shard::all().map(|_| AtomicU64::new(0)).collect();
+        Self { engine, fence: Fence::default(), up: Mutex::default(), lost_at }
     }
 
     /// The entry under this identifier that may be read now; whether it is still fresh is the caller's to see.
@@ -49,6 +59,26 @@ impl NearCache {
         self.engine.get(identifier)
     }
 
+    /// The entry under this identifier while the feed of its shard is away, and for how long changes of it may have been missed.
+    /// One from before an earlier loss, or from before everything was dropped, is none.
+    pub(in crate::cache) fn in_outage(
+        &self,
+        identifier: &str,
+        now: Monotonic,
+    ) -> Option<(NearEntry, Duration)> {
+        let entry = self.engine.get(identifier)?;
+        // Written before the epoch was: read after it.
+        let is_outage = self.fence.is_outage_of(entry.epoch);
+        let lost_at =
+            Duration::from_micros(self.lost_at[entry.epoch.shard().index()].load(Ordering::Acquire));
+        let since = match entry.more.as_ref().and_then(|more| more.read) {
+            // It was read during the outage.
+            Some((_, read_at)) if entry.epoch.is_kept() => read_at,
+            _ => Monotonic::from_origin(lost_at),
+        };
+        is_outage.then(|| (entry, now.saturating_since(since)))
+    }
+
     /// To be taken before the store is read. `shard_of` answers the shard that the entry is in.
     pub(in crate::cache) fn snapshot(&self, identifier: &str, shard_of: impl Fn() -> Shard) -> Snapshot {
         self.fence.snapshot(identifier, shard_of)
@@ -64,6 +94,18 @@ impl NearCache {
         self.fence.publish(snapshot, |epoch| {
             entry.epoch = epoch;
             self.engine.insert(identifier, entry);
+        })
+    }
+
+    /// Keeps what was read since the snapshot, and may not be published, as the last that is known; unless it was changed since.
+    /// What is there stays if its own read began later. Whether what is there now is no older than this.
+    pub(in crate::cache) fn keep(&self, identifier: &str, snapshot: Snapshot, mut entry: NearEntry) -> bool {
+        self.fence.keep(snapshot, |epoch| {
+            let is_later = |there: NearEntry| there.read_at() > entry.read_at();
+            if !self.engine.get(identifier).is_some_and(is_later) {
+                entry.epoch = epoch;
+                self.engine.insert(identifier, entry);
+            }
         })
     }
 
@@ -98,9 +140,14 @@ impl NearCache {
         Some(entry)
     }
 
-    /// What was read since the snapshot says that the entry under this identifier was invalidated.
-    pub(in crate::cache) fn take_out(&self, identifier: &str, snapshot: Snapshot) {
-        self.fence.publish(snapshot, |_| self.engine.remove(identifier));
+    /// What was read from this shard says that the entry under this identifier is over. One that was published since goes too,
+    /// which costs a read. While the feed is away, nothing else keeps a read that is in flight from putting it back.
+    pub(in crate::cache) fn take_out(&self, identifier: &str, shard: Shard) {
+        if self.fence.is_up(shard) {
+            self.engine.remove(identifier);
+        } else {
+            self.invalidate(identifier);
+        }
     }
 
     /// The value has changed.
@@ -114,19 +161,27 @@ impl NearCache {
         self.engine.clear();
     }
 
-    /// One feed is away; whether what was readable no longer is.
-    pub(in crate::cache) fn lost(&self, feed: Feed) -> bool {
+    /// One feed is away since now; whether what was readable no longer is.
+    pub(in crate::cache) fn lost(&self, feed: Feed, now: Monotonic) -> bool {
         let mut up = self.up.lock().unwrap_or_else(PoisonError::into_inner);
         match feed {
             Feed::Values(shard) => {
                 up.values.set(shard, false);
-                self.fence.lost(shard)
+                self.lose(shard, now)
             }
             Feed::Generation => {
                 up.generation = false;
-                Shard::all().filter(|shard| self.fence.lost(*shard)).count() > 0
+                Shard::all().filter(|shard| self.lose(*shard, now)).count() > 0
             }
         }
+    }
+
+    fn lose(&self, shard: Shard, now: Monotonic) -> bool {
+        if self.fence.is_up(shard) {
+            // Under the lock, and before the epoch: whoever finds the shard away finds since when.
+            self.lost_at[shard.index()].store(micros(now), Ordering::Release);
+        }
+        self.fence.lost(shard)
     }
 
     pub(in crate::cache) fn restored(&self, feed: Feed) {
@@ -156,10 +211,8 @@ impl NearCache {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
-    use std::time::Duration;
 
     use super::*;
-    use crate::time::Monotonic;
 
     #[derive(Debug, Default)]
     struct Map(Mutex<HashMap<String, NearEntry>>);
@@ -188,6 +241,7 @@ mod tests {
         }
     }
 
+    const NOW: Monotonic = Monotonic::from_origin(Duration::from_millis(10));
     const A: Shard = Shard::new(1);
     const B: Shard = Shard::new(2);
 
@@ -206,7 +260,7 @@ mod tests {
         near.restored(Feed::Generation);
         let mut entry = entry();
         let tags = [(Tag::new("t").unwrap(), Generation::new(1))].into();
-        entry.more = Some(Arc::new(More { due: None, tags, tags_seen: 0 }));
+        entry.more = Some(Arc::new(More { due: None, tags, tags_seen: 0, read: None }));
         assert!(near.publish("k", snapshot(&near, A), entry));
         near
     }
@@ -235,9 +289,9 @@ mod tests {
             assert!(!publish(&near, early), "from before {second:?} was up");
             assert!(publish(&near, snapshot(&near, A)) && near.get("k").is_some());
 
-            assert!(near.lost(first));
+            assert!(near.lost(first, NOW));
             assert!(near.get("k").is_none());
-            assert!(!near.lost(second));
+            assert!(!near.lost(second, NOW));
             near.restored(first);
             assert!(near.get("k").is_none() && !publish(&near, snapshot(&near, A)), "{second:?} is away");
             // Notified again of what is so already.
@@ -260,9 +314,9 @@ mod tests {
         near.restored(Feed::Values(B));
         assert!(near.get("a").is_some(), "it is none of its business");
         assert!(put("b", B));
-        assert!(near.lost(Feed::Values(A)));
+        assert!(near.lost(Feed::Values(A), NOW));
         assert!(near.get("a").is_none() && near.get("b").is_some() && !put("a", A) && put("b", B));
-        assert!(near.lost(Feed::Generation), "B was readable");
+        assert!(near.lost(Feed::Generation, NOW), "B was readable");
         assert!(near.get("b").is_none() && !put("b", B));
         near.restored(Feed::Generation);
         assert!(put("b", B) && !put("a", A), "only what was up before");
@@ -280,5 +334,33 @@ mod tests {
         // It was there when it was asked for; and is not put in again.
         assert!(near.compared("k", 7, invalidated).is_some());
         assert!(near.last_known("k").is_none());
+    }
+
+    #[test]
+    fn an_entry_is_of_the_outage_that_it_was_read_before_or_in() {
+        let near = filled();
+        let at = |millis| Monotonic::from_origin(Duration::from_millis(millis));
+        let age = |millis| near.in_outage("k", at(millis)).map(|(_, age)| age.as_millis());
+        assert_eq!(age(20), None, "its feed is up");
+        near.lost(Feed::Values(A), NOW);
+        near.lost(Feed::Generation, at(15));
+        assert_eq!(age(20), Some(10), "since the first feed was lost");
+        let mut read = entry();
+        let more = More { due: None, tags: [].into(), tags_seen: 0, read: Some((None, at(40))) };
+        read.more = Some(Arc::new(more));
+        assert!(near.keep("k", snapshot(&near, A), read.clone()));
+        assert!(near.get("k").is_none() && near.last_known("k").is_some());
+        assert_eq!(age(50), Some(10), "since it was read");
+        let early = snapshot(&near, A);
+        near.invalidate("k");
+        assert!(!near.keep("k", early, read.clone()));
+        assert!(near.last_known("k").is_none(), "it was changed since");
+        assert!(near.keep("k", snapshot(&near, A), read));
+        near.restored(Feed::Values(A));
+        near.restored(Feed::Generation);
+        assert_eq!(age(60), None, "the feed is back");
+        assert!(near.get("k").is_none());
+        near.lost(Feed::Values(A), at(70));
+        assert_eq!(age(80), None, "from before an earlier loss");
     }
 }

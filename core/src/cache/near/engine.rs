@@ -25,7 +25,7 @@ pub struct NearEntry {
     pub(crate) more: Option<Arc<More>>,
 }
 
-/// What is known of an entry that is tagged, or loaded anew ahead of its end.
+/// What is known of an entry that is tagged, loaded anew ahead of its end, or served while the store is away.
 #[derive(Debug, Clone)]
 pub(crate) struct More {
     /// `None` for not ahead of its end.
@@ -34,6 +34,8 @@ pub(crate) struct More {
     pub(crate) tags: Arc<[(Tag, Generation)]>,
     /// How many changes of tags had been received when its tags were last compared.
     pub(crate) tags_seen: u64,
+    /// The generation of its namespace, and when its read began, where it may be served while the store is away.
+    pub(crate) read: Option<(Option<Generation>, Monotonic)>,
 }
 
 /// When an entry is to be loaded anew.
@@ -49,6 +51,11 @@ impl NearEntry {
     /// their own.
     pub fn new(value: Option<NearValue>, fresh_until: Monotonic) -> Self {
         Self { value, fresh_until, epoch: Epoch::NONE, more: None }
+    }
+
+    /// When its read began, where that is known.
+    pub(super) fn read_at(&self) -> Option<Monotonic> {
+        self.more.as_ref()?.read.map(|(_, at)| at)
     }
 }
 

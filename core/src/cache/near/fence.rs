@@ -127,6 +127,23 @@ impl Fence {
         true
     }
 
+    /// Keeps what was read since the snapshot where it can't be published, unless an invalidation of the key was received. `keep`
+    /// is given an epoch in which nothing is read. Whether it was called.
+    pub(in crate::cache) fn keep(&self, snapshot: Snapshot, keep: impl FnOnce(Epoch)) -> bool {
+        let Snapshot { epoch, mark } = snapshot;
+        let generation = self.stripes[mark.stripe].lock().unwrap_or_else(PoisonError::into_inner);
+        let is_unchanged = mark.generation == *generation;
+        if is_unchanged {
+            keep(epoch.kept());
+        }
+        is_unchanged
+    }
+
+    /// Whether the feed of the shard of an entry has been away since it was read, or since then, and nothing else has ended it.
+    pub(in crate::cache) fn is_outage_of(&self, entry: Epoch) -> bool {
+        self.epoch(entry.shard()).is_outage_of(entry)
+    }
+
     /// An invalidation of the key was received; `remove` takes its entry out.
     pub(in crate::cache) fn invalidate(&self, key: &str, remove: impl FnOnce()) {
         let stripe = self.stripe_of(key);
@@ -140,6 +157,10 @@ impl Fence {
         for epoch in &self.epochs {
             epoch.fetch_add(Epoch::FLUSH, Ordering::AcqRel);
         }
+    }
+
+    pub(in crate::cache) fn is_up(&self, shard: Shard) -> bool {
+        !self.epoch(shard).is_away()
     }
 
     /// The feed of this shard is away; whether it was up before.

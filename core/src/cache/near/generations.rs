@@ -128,6 +128,12 @@ impl GenerationCache {
         known.map(|known| known.generation)
     }
 
+    /// The generation of a tag as it was known last, even if something may have changed since; `None` if it has changed.
+    pub(in crate::cache) fn last_known(&self, tag: &Tag) -> Option<Generation> {
+        let known = self.state.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.get(tag).map(|known| known.generation)
+    }
+
     /// The generations of tags, in their order; those that are not known are asked for in one trip.
     pub(in crate::cache) async fn generations(&self, tags: &[Tag]) -> Result<Vec<Generation>> {
         let ask = |missing: Vec<Tag>| async move {
@@ -167,7 +173,11 @@ impl GenerationCache {
                 };
                 if let Ok((generation, _)) = &answer {
                     let generation = *generation;
-                    fence.publish(snapshot, |epoch| self.keep(tag, Known { generation, epoch }));
+                    let keep = |epoch| self.keep(&tag, Known { generation, epoch });
+                    if !fence.publish(snapshot, keep) {
+                        // That it has changed is known all the same.
+                        fence.keep(snapshot, |epoch| self.keep_last(&tag, Known { generation, epoch }));
+                    }
                 }
                 *slot = Some(answer.map(|(generation, _)| generation));
             }
@@ -185,12 +195,19 @@ impl GenerationCache {
         Ok(answers)
     }
 
-    fn keep(&self, tag: Tag, known: Known) {
+    fn keep(&self, tag: &Tag, known: Known) {
         let mut map = self.state.known.write().unwrap_or_else(PoisonError::into_inner);
         if map.len() >= MOST {
             map.clear();
         }
-        map.insert(tag, known);
+        map.insert(tag.clone(), known);
+    }
+
+    /// Keeps what was read while the feed is away, in which replies may come in any order: generations only grow.
+    fn keep_last(&self, tag: &Tag, known: Known) {
+        if self.last_known(tag).is_none_or(|last| last < known.generation) {
+            self.keep(tag, known);
+        }
     }
 
     pub(in crate::cache) fn known(&self) -> Arc<KnownGenerations> {
@@ -199,12 +216,30 @@ impl GenerationCache {
 
     /// Invalidates everything under the tags.
     pub(in crate::cache) async fn bump(&self, tags: &[Tag]) -> Result<()> {
-        let bumped = self.tags()?.bump(tags).await;
-        // Also after an error: it may have happened.
-        for tag in tags {
+        // Also after an error, and where this is dropped: it may have happened.
+        let _own = LocalBump { state: &self.state, tags };
+        self.tags()?.bump(tags).await.map(drop)
+    }
+
+    /// The store has this generation of a tag: where another is known, that one may be over.
+    pub(in crate::cache) fn read(&self, tag: &Tag, generation: Generation) {
+        if self.last_known(tag).is_some_and(|last| last != generation) {
             self.state.changed(tag.key().as_str());
         }
-        bumped.map(drop)
+    }
+}
+
+/// Forgets the generations of tags that are being bumped, when it is dropped.
+struct LocalBump<'a> {
+    state: &'a KnownGenerations,
+    tags: &'a [Tag],
+}
+
+impl Drop for LocalBump<'_> {
+    fn drop(&mut self) {
+        for tag in self.tags {
+            self.state.changed(tag.key().as_str());
+        }
     }
 }
 

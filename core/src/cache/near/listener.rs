@@ -34,6 +34,7 @@ pub(in crate::cache) struct InvalidationListener {
     counts: Arc<Counts>,
     keys: KeySpace,
     echo: EchoProbe,
+    clock: Arc<dyn Clock>,
 }
 
 impl InvalidationListener {
@@ -44,7 +45,7 @@ impl InvalidationListener {
         keys: KeySpace,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { near, dependents, counts, keys, echo: EchoProbe::new(clock) }
+        Self { near, dependents, counts, keys, echo: EchoProbe::new(Arc::clone(&clock)), clock }
     }
 
     /// Entries are about to be written by this process.
@@ -112,7 +113,7 @@ impl InvalidationListener {
     }
 
     pub(super) fn feed_lost(&self, feed: Feed) {
-        if self.near.as_ref().is_some_and(|near| near.lost(feed)) {
+        if self.near.as_ref().is_some_and(|near| near.lost(feed, self.clock.now())) {
             self.counts.epoch_flushes.one();
         }
         self.dependents.changes_missed();

@@ -47,6 +47,15 @@ impl Drop for LocalFill<'_> {
     }
 }
 
+/// Detaches every load in flight when it is dropped: which of them will carry a tag that is being invalidated, nobody knows yet.
+pub(in crate::cache) struct LocalInvalidation<'a>(pub(in crate::cache) &'a InvalidationListener);
+
+impl Drop for LocalInvalidation<'_> {
+    fn drop(&mut self) {
+        self.0.loads_changed();
+    }
+}
+
 /// Invalidates the near copies of everything in the cache, when it is dropped.
 pub(in crate::cache) struct LocalClear<'a>(pub(in crate::cache) &'a InvalidationListener);
 

@@ -20,5 +20,5 @@ pub(super) use self::fence::{Fence, Snapshot};
 pub(super) use self::generations::Dated;
 pub(crate) use self::generations::GenerationCache;
 pub(super) use self::listener::{Dependents, InvalidationListener};
-pub(super) use self::local::{LocalClear, LocalFill, LocalWrite};
+pub(super) use self::local::{LocalClear, LocalFill, LocalInvalidation, LocalWrite};
 pub(super) use self::namespace::NamespaceListener;

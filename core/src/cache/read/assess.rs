@@ -10,7 +10,7 @@ use crate::cache::wire::{Read, Stamp};
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::key::Key;
-use crate::time::{Timestamp, Ttl};
+use crate::time::{Monotonic, Timestamp, Ttl};
 use bytes::Bytes;
 
 /// Whether the generations in a value are the current ones.
@@ -48,27 +48,28 @@ impl<C: Codec> Reader<C> {
         before: Before,
         generation_of: impl Fn(&Tag) -> Option<Generation>,
     ) -> Assessment<T> {
-        let missing = Assessment::Done(Lookup::Missing { present: true });
+        let missing = || {
+            // The fail-safe must not serve what was there before either.
+            self.forget_near(key);
+            Assessment::Done(Lookup::Missing { present: true })
+        };
         let entry = match self.wire.read(key, bytes) {
             Read::Entry(entry) => entry,
             Read::Newer => {
                 before.count(&self.counts.newer);
+                self.forget_near(key);
                 return Assessment::Done(Lookup::NewerSchema);
             }
             Read::Unreadable(error) => {
                 self.undecodable(before, &error);
-                return missing;
+                return missing();
             }
         };
         match self.tag_state(&entry.stamp, generation_of) {
             TagState::Current => {}
             TagState::Invalidated => {
                 before.count(&self.counts.dropped);
-                if let (Some(near), Some(snapshot)) = (&self.near, before.near) {
-                    // The fail-safe must not serve it either.
-                    near.take_out(self.identifier(key), snapshot);
-                }
-                return missing;
+                return missing();
             }
             TagState::Unknown(tags) => return Assessment::NeedsGenerations(tags),
         }
@@ -76,7 +77,7 @@ impl<C: Codec> Reader<C> {
             Ok(value) => value.map(Arc::new),
             Err(error) => {
                 self.undecodable(before, &error);
-                return missing;
+                return missing();
             }
         };
         self.counts.bytes_read.add(bytes.len() as u64);
@@ -92,12 +93,12 @@ impl<C: Codec> Reader<C> {
         left: Option<Ttl>,
         before: Before,
     ) -> Lookup<T> {
-        let grace = self.policy.grace();
         let life = match left {
-            // In plain mode what is left in the store says it all.
-            Some(left) => {
-                left.as_duration().checked_sub(grace).ok_or(grace.saturating_sub(left.as_duration()))
-            }
+            // In plain mode what is left in the store and the grace that it was written with say it all.
+            Some(left) => match left.as_duration().saturating_sub(stamp.grace) {
+                Duration::ZERO => Err(stamp.grace.saturating_sub(left.as_duration())),
+                life => Ok(life),
+            },
             None if stamp.fresh_until == Timestamp::default() => Ok(Duration::ZERO),
             None => {
                 let now = self.gate.store().now();
@@ -109,7 +110,10 @@ impl<C: Codec> Reader<C> {
         };
         match life {
             // Fresh for as long as it is there.
-            Ok(Duration::ZERO) => Lookup::Fresh { value, due: false, until: Timestamp::default() },
+            Ok(Duration::ZERO) => {
+                self.forget_near(key);
+                Lookup::Fresh { value, due: false, until: Timestamp::default(), unconfirmed: None }
+            }
             Ok(left) => {
                 let until = match stamp.fresh_until {
                     end if end == Timestamp::default() => self.gate.store().now().saturating_add(left),
@@ -123,11 +127,17 @@ impl<C: Codec> Reader<C> {
                     millis => Duration::from_millis(millis.into()),
                 };
                 let due_in = self.policy.due_in(left, life, stamp.load_millis, &*self.environment.random);
-                self.publish(key, value.as_ref(), (left, until, due_in), stamp.tags, before);
-                Lookup::Fresh { value, due: due_in == Some(Duration::ZERO), until }
+                self.publish(key, value.as_ref(), (left, until, due_in), stamp, before);
+                Lookup::Fresh { value, due: due_in == Some(Duration::ZERO), until, unconfirmed: None }
             }
-            Err(age) if age <= grace => Lookup::Stale { value, age },
-            Err(_) => Lookup::Missing { present: true },
+            Err(age) if age <= self.policy.grace(value.is_some()) => {
+                self.keep_stale(key, value.as_ref(), age, stamp, before);
+                Lookup::Stale { value, age }
+            }
+            Err(_) => {
+                self.forget_near(key);
+                Lookup::Missing { present: true }
+            }
         }
     }
 
@@ -136,25 +146,65 @@ impl<C: Codec> Reader<C> {
         key: &Key,
         value: Option<&Arc<T>>,
         (left, until, due_in): (Duration, Timestamp, Option<Duration>),
-        tags: Vec<(Tag, Generation)>,
+        stamp: Stamp,
         before: Before,
     ) {
         let (Some(near), Some(snapshot)) = (&self.near, before.near) else {
             return;
         };
         let now = self.now();
-        let value = value.map(|value| Arc::clone(value) as NearValue);
-        let mut entry = NearEntry::new(value, now.saturating_add(left));
         let due = due_in.map(|due_in| Due { at: now.saturating_add(due_in), until });
-        if due.is_some() || !tags.is_empty() {
+        let entry = self.near_entry(value, now.saturating_add(left), due, stamp, before);
+        let last = self.policy.has_last_resort().then(|| entry.clone());
+        if !near.publish(self.identifier(key), snapshot, entry) {
+            self.counts.near_fenced.one();
+            if let Some(last) = last {
+                near.keep(self.identifier(key), snapshot, last);
+            }
+        }
+    }
+
+    /// Keeps a stale value that was read as the last that is known, in place of what may be older.
+    fn keep_stale<T: Cached>(
+        &self,
+        key: &Key,
+        value: Option<&Arc<T>>,
+        age: Duration,
+        stamp: Stamp,
+        before: Before,
+    ) {
+        let (Some(near), Some(snapshot)) = (&self.near, before.near) else {
+            return;
+        };
+        // One whose life ended before this process began can't be dated. Only the fail-safe serves it.
+        let end = self.now().since_origin().checked_sub(age).filter(|_| !self.policy.fail_safe.is_zero());
+        let is_kept = end.is_some_and(|end| {
+            let entry = self.near_entry(value, Monotonic::from_origin(end), None, stamp, before);
+            near.keep(self.identifier(key), snapshot, entry)
+        });
+        if !is_kept {
+            self.forget_near(key);
+        }
+    }
+
+    fn near_entry<T: Cached>(
+        &self,
+        value: Option<&Arc<T>>,
+        fresh_until: Monotonic,
+        due: Option<Due>,
+        stamp: Stamp,
+        before: Before,
+    ) -> NearEntry {
+        let mut entry = NearEntry::new(value.map(|value| Arc::clone(value) as NearValue), fresh_until);
+        let Stamp { tags, namespace, .. } = stamp;
+        let read = before.began.map(|began| (namespace, began));
+        if due.is_some() || !tags.is_empty() || read.is_some() {
             // A tag that is not known now changes unheard, so that such an entry is compared at each hit.
             let is_known = |(tag, generation): &(Tag, _)| self.known_generation(tag) == Some(*generation);
             let tags_seen = if tags.iter().all(is_known) { before.tags_seen } else { u64::MAX };
-            entry.more = Some(Arc::new(More { due, tags: tags.into(), tags_seen }));
+            entry.more = Some(Arc::new(More { due, tags: tags.into(), tags_seen, read }));
         }
-        if !near.publish(self.identifier(key), snapshot, entry) {
-            self.counts.near_fenced.one();
-        }
+        entry
     }
 
     /// Assesses stored bytes, asking for the generations that are not known.

@@ -1,6 +1,6 @@
 //! Reading many entries: near, then the store, then the generations that are needed.
 
-use super::{Assessment, Before, Cached, Lookup, Reader, Stored, is_callers};
+use super::{Assessment, Before, Cached, Lookup, NearHit, Reader, Stored, is_callers};
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::key::Key;
@@ -17,12 +17,17 @@ struct Asked {
 type Places<T> = Vec<Option<Lookup<T>>>;
 
 impl<C: Codec> Reader<C> {
-    /// Reads many entries, in the order of the keys.
-    pub(in crate::cache) async fn lookup_many<T: Cached>(&self, keys: &[Key]) -> Result<Vec<Lookup<T>>> {
+    /// Reads many entries, in the order of the keys. `in_outage`: whether near copies are an answer while their feed is away, where
+    /// that is asked for.
+    pub(in crate::cache) async fn lookup_many<T: Cached>(
+        &self,
+        keys: &[Key],
+        in_outage: bool,
+    ) -> Result<Vec<Lookup<T>>> {
         let near = |key: &Key| {
             // Nothing of a batch is loaded ahead of its end.
-            let fresh = |value| Lookup::Fresh { value, due: false, until: Timestamp::default() };
-            self.near_hit(self.identifier(key), true).map(|hit| fresh(hit.value))
+            let NearHit { value, unconfirmed, .. } = self.near_hit(self.identifier(key), true, in_outage)?;
+            Some(Lookup::Fresh { value, due: false, until: Timestamp::default(), unconfirmed })
         };
         let mut found: Places<T> = keys.iter().map(near).collect();
         let places: Vec<usize> = (0..keys.len()).filter(|place| found[*place].is_none()).collect();
@@ -57,16 +62,22 @@ impl<C: Codec> Reader<C> {
 
     /// What is stored under each key, asked of each shard by itself.
     async fn stored_many(&self, keys: Vec<Key>) -> Vec<Result<Option<Stored>>> {
+        let stored = self.ask_many(keys).await;
+        self.gate.learn(stored.iter().flatten().flatten().map(|(bytes, _)| bytes.len()));
+        stored
+    }
+
+    async fn ask_many(&self, keys: Vec<Key>) -> Vec<Result<Option<Stored>>> {
         let (gate, store) = (&self.gate, self.gate.store());
         let failed = |error: &Error| gate.failed_unless_callers(error);
         if self.wire.plain {
             let ask = |part: Vec<Key>| async move { store.get_many_with_ttl(&part).await };
-            let found = gate.ask_each(keys, itself, ask, failed).await;
+            let found = gate.values_each(keys, ask, failed).await;
             let stored = |(bytes, left)| (bytes, Some(left));
             return found.into_iter().map(|one| one.map(|one| one.map(stored))).collect();
         }
         let ask = |part: Vec<Key>| async move { store.get_many(&part).await };
-        let found = gate.ask_each(keys, itself, ask, failed).await;
+        let found = gate.values_each(keys, ask, failed).await;
         found.into_iter().map(|one| one.map(|one| one.map(|bytes| (bytes, None)))).collect()
     }
 
@@ -81,6 +92,7 @@ impl<C: Codec> Reader<C> {
             let (bytes, left) = match &stored[index] {
                 Ok(Some(stored)) => stored,
                 Ok(None) => {
+                    self.forget_near(&asked.keys[index]);
                     found[*place] = Some(Lookup::Missing { present: false });
                     continue;
                 }
@@ -116,9 +128,4 @@ impl<C: Codec> Reader<C> {
         }
         Ok(())
     }
-}
-
-/// What is asked for by its key alone.
-fn itself(key: &Key) -> &Key {
-    key
 }

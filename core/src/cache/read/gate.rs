@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -13,6 +14,39 @@ use crate::environment::Environment;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::{Key, Namespace};
 
+/// The store has a millisecond more for so many keys of a batch, and the way to it for so many bytes.
+const KEYS_PER_MS: usize = 8;
+const BYTES_PER_MS: usize = 8 * 1_024;
+/// What the size of values adds to the deadline of a read at most.
+const MOST_FOR_BYTES: Duration = Duration::from_secs(30);
+/// How long a loaded value may take to be stored, unless reads may take longer: nobody waits for that beyond the deadline of reads.
+const STORING: Duration = Duration::from_secs(1);
+
+/// What the store is asked to do, by which it has more or less time.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cache) enum Work {
+    /// To read so many keys, or to do something else that a caller waits for.
+    Read(usize),
+    /// To read the values under so many keys, which are as large as values were of late.
+    Values(usize),
+    /// To store so many loaded values, of so many bytes.
+    Store(usize, usize),
+}
+
+impl Work {
+    /// A single key.
+    pub(in crate::cache) const READ: Self = Self::Read(1);
+}
+
+fn per_ms(count: usize, each: usize) -> Duration {
+    // None for a single key.
+    Duration::from_millis(u64::try_from(count / each).unwrap_or(u64::MAX))
+}
+
+fn allowance(keys: usize, bytes: usize) -> Duration {
+    per_ms(keys, KEYS_PER_MS).saturating_add(per_ms(bytes, BYTES_PER_MS))
+}
+
 /// The store, with the deadline of reads and the circuit breakers of one cache.
 #[derive(Debug)]
 pub(in crate::cache) struct StoreGate {
@@ -23,6 +57,8 @@ pub(in crate::cache) struct StoreGate {
     environment: Environment,
     namespace: Namespace,
     counts: Arc<Counts>,
+    /// How large the values were that batches have read of late; 0 while it is not known.
+    bytes_each: AtomicUsize,
 }
 
 /// Whether an error is not the store's: then no loader makes up for it.
@@ -39,7 +75,7 @@ impl StoreGate {
         counts: Arc<Counts>,
     ) -> Self {
         let breakers = Shard::all().map(|_| CircuitBreaker::default()).collect();
-        Self { store, deadline, breakers, environment, namespace, counts }
+        Self { store, deadline, breakers, environment, namespace, counts, bytes_each: AtomicUsize::new(0) }
     }
 
     /// The store itself, for what is to be waited for.
@@ -47,10 +83,42 @@ impl StoreGate {
         &self.store
     }
 
+    /// Within what time the store is to have done something; `None` if the deadline that it has declared for that is no longer
+    /// than ours. Those of a single key are compared: both grow.
+    fn deadline_of(&self, work: Work) -> Option<Duration> {
+        let capabilities = self.store.capabilities();
+        let (ours, its, more) = match work {
+            Work::Read(keys) => (self.deadline, capabilities.read_deadline, allowance(keys, 0)),
+            Work::Values(keys) => {
+                let bytes =
+                    if keys > 1 { keys.saturating_mul(self.bytes_each.load(Ordering::Relaxed)) } else { 0 };
+                let more = allowance(keys, 0).saturating_add(allowance(0, bytes).min(MOST_FOR_BYTES));
+                (self.deadline, capabilities.read_deadline, more)
+            }
+            Work::Store(keys, bytes) => {
+                let ours = self.deadline.max(STORING);
+                (ours, capabilities.base.call_deadline, allowance(keys, bytes))
+            }
+        };
+        its.is_none_or(|its| its > ours).then(|| ours.saturating_add(more))
+    }
+
+    /// What a batch has read: a later one of so large values has more time.
+    pub(in crate::cache) fn learn(&self, values: impl Iterator<Item = usize>) {
+        let (count, bytes) =
+            values.fold((0, 0_usize), |(count, sum), bytes| (count + 1, sum.saturating_add(bytes)));
+        if let Some(latest) = bytes.checked_div(count) {
+            // What is large now is expected to be so at once, and no longer only after a while.
+            let before = self.bytes_each.load(Ordering::Relaxed) / 4 * 3;
+            self.bytes_each.store(before.max(latest), Ordering::Relaxed);
+        }
+    }
+
     /// Asks a shard of the store within the deadline, unless its circuit breaker is open.
     pub(in crate::cache) async fn ask<R>(
         &self,
         shard: Shard,
+        work: Work,
         question: impl Future<Output = Result<R>>,
     ) -> Result<R> {
         // One for each number there can be.
@@ -59,13 +127,12 @@ impl StoreGate {
             return Err(Error::new(ErrorKind::Unavailable, "the store has not answered for a while")
                 .with_operation("cache.get"));
         }
-        let answer = match self.store.capabilities().read_deadline {
-            Some(its) if its <= self.deadline => question.await,
-            _ => tokio::select! {
+        let answer = match self.deadline_of(work) {
+            None => question.await,
+            Some(deadline) => tokio::select! {
                 biased;
                 answer = question => answer,
-                () = self.environment.sleep(self.deadline) => {
-                    let deadline = self.deadline;
+                () = self.environment.sleep(deadline) => {
                     Err(Error::new(ErrorKind::Timeout, format!("the store did not answer within {deadline:?}")))
                 }
             },
@@ -89,6 +156,50 @@ impl StoreGate {
     where
         F: Future<Output = Result<Vec<R>>>,
     {
+        self.each(items, key_of, |part| Work::Read(part.len()), question, failed).await
+    }
+
+    /// As [`ask_each`](Self::ask_each), for the values under keys.
+    pub(in crate::cache) async fn values_each<R, F>(
+        &self,
+        keys: Vec<Key>,
+        question: impl Fn(Vec<Key>) -> F,
+        failed: impl Fn(&Error),
+    ) -> Vec<Result<R>>
+    where
+        F: Future<Output = Result<Vec<R>>>,
+    {
+        self.each(keys, |key| key, |part| Work::Values(part.len()), question, failed).await
+    }
+
+    /// As [`ask_each`](Self::ask_each), of loaded values that are to be stored, so large each.
+    pub(in crate::cache) async fn store_each<I, R, F>(
+        &self,
+        items: Vec<I>,
+        key_of: impl Fn(&I) -> &Key,
+        bytes_of: impl Fn(&I) -> usize,
+        question: impl Fn(Vec<I>) -> F,
+        failed: impl Fn(&Error),
+    ) -> Vec<Result<R>>
+    where
+        F: Future<Output = Result<Vec<R>>>,
+    {
+        let bytes = |part: &[I]| part.iter().map(&bytes_of).fold(0, usize::saturating_add);
+        let work = |part: &[I]| Work::Store(part.len(), bytes(part));
+        self.each(items, key_of, work, question, failed).await
+    }
+
+    async fn each<I, R, F>(
+        &self,
+        items: Vec<I>,
+        key_of: impl Fn(&I) -> &Key,
+        work_of: impl Fn(&[I]) -> Work,
+        question: impl Fn(Vec<I>) -> F,
+        failed: impl Fn(&Error),
+    ) -> Vec<Result<R>>
+    where
+        F: Future<Output = Result<Vec<R>>>,
+    {
         let mut parts: BTreeMap<Shard, (Vec<usize>, Vec<I>)> = BTreeMap::new();
         let mut answers: Vec<Option<Result<R>>> = Vec::new();
         answers.resize_with(items.len(), || None);
@@ -98,7 +209,8 @@ impl StoreGate {
             part.1.push(item);
         }
         let asked = parts.into_iter().map(|(shard, (places, items))| {
-            let asking = self.ask(shard, question(items));
+            let work = work_of(&items);
+            let asking = self.ask(shard, work, question(items));
             async move { (places, asking.await) }
         });
         for (places, answer) in join_all(asked).await {

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub(super) use self::gate::{StoreGate, is_callers};
+pub(super) use self::gate::{StoreGate, Work, is_callers};
 pub(super) use self::generations::Generations;
 pub(super) use self::lookup::{Assessment, Before, Lookup};
 pub(super) use self::near_hit::NearHit;
@@ -98,7 +98,16 @@ impl<C> Reader<C> {
         Before {
             tags_seen: self.generations.as_ref().map_or(0, |generations| generations.changes()),
             near: self.near.as_ref().map(|near| near.snapshot(self.identifier(key), || self.shard_of(key))),
+            // Read where it is of use.
+            began: self.near.as_ref().filter(|_| self.policy.has_last_resort()).map(|_| self.now()),
             again: false,
+        }
+    }
+
+    /// What was read says that the near copy of this key is over, also for when the store is away.
+    pub(super) fn forget_near(&self, key: &Key) {
+        if let Some(near) = self.near.as_ref().filter(|_| self.policy.has_last_resort()) {
+            near.take_out(self.identifier(key), self.shard_of(key));
         }
     }
 
@@ -124,18 +133,23 @@ impl<C: Codec> Reader<C> {
         let (before, shard) = (self.before(key), self.shard_of(key));
         // Each kind of read in an arm of its own: the future of the one that is not used takes no room in a hit's.
         let read = if self.wire.plain {
-            let answer =
-                self.gate.ask(shard, self.gate.store().get_many_with_ttl(std::slice::from_ref(key))).await;
+            let answer = self
+                .gate
+                .ask(shard, Work::READ, self.gate.store().get_many_with_ttl(std::slice::from_ref(key)))
+                .await;
             answer.map(|mut found| found.pop().flatten().map(|(bytes, left)| (bytes, Some(left))))
         } else {
             self.gate
-                .ask(shard, self.gate.store().get(key))
+                .ask(shard, Work::READ, self.gate.store().get(key))
                 .await
                 .map(|found| found.map(|bytes| (bytes, None)))
         };
         match read {
             Ok(Some((bytes, left))) => self.assessed(key, &bytes, left, before).await,
-            Ok(None) => Ok(Lookup::Missing { present: false }),
+            Ok(None) => {
+                self.forget_near(key);
+                Ok(Lookup::Missing { present: false })
+            }
             Err(error) => self.unanswered(error),
         }
     }

@@ -161,7 +161,7 @@ pub enum Fetched {
     },
     /// Nobody is loading: a load has failed a short while ago, and was [released](Release::failed) so.
     Failed {
-        /// For how long that is remembered yet.
+        /// For how long that is remembered yet; more than zero.
         remaining: Duration,
         /// The value that is there all the same ([`Want::Anyway`]).
         current: Option<Bytes>,

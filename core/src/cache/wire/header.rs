@@ -34,13 +34,15 @@ pub(in crate::cache) struct Stamp {
     pub(in crate::cache) namespace: Option<Generation>,
     /// Its tags, each with its generation.
     pub(in crate::cache) tags: Vec<(Tag, Generation)>,
+    /// For how long the store keeps it after its life. Written down in plain mode alone, where nothing else says when that ends.
+    pub(in crate::cache) grace: Duration,
 }
 
 impl Stamp {
-    /// What is written down of a value that is stored now, by the store's time.
+    /// What is written down of a value that is stored now, by the store's time, with this life and kept for so long.
     pub(in crate::cache) fn new(
         now: Timestamp,
-        life: Ttl,
+        (life, kept): (Ttl, Ttl),
         took: Duration,
         namespace: Option<Generation>,
         tags: Vec<(Tag, Generation)>,
@@ -52,6 +54,7 @@ impl Stamp {
             life_millis: millis(life.as_duration()),
             namespace,
             tags,
+            grace: kept.as_duration().saturating_sub(life.as_duration()),
         }
     }
 }
@@ -139,7 +142,7 @@ fn read_stamp(key: &Key, rest: &mut &[u8]) -> Result<(u32, Stamp)> {
         let tag = tag.and_then(Tag::stored).ok_or_else(|| not_ours("it names a tag that is none"))?;
         tags.push((tag, Generation::new(rest.try_get_u64().map_err(|_| short())?)));
     }
-    Ok((schema, Stamp { fresh_until, load_millis, life_millis, namespace, tags }))
+    Ok((schema, Stamp { fresh_until, load_millis, life_millis, namespace, tags, grace: Duration::ZERO }))
 }
 
 /// The schema number in the header of a stored value, 0 if it has none: what a backend compares in

@@ -1,9 +1,10 @@
 //! The stored form of a value: a header, and the encoded value behind it, compressed and encrypted where
-//! that is asked for; or in plain mode the encoded value alone.
+//! that is asked for; or in plain mode the encoded value, and behind it how long it is kept after its life.
 
 #[cfg(feature = "compression")]
 mod compress;
 mod header;
+mod plain;
 #[cfg(test)]
 #[cfg(all(feature = "compression", feature = "encryption"))]
 mod tests;
@@ -46,7 +47,7 @@ pub(super) struct Wire<C> {
     pub(super) schema: u32,
     /// Others that can be read.
     pub(super) readable: Vec<u32>,
-    /// Only the encoded value, for programs that know no header: neither compressed nor encrypted.
+    /// Only the encoded value and its grace, for programs that know no header: neither compressed nor encrypted.
     pub(super) plain: bool,
     /// The most bytes that a value may be stored in.
     pub(super) max_bytes: usize,
@@ -119,7 +120,7 @@ impl<C: Codec> Wire<C> {
         random: &dyn Random,
     ) -> Result<Bytes> {
         if self.plain {
-            return self.codec.encode(&value);
+            return Ok(plain::marked(&self.codec.encode(&value)?, stamp.grace));
         }
         let body = value.map(|value| self.codec.encode(value)).transpose()?;
         let mut flags = if body.is_none() { ABSENT } else { 0 };
@@ -148,7 +149,9 @@ impl<C: Codec> Wire<C> {
     /// Reads the header.
     pub(super) fn read<'a>(&self, key: &Key, bytes: &'a [u8]) -> Read<'a> {
         if self.plain {
-            return Read::Entry(Entry { stamp: Stamp::default(), flags: 0, bytes, head: 0 });
+            let (bytes, grace) = plain::unmarked(bytes);
+            let stamp = Stamp { grace, ..Stamp::default() };
+            return Read::Entry(Entry { stamp, flags: 0, bytes, head: 0 });
         }
         match Header::read(key, bytes) {
             Err(error) => Read::Unreadable(error),
@@ -216,6 +219,11 @@ impl<C: Codec> Wire<C> {
             Some(body) => Ok(self.codec.encode(value)? == *body),
             None => Ok(false),
         }
+    }
+
+    /// The same plain value, to be kept for this long after its life.
+    pub(super) fn renewed_plain(bytes: &[u8], grace: Duration) -> Bytes {
+        plain::marked(plain::unmarked(bytes).0, grace)
     }
 
     /// The same value with another end of its life; `None` for what has no header of this version. What is encrypted

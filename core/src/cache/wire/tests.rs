@@ -58,6 +58,7 @@ fn stamp() -> Stamp {
         life_millis: 600_000,
         namespace: Some(Generation::new(1_780_000_000_000_001)),
         tags: Vec::new(),
+        grace: Duration::ZERO,
     }
 }
 
@@ -234,6 +235,7 @@ proptest! {
             fresh_until: Timestamp::from_micros(numbers.0),
             load_millis: numbers.1,
             life_millis: numbers.3,
+            grace: Duration::ZERO,
             namespace: Some(Generation::new(numbers.2)),
             tags,
         };

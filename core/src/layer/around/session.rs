@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{Around, Layered};
+use crate::changes::ChangeFeed;
 use crate::error::{Error, Result};
 use crate::key::Name;
 use crate::layer::Call;
@@ -33,6 +34,10 @@ impl<A: Around> SessionStore for Layered<dyn SessionStore, A> {
 
     fn outbox(&self) -> Option<&dyn SessionOutbox> {
         self.inner.outbox().map(|_| self as &dyn SessionOutbox)
+    }
+
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
+        self.inner.feed()
     }
 
     fn bounded(&self, bounds: SessionBounds) -> Arc<dyn SessionStore> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Sessions;
 use super::revoke::Revoker;
 use super::sessions::Inner;
+use crate::cache::NearEngine;
 use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::event::EventBus;
@@ -13,6 +14,7 @@ use crate::key::Name;
 use crate::layer::deadline::bounded;
 #[cfg(feature = "encryption")]
 use crate::session::SessionEncryption;
+use crate::session::near::NearSessions;
 use crate::session::publisher::{Publisher, Settings};
 use crate::session::telemetry::Telemetry;
 use crate::session::{SessionBounds, SessionEvents, SessionLimit, SessionStore, Timeouts};
@@ -35,6 +37,7 @@ pub struct SessionsBuilder {
     publish: Option<Result<SessionEvents>>,
     reaping: bool,
     reap_every: Duration,
+    near: Option<(Arc<dyn NearEngine>, Duration)>,
     #[cfg(feature = "encryption")]
     encryption: Option<SessionEncryption>,
 }
@@ -67,6 +70,7 @@ impl SessionsBuilder {
             publish: None,
             reaping: true,
             reap_every: Settings::EVERY,
+            near: None,
             #[cfg(feature = "encryption")]
             encryption: None,
         }
@@ -160,11 +164,28 @@ impl SessionsBuilder {
         self
     }
 
+    /// Keeps the sessions of requests in this process for at most `max_age`: [`authenticate`](Sessions::authenticate) of one that was found within that
+    /// time is answered without a command, also while the store does not answer. Not unless set.
+    ///
+    /// What is changed or ended through these `Sessions` is not answered from a copy. What others do, also in this process, is seen as soon as the store's feed of
+    /// changes says so, commonly within milliseconds, and after `max_age` at the latest: where the feed is away, where the store
+    /// [has none](super::super::SessionStore::feed), and where its server forbids it. So `max_age` is for how long a session that was ended elsewhere
+    /// may still be let in, in the worst case: seconds, and at most 5 minutes. A session is never served from a copy once it
+    /// has timed out, nor when its use is due to be recorded. [`load`](Sessions::load), and all that issues tokens, always asks the store.
+    ///
+    /// Each `Sessions` takes an engine of its own, bounded by the number of entries, each of which may hold as much as a session;
+    /// `stanchion-memory` has two, `MokaNear` and `QuickNear`. While the hashing key is being rotated, sessions under an older key are asked
+    /// for each time.
+    pub fn near(mut self, engine: impl NearEngine, max_age: Duration) -> Self {
+        self.near = Some((Arc::new(engine), max_age));
+        self
+    }
+
     /// The sessions.
     ///
     /// # Errors
-    /// `InvalidInput` for a timeout of zero or a limit the store can't keep; `Unsupported` if the stores have
-    /// no sessions, or none of what was asked for; `Config` if there is no runtime to publish in.
+    /// `InvalidInput` for a timeout of zero, a limit the store can't keep, or copies of another age than up to 5 minutes; `Unsupported` if the stores have
+    /// no sessions, or none of what was asked for; `Config` if there is no runtime to publish or to be notified in, `Closed` after the stores were closed.
     pub fn build(self) -> Result<Sessions> {
         let store = self.store?;
         let most = store.capabilities().max_per_user;
@@ -187,6 +208,13 @@ impl SessionsBuilder {
                 Some(Publisher::start(&bare, bus, &self.service, &self.environment, settings)?)
             }
             None => None,
+        };
+        let store = match self.near {
+            None => store,
+            Some((engine, max_age)) => {
+                let environment = self.environment.clone();
+                Arc::new(NearSessions::new(store, &self.service, engine, max_age, environment)?)
+            }
         };
         #[cfg(feature = "encryption")]
         let store = match self.encryption {

@@ -135,7 +135,14 @@ impl Sessions {
             // First: a log-in that creates its session after this sees it, and one that created it before has it ended below.
             revoker.tokens.end_log_ins(user).await?;
             let listed = inner.store.list(&inner.service, user).await?;
-            let others = listed.into_iter().filter(|session| Some(&session.id) != except);
+            // After it was listed: then it is known by one of its two names at least, also where it is rotated meanwhile.
+            let kept = match except {
+                Some(id) => inner.bare.load(&inner.service, id).await?.map(|record| record.id),
+                None => None,
+            };
+            let others = listed
+                .into_iter()
+                .filter(|session| Some(&session.id) != except && Some(&session.id) != kept.as_ref());
             live = others.map(|session| scope(&session.id)).collect();
             revoker.before(live.clone()).await?;
         }

@@ -4,7 +4,7 @@ use super::Sessions;
 use super::view::SessionView;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::bucket_of;
-use crate::session::{SessionCapabilities, SessionId};
+use crate::session::{SessionCapabilities, SessionId, SessionRecord};
 use crate::token::{IssueOptions, IssueOutcome, Tokens};
 
 impl Sessions {
@@ -46,30 +46,44 @@ impl Sessions {
         options: IssueOptions,
     ) -> Result<IssueOutcome> {
         let inner = &*self.0;
-        if !inner.revoker.as_ref().is_some_and(|revoker| revoker.tokens.revokes_tokens_of(tokens)) {
-            return Err(Error::new(
-                ErrorKind::Config,
-                "ending a session would not revoke these tokens: hand them to revoking_tokens when the sessions are built",
-            )
-            .with_operation("session.issue"));
-        }
-        SessionCapabilities::check_user(user)?;
-        let another = || Error::invalid("the session is another user's").with_operation("session.issue");
-        if session.bucket() != bucket_of(user) {
-            return Err(another());
-        }
-        let mut draft = tokens.draft(user, Some(session), options).await?;
+        self.must_revoke(tokens, "session.issue")?;
+        of_user(user, session)?;
+        let mut draft = tokens.draft(user, Some(session.to_string()), options).await?;
         let Some(record) = inner.bare.load(&inner.service, session).await? else {
             return Ok(IssueOutcome::Gone);
         };
-        if record.user != user {
-            return Err(another());
-        }
-        if record.id != *session {
-            // It was rotated, and ending it would not revoke what is issued under its old name.
+        if !is_alive(&record, user, session)? {
             return Ok(IssueOutcome::Gone);
         }
         draft.at_most(record.expires_in);
-        tokens.sign(draft).map(IssueOutcome::Issued)
+        tokens.sign(draft).await.map(IssueOutcome::Issued)
     }
+
+    /// Ending a session has to end what is issued within it.
+    pub(super) fn must_revoke(&self, tokens: &Tokens, operation: &'static str) -> Result<()> {
+        if self.0.revoker.as_ref().is_some_and(|revoker| revoker.tokens.revokes_tokens_of(tokens)) {
+            return Ok(());
+        }
+        let message = "ending a session would not revoke these tokens: hand them to revoking_tokens when the sessions are built";
+        Err(Error::new(ErrorKind::Config, message).with_operation(operation))
+    }
+}
+
+fn another() -> Error {
+    Error::invalid("the session is another user's").with_operation("session.issue")
+}
+
+/// Refuses a session that can't be the user's, before anybody is asked.
+pub(super) fn of_user(user: &str, session: &SessionId) -> Result<()> {
+    SessionCapabilities::check_user(user)?;
+    if session.bucket() == bucket_of(user) { Ok(()) } else { Err(another()) }
+}
+
+/// Whether something may be issued within a session that was found under this name.
+pub(super) fn is_alive(record: &SessionRecord, user: &str, session: &SessionId) -> Result<bool> {
+    if record.user != user {
+        return Err(another());
+    }
+    // One that was rotated has another name now, and ending it would not revoke what is issued under the old one.
+    Ok(record.id == *session)
 }

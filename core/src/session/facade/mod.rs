@@ -13,6 +13,8 @@ mod list;
 mod options;
 mod owed;
 mod owned;
+#[cfg(feature = "jwt")]
+mod refresh;
 mod request;
 mod revoke;
 mod rotate;

@@ -13,6 +13,10 @@ use crate::session::{Patch, RotateOutcome, Rotation, SessionId, SessionToken};
 /// What came of rotating a session.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly always the largest is answered, and at once taken apart"
+)]
 #[must_use = "the session may not have been rotated"]
 pub enum Rotated {
     /// It goes on under a new token, which the client has to be sent.

@@ -17,7 +17,9 @@ use crate::time::Ttl;
 pub struct OutboxBounds {
     /// For how long news are kept while nobody publishes them, and what is known of a session is kept after its deadline.
     pub retention: Duration,
-    /// The most entries of one outbox. What comes while it is full is not kept, and [counted](super::OutboxItem::Lost).
+    /// The most entries of one outbox; more than [`max_page`](Self::max_page). What comes while it is full is not kept, and
+    /// [counted](super::OutboxItem::Lost) in one entry more, the last. So that entry is in no page while its count grows: whoever
+    /// reads a page publishes a count that is final.
     pub max_entries: u64,
     /// The most entries of one page, and the most sessions that one call reaps.
     pub max_page: usize,

@@ -151,6 +151,9 @@ impl Wrong {
             (Bug::FailureIsBusy, Fetched::Failed { remaining, current }) => {
                 Fetched::Busy { remaining, current }
             }
+            (Bug::FailureHasNoTime, Fetched::Failed { current, .. }) => {
+                Fetched::Failed { remaining: Duration::ZERO, current }
+            }
             (_, answer) => answer,
         })
     }

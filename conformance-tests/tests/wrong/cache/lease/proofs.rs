@@ -61,6 +61,8 @@ pub(crate) enum Bug {
     FailureIsForgotten,
     /// The mark of a failure is taken for the token of a holder.
     FailureIsBusy,
+    /// For how long it is remembered yet is not looked up.
+    FailureHasNoTime,
     /// Nobody may try again before the time is over.
     FailureIsFinal,
     /// It will run out anyway.
@@ -165,6 +167,7 @@ pub(crate) const PROOFS: &[Proof] = &[
     .also(&["CACHE-69"]),
     proof("CACHE-69", Bug::FailureIsForgotten, "failed::is_known", "that a load has failed"),
     proof("CACHE-69", Bug::FailureIsBusy, "failed::is_known", "that a load has failed"),
+    proof("CACHE-69", Bug::FailureHasNoTime, "failed::is_known", "for how long that is remembered yet"),
     proof("CACHE-69", Bug::FailureIsFinal, "failed::ends", "a lease despite a failure: leased"),
     proof(
         "CACHE-43",

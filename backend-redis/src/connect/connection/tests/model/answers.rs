@@ -7,8 +7,9 @@ use stanchion::time::Monotonic;
 use stanchion::{Effect, ErrorKind};
 
 use super::caller::{Answer, Caller};
+use super::ends::{Ended, Why};
 use super::step::Patience;
-use super::world::{Ended, Why, World};
+use super::world::World;
 use crate::connect::connection::late::Late;
 use crate::error::Access;
 

@@ -8,8 +8,9 @@ use stanchion::clock::Clock;
 
 use super::TICK;
 use super::caller::{Caller, State, Wish};
+use super::ends::Why;
 use super::step::{Form, Patience, Then};
-use super::world::{Why, World};
+use super::world::World;
 use crate::connect::connection::driver::{Driver, MAX_READS_IN_FLIGHT, MAX_UNWRITTEN};
 use crate::connect::connection::queued::Amount;
 

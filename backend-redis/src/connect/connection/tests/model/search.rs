@@ -82,6 +82,9 @@ fn without_needless(mut found: Failure, run: &impl Fn(&Sequence) -> Result<(), S
 
 fn listed(sequence: &Sequence) -> String {
     let mut list = if sequence.cluster { "on a Cluster\n".to_owned() } else { String::new() };
+    if sequence.small_records {
+        list.push_str("with small records, where there is TLS\n");
+    }
     for (at, step) in sequence.steps.iter().enumerate() {
         let _ = writeln!(list, "{:3}. {:?}, then {:?}", at + 1, step.action, step.then);
     }

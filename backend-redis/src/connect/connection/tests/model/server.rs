@@ -24,6 +24,8 @@ pub(super) struct Server {
     pub(super) replies: Vec<u8>,
     /// So much of them is sent.
     pub(super) sent: usize,
+    /// So much of that before the connection was closed.
+    pub(super) carried: usize,
     /// The messages among them, and where they end.
     pub(super) pushed: Vec<(PushInfo, usize)>,
     /// It has sent what is no reply: nothing comes behind that.
@@ -41,6 +43,7 @@ impl Server {
             asked: VecDeque::new(),
             replies: Vec::new(),
             sent: 0,
+            carried: 0,
             pushed: Vec::new(),
             mad: false,
         }
@@ -87,13 +90,16 @@ impl Server {
         let end = self.sent.saturating_add(most).min(self.replies.len());
         let bytes = &self.replies[self.sent..end];
         #[cfg(feature = "tls")]
-        match &mut self.tls {
+        let carried = match &mut self.tls {
             Some(session) => self.wire.send(&session.encrypt(bytes)?),
             None => self.wire.send(bytes),
-        }
+        };
         #[cfg(not(feature = "tls"))]
-        self.wire.send(bytes);
+        let carried = self.wire.send(bytes);
         self.sent = end;
+        if carried {
+            self.carried = end;
+        }
         Ok(())
     }
 }

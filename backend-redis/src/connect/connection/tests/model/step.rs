@@ -7,6 +7,8 @@ use proptest::prelude::*;
 pub(super) struct Sequence {
     /// The server is a node of a Cluster.
     pub(super) cluster: bool,
+    /// Those of TLS to the server, if it is there.
+    pub(super) small_records: bool,
     pub(super) steps: Vec<Step>,
 }
 
@@ -232,6 +234,6 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// Sequences of at most so many steps.
 pub(super) fn sequences(most: usize) -> impl Strategy<Value = Sequence> {
-    (prop::bool::weighted(0.2), prop::collection::vec(step(), 1..=most))
-        .prop_map(|(cluster, steps)| Sequence { cluster, steps })
+    (prop::bool::weighted(0.2), any::<bool>(), prop::collection::vec(step(), 1..=most))
+        .prop_map(|(cluster, small_records, steps)| Sequence { cluster, small_records, steps })
 }

@@ -21,6 +21,8 @@ pub(super) struct Written {
     pub(super) offered: Vec<u8>,
     /// So many of them were taken.
     pub(super) taken: usize,
+    /// Where those begin that were taken last.
+    pub(super) last_begins: usize,
     pub(super) read: usize,
     /// When something was read last,
     pub(super) read_at: Monotonic,
@@ -81,6 +83,7 @@ impl AsyncWrite for Tap {
         }
         let count = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
         let mut log = self.log.lock();
+        log.last_begins = log.taken;
         log.taken += count;
         log.taken_at = self.clock.now();
         Poll::Ready(Ok(count))

@@ -101,13 +101,16 @@ impl Wire {
         received
     }
 
-    /// What the server sends.
-    pub(super) fn send(&self, bytes: &[u8]) {
+    /// What the server sends; answers whether it can come.
+    pub(super) fn send(&self, bytes: &[u8]) -> bool {
+        let mut carried = false;
         self.change(|state| {
-            if state.end.is_none() {
+            carried = state.end.is_none();
+            if carried {
                 state.sent.extend_from_slice(bytes);
             }
         });
+        carried
     }
 
     pub(super) fn hang_up(&self) {
@@ -146,6 +149,11 @@ impl Wire {
         state.panics
             || (state.end.is_some() && state.sent.is_empty())
             || (writing && state.fails_after == Some(0))
+    }
+
+    /// Whether writing has come to the point at which it fails.
+    pub(super) fn fails_to_write(&self) -> bool {
+        self.state().fails_after == Some(0)
     }
 
     /// How much is sent and not read.

@@ -1,4 +1,4 @@
-//! Who is notified of changes of cached values.
+//! Who is notified of changes of cached values, and of revocations.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use stanchion::cache::{Shard, Watcher};
 use stanchion::key::Namespace;
 
 #[derive(Debug, Default)]
-pub(super) struct Watchers {
+pub(crate) struct Watchers {
     by_namespace: HashMap<String, Vec<Watched>>,
     next: u64,
 }
@@ -21,7 +21,7 @@ struct Watched {
 
 impl Watchers {
     /// Notifies this watcher from now on; answers the number to end it by.
-    pub(super) fn begin(&mut self, handle: u64, namespace: &Namespace, watcher: Arc<dyn Watcher>) -> u64 {
+    pub(crate) fn begin(&mut self, handle: u64, namespace: &Namespace, watcher: Arc<dyn Watcher>) -> u64 {
         self.next += 1;
         // No invalidation is ever missed here.
         watcher.restored(Shard::ONLY);
@@ -30,11 +30,11 @@ impl Watchers {
         self.next
     }
 
-    pub(super) fn end(&mut self, number: u64) {
+    pub(crate) fn end(&mut self, number: u64) {
         self.retain(|watched| watched.number != number);
     }
 
-    pub(super) fn end_all_of(&mut self, handle: u64) {
+    pub(crate) fn end_all_of(&mut self, handle: u64) {
         for watched in self.by_namespace.values().flatten().filter(|watched| watched.handle == handle) {
             watched.watcher.lost(Shard::ONLY);
         }
@@ -49,7 +49,7 @@ impl Watchers {
     }
 
     /// Notifies of a change; `key` is the whole text.
-    pub(super) fn changed(&self, key: &str) {
+    pub(crate) fn changed(&self, key: &str) {
         if self.by_namespace.is_empty() {
             return;
         }

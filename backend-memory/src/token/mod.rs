@@ -1,5 +1,7 @@
 //! Revoked tokens and epochs.
 
+mod family;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -7,12 +9,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use stanchion::Result;
-use stanchion::key::{Name, escape};
+use stanchion::cache::Watch;
+use stanchion::changes::{ChangeFeed, ChangeWatcher, ChangedKeys};
+use stanchion::key::{Name, Namespace, escape};
 use stanchion::time::{Monotonic, Ttl};
-use stanchion::token::{Epoch, Scope, TokenCapabilities, TokenFacts, TokenSettings, TokenStore, Verdict};
+use stanchion::token::{
+    Epoch, FirstUses, RefreshFamilies, Scope, TokenCapabilities, TokenFacts, TokenSettings, TokenStore,
+    Verdict, revocation_name,
+};
 
 use crate::expiring::Expiring;
+
 use crate::shared::{CONTRACT, Handle, NEVER_WAITS, locked};
+use crate::watchers::Watchers;
 
 /// A token's id as it is stored: hashed.
 type Jti = [u8; 32];
@@ -25,10 +34,22 @@ fn hash(jti: &str) -> Jti {
 pub(crate) struct State {
     revoked: Expiring<(Name, Jti), ()>,
     epochs: Expiring<(Name, Scope), Epoch>,
+    single: family::State,
     settings: HashMap<Name, TokenSettings>,
+    watchers: Watchers,
 }
 
 impl State {
+    /// What is stored under this name has changed.
+    fn changed(&self, service: &Name, name: &str) {
+        self.watchers.changed(&format!("{service}:token:{name}"));
+    }
+
+    /// Ends the watches of a handle.
+    pub(crate) fn end_watches_of(&mut self, handle: u64) {
+        self.watchers.end_all_of(handle);
+    }
+
     fn epoch(&self, service: &Name, scope: &Scope, now: Monotonic) -> Epoch {
         self.epochs.get(&(service.clone(), scope.clone()), now).copied().unwrap_or(Epoch::NEVER)
     }
@@ -52,6 +73,18 @@ impl TokenStore for MemoryTokens {
         TokenCapabilities::new(CONTRACT).call_deadline(NEVER_WAITS)
     }
 
+    fn first_uses(&self) -> Option<&dyn FirstUses> {
+        Some(self)
+    }
+
+    fn families(&self) -> Option<&dyn RefreshFamilies> {
+        Some(self)
+    }
+
+    fn feed(&self) -> Option<&dyn ChangeFeed> {
+        Some(self)
+    }
+
     async fn revoke(&self, service: &Name, jti: &str, ttl: Ttl) -> Result<()> {
         self.handle.operate("token.revoke", || {
             escape(jti)?;
@@ -61,13 +94,14 @@ impl TokenStore for MemoryTokens {
             let until =
                 now.saturating_add(ttl.as_duration()).max(state.revoked.deadline(&key, now).unwrap_or(now));
             state.revoked.insert(key, (), until);
+            state.changed(service, &revocation_name(jti));
             Ok(())
         })
     }
 
     async fn revoke_all(&self, service: &Name, scope: &Scope, ttl: Ttl) -> Result<Epoch> {
         self.handle.operate("token.revoke_all", || {
-            scope.segment()?;
+            let name = scope.segment()?;
             let (mut state, now) = (locked(&self.state), self.handle.now());
             state.epochs.purge(now);
             let last = state.epoch(service, scope, now);
@@ -76,6 +110,7 @@ impl TokenStore for MemoryTokens {
             let until =
                 now.saturating_add(ttl.as_duration()).max(state.epochs.deadline(&key, now).unwrap_or(now));
             state.epochs.insert(key, epoch, until);
+            state.changed(service, &name);
             Ok(epoch)
         })
     }
@@ -125,7 +160,26 @@ impl TokenStore for MemoryTokens {
             // At the end of time: it never expires.
             let never = Monotonic::from_origin(Duration::MAX);
             state.epochs.insert((service.clone(), Scope::Service), epoch, never);
+            state.changed(service, &Scope::Service.segment()?);
             Ok(epoch)
+        })
+    }
+}
+
+impl ChangeFeed for MemoryTokens {
+    fn watch(&self, service: &Name, watcher: Arc<dyn ChangeWatcher>) -> Result<Watch> {
+        self.handle.operate("token.watch", || {
+            let namespace = Namespace::new(service.as_str(), "token")?;
+            let watcher = Arc::new(ChangedKeys::new(watcher, |key| key.splitn(3, ':').nth(2)));
+            let mut state = locked(&self.state);
+            self.handle.check_open()?;
+            let number = state.watchers.begin(self.handle.number, &namespace, watcher);
+            let state = Arc::downgrade(&self.state);
+            Ok(Watch::new(move || {
+                if let Some(state) = state.upgrade() {
+                    locked(&state).watchers.end(number);
+                }
+            }))
         })
     }
 }
