@@ -99,7 +99,7 @@ impl TokensBuilder {
     }
 
     /// Who this service is, as tokens say it in `aud`: one that is not for it is refused, and so is one that does not say.
-    /// Issued tokens are for it unless [`IssueOptions::audience`](super::IssueOptions::audience) says otherwise. Of several
+    /// Issued tokens are for it unless [`IssueOptions::audience`](crate::token::IssueOptions::audience) says otherwise. Of several
     /// calls, any will do.
     ///
     /// Without, a token that says whom it is for is for somebody else, and is refused (RFC 7519, 4.1.3).
