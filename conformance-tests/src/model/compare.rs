@@ -8,7 +8,7 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use stanchion::{Effect, ErrorKind};
 use tokio::runtime::Runtime;
 
-use super::{Answer, Step, World, run, steps};
+use super::{Answer, Operation, Step, World, run, steps};
 use crate::Offers;
 
 /// A sequence that was answered differently, from which no step can be left out.
@@ -109,8 +109,20 @@ fn without_needless<D>(
     loop {
         let shorter = (0..steps_of(&found).len()).find_map(|left_out| {
             let mut steps = steps_of(&found).clone();
-            steps.remove(left_out);
-            find(&steps)
+            let rotation = match steps.remove(left_out).operation {
+                Operation::Session(operation) => operation.rotation(),
+                _ => None,
+            };
+            find(&steps).or_else(|| {
+                // What follows calls the session by a name that it has no more.
+                let (to, from) = rotation?;
+                for step in &mut steps[left_out..] {
+                    if let Operation::Session(operation) = &mut step.operation {
+                        operation.rename(to, from);
+                    }
+                }
+                find(&steps)
+            })
         });
         match shorter {
             Some(shorter) => found = shorter,

@@ -75,6 +75,44 @@ pub enum Operation {
     },
 }
 
+impl Operation {
+    /// The new name of the session, and the one before, if it is rotated.
+    pub(super) fn rotation(&self) -> Option<(Name, Name)> {
+        match self {
+            Self::Rotate { name, to, .. } => Some((Name(name.0, *to), *name)),
+            _ => None,
+        }
+    }
+
+    /// Calls a session by another name of the same user.
+    pub(super) fn rename(&mut self, from: Name, to: Name) {
+        let number = |user: &str, number: &mut u8| {
+            if user == from.0 && *number == from.1 {
+                *number = to.1;
+            }
+        };
+        match self {
+            Self::Create { name, replaces, .. } => {
+                number(name.0, &mut name.1);
+                if let Some((replaced, _)) = replaces {
+                    number(name.0, replaced);
+                }
+            }
+            Self::Rotate { name, to, .. } => {
+                number(name.0, &mut name.1);
+                number(name.0, to);
+            }
+            Self::Load { name, .. }
+            | Self::Use { name, .. }
+            | Self::Patch { name, .. }
+            | Self::Touch { name, .. }
+            | Self::Destroy { name, .. }
+            | Self::DestroyAll { except: Some(name), .. } => number(name.0, &mut name.1),
+            Self::List { .. } | Self::DestroyAll { except: None, .. } => {}
+        }
+    }
+}
+
 type Data = Vec<(&'static str, &'static [u8])>;
 
 /// How many sessions a user may have, and what makes room.
