@@ -311,8 +311,9 @@ else
   end
 end
 
--- What is not named keeps its own life.
-local life = math.ceil(longest / 1000)
+-- What is not named keeps its own life. A life of 1 ms may be over for the server when it sets it, where its clock goes on to
+-- the next between two looks: it deletes the key then, and what was taken would be forgotten before it is full again.
+local life = longest > 0 and math.max(math.ceil(longest / 1000), 2) or 0
 if life > 0 and redis.call('PTTL', KEYS[1]) < life then
   redis.call('PEXPIRE', KEYS[1], string.format('%.0f', life))
 end
