@@ -45,6 +45,7 @@ pub mod changes;
 pub mod clock;
 pub mod codec;
 pub mod contract;
+mod copies;
 #[cfg(feature = "encryption")]
 pub mod encryption;
 pub mod environment;

@@ -177,9 +177,9 @@ impl TokensBuilder {
         };
         let store: Arc<dyn TokenStore> = match self.near {
             None => Arc::clone(&shared),
-            Some((engine, max_age)) => {
+            Some(near) => {
                 let (store, environment) = (Arc::clone(&shared), self.environment.clone());
-                Arc::new(NearVerdicts::new(store, &self.service, engine, max_age, environment)?)
+                Arc::new(NearVerdicts::new(store, &self.service, near, environment)?)
             }
         };
         Ok(Tokens(Arc::new(Inner {

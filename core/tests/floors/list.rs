@@ -83,6 +83,7 @@ pub(crate) const FLOORS: &[Floor] = &[
     // A call of the cache goes from its façade down these stairs, and its value up again.
     among("cache: basics", &["cache::keyspace", "cache::policy", "cache::stats", "cache::wire"]),
     apart("cache: near", &["cache::near"]),
+    apart("copies of what other stores answer", &["copies"]),
     apart("cache: read", &["cache::read"]),
     apart("cache: load", &["cache::load"]),
     apart("façades by themselves", &["event", "limit", "lock"]),

@@ -211,9 +211,9 @@ impl SessionsBuilder {
         };
         let store = match self.near {
             None => store,
-            Some((engine, max_age)) => {
+            Some(near) => {
                 let environment = self.environment.clone();
-                Arc::new(NearSessions::new(store, &self.service, engine, max_age, environment)?)
+                Arc::new(NearSessions::new(store, &self.service, near, environment)?)
             }
         };
         #[cfg(feature = "encryption")]

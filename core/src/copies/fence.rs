@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::ChangeWatcher;
+use crate::changes::ChangeWatcher;
 
 const STRIPES: usize = 1_024;
 
@@ -13,7 +13,7 @@ const STRIPES: usize = 1_024;
 /// A copy carries the counts from before its store was asked, and is good while they are the same. So a change that is
 /// received while the store is asked, in whatever order its reply comes, is never undone by that reply.
 #[derive(Debug)]
-pub(crate) struct Fence {
+pub(super) struct Fence {
     /// Changes of everything.
     all: AtomicU64,
     stripes: Box<[AtomicU64]>,
@@ -22,7 +22,7 @@ pub(crate) struct Fence {
 
 /// The counts on which one copy depends.
 #[derive(Debug)]
-pub(crate) struct Seen {
+pub(super) struct Seen {
     all: u64,
     stripes: Box<[(usize, u64)]>,
 }
@@ -41,7 +41,7 @@ impl Fence {
     }
 
     /// To be taken before the store is asked.
-    pub(crate) fn see(&self, names: &[String]) -> Seen {
+    pub(super) fn see(&self, names: &[String]) -> Seen {
         let all = self.all.load(Ordering::Acquire);
         let count = |name: &String| {
             let stripe = self.stripe(name);
@@ -51,12 +51,12 @@ impl Fence {
     }
 
     /// Anything may have changed.
-    pub(crate) fn all_changed(&self) {
+    pub(super) fn all_changed(&self) {
         self.all.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Whether nothing of it has changed.
-    pub(crate) fn is_unchanged(&self, seen: &Seen) -> bool {
+    pub(super) fn is_unchanged(&self, seen: &Seen) -> bool {
         self.all.load(Ordering::Acquire) == seen.all
             && seen
                 .stripes
